@@ -1,0 +1,1 @@
+"""Sparse, named and testable features of single-cell embeddings."""

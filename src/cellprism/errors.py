@@ -1,0 +1,31 @@
+"""The one exception for input that cannot be used."""
+
+from __future__ import annotations
+
+__all__ = ["InputError"]
+
+
+class InputError(ValueError):
+    """Input that breaks a rule; its message names the rule, the value met and the remedy.
+
+    Parameters
+    ----------
+    rule
+        What must hold, as a clause ("the embedding must be finite").
+    met
+        What was found instead ("3 NaN values, the first in cell 'AAAC-1'").
+    remedy
+        What the user can do ("drop these cells or embed them again").
+
+    Notes
+    -----
+    It is a :class:`ValueError`, so code that catches that keeps working. The command line turns it into exit
+    code 2 and one message; any other exception is a defect of this package and keeps its traceback.
+    """
+
+    def __init__(self, rule: str, met: str, remedy: str) -> None:
+        self.rule, self.met, self.remedy = rule, met, remedy
+        super().__init__(f"{rule[:1].upper()}{rule[1:]}; met {met}. Remedy: {remedy.rstrip('.')}.")
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+        return type(self), (self.rule, self.met, self.remedy)
