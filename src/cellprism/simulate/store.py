@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import zarr
 from anndata import AnnData
+from anndata.io import write_elem
 
 from cellprism.errors import InputError
 from cellprism.simulate.large import block_rows, describe, draw_cells, observations
@@ -74,8 +75,8 @@ def large_zarr(
     )
     # Written beside its place and moved there when whole, so a killed run leaves nothing that reads as a data set.
     partial = path.with_name(path.name + ".partial")
-    frame.write_zarr(partial)
-    group = zarr.open_group(partial, mode="r+")
+    group = zarr.open_group(partial, mode="w", zarr_format=3)
+    write_elem(group, "/", frame)
     rows = block_rows(n_cells)
     X = group.create_array(
         "X",
@@ -94,6 +95,5 @@ def large_zarr(
     with ThreadPoolExecutor(ZARR_WORKERS) as pool:
         for _ in pool.map(write, range(len(rows))):
             pass
-    zarr.consolidate_metadata(partial)
     partial.rename(path)
     return path
