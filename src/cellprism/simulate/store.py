@@ -75,7 +75,7 @@ def large_zarr(
     )
     # Written beside its place and moved there when whole, so a killed run leaves nothing that reads as a data set.
     partial = path.with_name(path.name + ".partial")
-    group = zarr.open_group(partial, mode="w", zarr_format=3)
+    group = zarr.open_group(partial, mode="w", zarr_format=2)  # every release of anndata reads it
     write_elem(group, "/", frame)
     rows = block_rows(n_cells)
     X = group.create_array(
