@@ -145,7 +145,7 @@ class SAE(nn.Module):
         return sp.csr_array(codes.cpu().numpy())
 
     @torch.no_grad()
-    def decode(self, codes: sp.sparray | sp.spmatrix | ArrayLike) -> NDArray[np.float32]:
+    def decode(self, codes: Any) -> NDArray[np.float32]:
         """Raw embeddings from codes.
 
         Parameters
