@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
@@ -51,20 +53,26 @@ def print_findings(folder: RunFolder, n: int = 10) -> None:
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for column in ("best label (AUROC)", "top genes", "gene set (q)"):
         table.add_column(column)
-    for row in best_features(folder, n).itertuples():
-        label = f"{row.top_label} ({row.top_label_auroc:.2f})" if pd.notna(row.top_label_auroc) else ""
-        found = f"{row.top_set} ({row.top_set_qval:.0e})" if pd.notna(row.top_set_qval) else ""
-        stability = f"{row.stability:.2f}" if pd.notna(row.stability) else ""
-        genes = ", ".join(_gene_list(row.top_genes)[:5])
-        table.add_row(str(row.feature), str(row.name), f"{row.n_active:,}", stability, label, genes, found)
+    for row in best_features(folder, n).to_dict("records"):
+        label, found, stable = row["top_label"], row["top_set"], row["stability"]
+        table.add_row(
+            str(row["feature"]),
+            str(row["name"]),
+            f"{row['n_active']:,}",
+            f"{stable:.2f}" if pd.notna(stable) else "",
+            f"{label} ({row['top_label_auroc']:.2f})" if label and pd.notna(label) else "",
+            ", ".join(gene_list(row["top_genes"])[:5]),
+            f"{found} ({row['top_set_qval']:.0e})" if found and pd.notna(found) else "",
+        )
     out.print(table)
     for warning in info["warnings"]:
         out.print(f"  Note: {warning}", highlight=False)
     out.print(f"\nReport: {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
 
 
-def _gene_list(value: object) -> list[str]:
-    return [g.strip() for g in value.split(",")] if isinstance(value, str) else [str(g) for g in value]  # type: ignore[attr-defined]
+def gene_list(value: Any) -> list[str]:
+    """Genes of a ``top_genes`` entry."""
+    return [g.strip() for g in value.split(",")] if isinstance(value, str) else [str(g) for g in value]
 
 
 def _percent(value: float | None) -> str:
