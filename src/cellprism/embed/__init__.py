@@ -1,0 +1,62 @@
+"""Embedding models behind one protocol: `train` one by name, `load` one from its folder."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+from cellprism.embed.base import EmbeddingModel, is_counts, option_names
+from cellprism.embed.files import read_settings
+from cellprism.errors import InputError
+
+__all__ = ["MODELS", "EmbeddingModel", "is_counts", "load", "train"]
+
+# Name -> module and class. The modules are imported on use: some need torch or an optional package.
+# Each class has `fit(adata, *, seed, progress, **options)` and `load(path)` as class methods.
+MODELS: dict[str, tuple[str, str]] = {
+    "autoencoder": ("cellprism.embed.autoencoder", "AutoencoderModel"),
+    "pca": ("cellprism.embed.pca", "PCAModel"),
+}
+
+
+def model_class(name: str) -> Any:
+    """The class registered under ``name``."""
+    if name not in MODELS:
+        raise InputError(f"an embedding model must be one of {', '.join(MODELS)}", repr(name), "correct the name")
+    module, cls = MODELS[name]
+    return getattr(import_module(module), cls)
+
+
+def train(name: str, adata: Any, *, seed: int = 0, progress: bool = False, **options: Any) -> EmbeddingModel:
+    """Train an embedding model on cells.
+
+    Parameters
+    ----------
+    name
+        One of :data:`MODELS`.
+    adata
+        AnnData, or MuData for the models of several modalities, with raw counts.
+    seed
+        Of everything random in the training.
+    progress
+        Show a progress bar.
+    **options
+        Of the model's own ``fit``, such as ``n_components`` or ``layer``.
+
+    Returns
+    -------
+    EmbeddingModel
+        ``model.encode(adata)`` gives the embedding of these or other cells.
+    """
+    cls = model_class(name)
+    allowed = [p for p in inspect.signature(cls.fit).parameters if p not in {"adata", "genes", "seed", "progress"}]
+    option_names(options, allowed, name)
+    return cast(EmbeddingModel, cls.fit(adata, seed=seed, progress=progress, **options))
+
+
+def load(path: str | Path) -> EmbeddingModel:
+    """Read any saved embedding model from its folder."""
+    name, _ = read_settings(path)
+    return cast(EmbeddingModel, model_class(name).load(path))
