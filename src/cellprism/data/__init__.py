@@ -1,0 +1,1 @@
+"""What comes in: files, embeddings, expression, and the checks that each must pass."""

@@ -1,0 +1,244 @@
+"""Embeddings: where they come from, what must hold for them, and how they meet the cells of an expression file."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import mudata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from cellprism.data.read import describe_keys, modalities
+from cellprism.errors import InputError
+
+__all__ = ["Embedding", "align", "check_embedding", "embedding_from_obsm", "read_embedding"]
+
+_SUFFIXES = (".npy", ".npz", ".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz", ".pt")
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Cells in the space that a model has learned."""
+
+    values: NDArray[Any]
+    """(cells, d)."""
+    cells: tuple[str, ...] | None
+    """Cell names, where the source has them."""
+    source: str
+    """Where it came from, for messages and the report."""
+
+
+def check_embedding(
+    X: ArrayLike, cells: tuple[str, ...] | None = None, *, constant_dimensions: bool = True
+) -> NDArray[Any]:
+    """The embedding as a two-dimensional array.
+
+    Parameters
+    ----------
+    X
+        Anything that numpy reads as (cells, d).
+    cells
+        Names for the messages.
+    constant_dimensions
+        Whether single dimensions without variance are accepted.
+
+    Raises
+    ------
+    InputError
+        If it is not (cells, d) of numbers, has fewer than two cells, values that are not finite, or no variance.
+    """
+    array = X if isinstance(X, np.ndarray) else np.asarray(X)
+    if array.ndim != 2 or array.shape[1] < 1:
+        raise InputError("an embedding is an array (cells, dimensions)", f"shape {array.shape}", "give one row a cell")
+    if array.dtype.kind not in "fiu":
+        raise InputError("an embedding holds numbers", f"dtype {array.dtype}", "leave out columns of text")
+    if len(array) < 2:
+        raise InputError("an embedding needs at least two cells", f"{len(array)}", "give more cells")
+    finite = np.isfinite(array).all(axis=1)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        count = int((~np.isfinite(array[~finite])).sum())
+        name = f"cell {cells[first]!r}" if cells is not None else f"row {first}"
+        raise InputError(
+            "an embedding must be finite",
+            f"{count} NaN or infinite values in {int((~finite).sum())} cells, the first in {name}",
+            "drop those cells or embed them again",
+        )
+    constant = np.flatnonzero(np.ptp(array, axis=0) == 0)
+    if len(constant) == array.shape[1]:
+        raise InputError("an embedding must vary between cells", "the same values in every cell", "check the embedding")
+    if len(constant) and not constant_dimensions:
+        raise InputError(
+            "every dimension of an embedding must vary between cells",
+            f"{len(constant)} constant of {array.shape[1]}, the first {constant[0]}",
+            "drop these dimensions: X = X[:, X.std(axis=0) > 0]",
+        )
+    return array
+
+
+def embedding_from_obsm(cells: ad.AnnData | mudata.MuData, key: str) -> Embedding:
+    """Embedding under an ``obsm`` key of the cells, or of one of their modalities.
+
+    Raises
+    ------
+    InputError
+        If no such key exists; names the keys that do.
+    """
+    holders = [cells, *(modalities(cells).values() if isinstance(cells, mudata.MuData) else ())]
+    for holder in holders:
+        # MuData keeps a boolean array named after each modality among its obsm keys.
+        if key in holder.obsm and np.asarray(holder.obsm[key]).dtype != bool:
+            stored = holder.obsm[key]
+            values = stored.toarray() if sp.issparse(stored) else np.asarray(stored)
+            return Embedding(values, tuple(map(str, holder.obs_names)), f"obsm[{key!r}]")
+    existing = [k for h in holders for k in h.obsm if not (isinstance(cells, mudata.MuData) and k in cells.mod)]
+    raise InputError(
+        "the embedding's key must exist in obsm",
+        f"{key!r}; there are {describe_keys(dict.fromkeys(existing))}",
+        "give one of these with --rep, a file with --embedding, or let --embed pca make one",
+    )
+
+
+def read_embedding(path: str | Path) -> Embedding:
+    """Embedding from ``.npy``, ``.npz``, ``.parquet``, ``.csv``, ``.tsv`` (plain or ``.gz``) or ``.pt``.
+
+    Tables may carry cell names in their index or in their first column of text. ``.npz`` files hold one array, or one
+    named ``embedding`` (or ``X``), and may name the cells in ``cells``. ``.pt`` files hold a tensor, or a dict with one
+    under these names; they are read weights-only, nothing is unpickled. Pickled ``.npy`` objects are refused.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable or of another kind.
+    """
+    path = Path(path)
+    suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    if suffix not in _SUFFIXES:
+        raise InputError(
+            f"embeddings are read from {', '.join(_SUFFIXES)}", f"{path.name!r}", "save it as .npy or .parquet"
+        )
+    if not path.is_file():
+        raise InputError("the embedding file must exist", f"no {path}", "check the path")
+    try:
+        if suffix == ".npy":
+            values, cells = np.load(path, mmap_mode="r", allow_pickle=False), None
+        elif suffix == ".npz":
+            values, cells = _from_npz(path)
+        elif suffix == ".pt":
+            values, cells = _from_pt(path)
+        else:
+            values, cells = _from_table(path, suffix)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, ImportError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else ""
+        raise InputError(
+            "the embedding file must be readable", f"{path}: {type(error).__name__}: {reason}", "save it again"
+        ) from error
+    return Embedding(values, cells, path.name)
+
+
+def _pick(names: list[str], path: Path) -> str:
+    candidates: list[str] = ["embedding", "X", *(names if len(names) == 1 else [])]
+    for name in candidates:
+        if name in names:
+            return name
+    raise InputError("the file must hold one array or one named 'embedding'", f"{path}: {names}", "name it 'embedding'")
+
+
+def _from_npz(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
+    with np.load(path, allow_pickle=False) as file:
+        if "indptr" in file:
+            return sp.load_npz(path).toarray(), None
+        name = _pick([n for n in file.files if n != "cells"], path)
+        return file[name], tuple(map(str, file["cells"])) if "cells" in file.files else None
+
+
+def _from_pt(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
+    import pickle
+
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise InputError(
+            "a .pt embedding must be a tensor or a dict of tensors that loads without running code",
+            f"{path}: {str(error).splitlines()[0]}",
+            "save it with torch.save(tensor, path), or as .npy",
+        ) from error
+    cells = None
+    if isinstance(content, dict):
+        cells = tuple(map(str, content["cells"])) if "cells" in content else None
+        content = content[_pick([k for k, v in content.items() if isinstance(v, torch.Tensor)], path)]
+    if not isinstance(content, torch.Tensor):
+        raise InputError(
+            "a .pt embedding must hold a tensor", f"{path}: {type(content).__name__}", "save the tensor alone"
+        )
+    return content.detach().to(torch.float32).numpy(), cells
+
+
+def _from_table(path: Path, suffix: str) -> tuple[NDArray[Any], tuple[str, ...] | None]:
+    if suffix == ".parquet":
+        table = pd.read_parquet(path)
+    else:
+        table = pd.read_csv(path, sep="," if ".csv" in suffix else "\t")
+    cells: tuple[str, ...] | None = None
+    text = [c for c in table.columns if table[c].dtype.kind not in "fiub"]
+    if text:
+        if len(text) > 1 or text[0] != table.columns[0]:
+            raise InputError(
+                "a table of embeddings holds numbers, beside one first column of cell names",
+                f"{path}: text in {text[:5]}",
+                "drop the other columns of text",
+            )
+        cells = tuple(table[text[0]].astype(str))
+        table = table.drop(columns=text)
+    elif not isinstance(table.index, pd.RangeIndex):
+        cells = tuple(table.index.astype(str))
+    return table.to_numpy(), cells
+
+
+def align(embedding: Embedding, names: pd.Index) -> NDArray[Any]:
+    """Rows of an embedding in the order of an expression file's cells.
+
+    Joined on cell names where the embedding has them, by position where it has none and the numbers agree.
+
+    Raises
+    ------
+    InputError
+        If cells are missing, named twice, or the numbers differ.
+    """
+    n = len(embedding.values)
+    if embedding.cells is None:
+        if n != len(names):
+            raise InputError(
+                "an embedding without cell names must have a row for each cell of the expression",
+                f"{n} rows in {embedding.source}, {len(names)} cells",
+                "give the embedding of the same cells, or a table with cell names",
+            )
+        return embedding.values
+    index = pd.Index(embedding.cells)
+    for what, idx in (("embedding", index), ("expression", pd.Index(names.astype(str)))):
+        if not idx.is_unique:
+            raise InputError(
+                f"cell names of the {what} must be unique", f"{idx[idx.duplicated()][0]!r} twice", "make them unique"
+            )
+    position = index.get_indexer(pd.Index(names.astype(str)))
+    missing = np.flatnonzero(position < 0)
+    if len(missing):
+        raise InputError(
+            "every cell of the expression needs a row in the embedding",
+            f"{len(missing)} of {len(names)} without one, e.g. {str(names[missing[0]])!r}; the embedding names its cells like "
+            f"{embedding.cells[0]!r}",
+            "subset the AnnData to the embedded cells, or use the same cell names",
+        )
+    if n == len(names) and (position == np.arange(n)).all():
+        return embedding.values
+    return np.asarray(embedding.values[position])

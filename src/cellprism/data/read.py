@@ -1,0 +1,73 @@
+"""Reading AnnData and MuData files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import mudata
+
+from cellprism.errors import InputError
+
+__all__ = ["describe_keys", "modalities", "read_cells", "sha256"]
+
+_SUFFIXES = (".h5ad", ".h5mu", ".zarr")
+
+
+def read_cells(path: str | Path) -> ad.AnnData | mudata.MuData:
+    """Cells from a ``.h5ad``, ``.h5mu`` or ``.zarr`` (AnnData on Zarr) file.
+
+    Raises
+    ------
+    InputError
+        If the path does not exist, has another suffix, or cannot be read.
+    """
+    path = Path(path)
+    if path.suffix not in _SUFFIXES:
+        raise InputError(
+            f"cells are read from {', '.join(_SUFFIXES)}",
+            f"{path.name!r}",
+            "save the AnnData with adata.write_h5ad(...); give an array of embeddings with --embedding",
+        )
+    if not path.exists():
+        raise InputError("the file of cells must exist", f"no {path}", "check the path")
+    try:
+        if path.suffix == ".h5mu":
+            return mudata.read_h5mu(path)
+        return ad.read_h5ad(path) if path.suffix == ".h5ad" else ad.read_zarr(path)
+    # A damaged file shows itself as nearly any exception of h5py, zarr or anndata.
+    except Exception as error:
+        raise InputError(
+            "the file of cells must be readable",
+            f"{path}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            "copy or save the file again; it may be truncated or of another format",
+        ) from error
+
+
+def modalities(cells: ad.AnnData | mudata.MuData) -> dict[str, ad.AnnData]:
+    """Modalities by name; an AnnData is one modality, ``rna``."""
+    if isinstance(cells, mudata.MuData):
+        return dict(cells.mod)
+    return {"rna": cells}
+
+
+def describe_keys(mapping: Any) -> str:
+    """The keys that exist, for a message."""
+    keys = [str(k) for k in mapping]
+    return ", ".join(repr(k) for k in keys[:20]) + (", …" if len(keys) > 20 else "") if keys else "none"
+
+
+def sha256(path: str | Path) -> str:
+    """Digest of a file, or of all files of a folder with their names, in order."""
+    digest = hashlib.sha256()
+    root = Path(path)
+    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    for file in files:
+        if file != root:
+            digest.update(str(file.relative_to(root)).encode())
+        with file.open("rb") as stream:
+            while block := stream.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,52 @@
+"""Count splitting: one part of the molecules makes the features, the other tests them."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from cellprism.errors import InputError
+
+__all__ = ["thin"]
+
+
+def thin(counts: sp.csr_array, share: float = 0.5, *, seed: int = 0) -> tuple[sp.csr_array, sp.csr_array]:
+    """Split counts at random into two parts that add up to them.
+
+    Each molecule goes to the first part with probability ``share``. If a gene's count in a cell is Poisson given the
+    cell's state, the parts are independent given that state (Neufeld et al. 2024, Biostatistics 25:270), so that tests
+    on the second part are not biased by features that were learned on the first.
+
+    Parameters
+    ----------
+    counts
+        (cells, genes), non-negative whole numbers.
+    share
+        Expected share of the first part.
+    seed
+        Fixes the split.
+
+    Returns
+    -------
+    tuple of scipy.sparse.csr_array
+        First and second part, float32.
+
+    Raises
+    ------
+    InputError
+        If ``share`` is not between 0 and 1 or the counts are not whole numbers.
+    """
+    if not 0 < share < 1:
+        raise InputError("the share of a count split must lie in (0, 1)", str(share), "use 0.5")
+    if np.mod(counts.data, 1).any() or (len(counts.data) and counts.data.min() < 0):
+        raise InputError(
+            "only raw counts can be split", "fractional or negative values", "give raw counts or use --no-thin"
+        )
+    rng = np.random.default_rng(seed)
+    first = counts.copy()
+    first.data = rng.binomial(counts.data.astype(np.int64), share).astype(np.float32)
+    second = counts.copy()
+    second.data = (counts.data - first.data).astype(np.float32)
+    for part in (first, second):
+        part.eliminate_zeros()
+    return first, second

@@ -1,0 +1,183 @@
+"""Gene sets against the measured genes: the membership matrix that every set test works on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from cellprism.errors import InputError
+
+__all__ = ["MatchedSets", "match_sets"]
+
+_ENSEMBL = re.compile(r"ENS[A-Z]{0,4}[GT]\d{11}(\.\d+)?")
+_ENTREZ = re.compile(r"\d+")
+_TITLE_CASE = re.compile(r"[A-Z][a-z0-9.-]*[a-z][a-z0-9.-]*")
+_N_EXAMPLES = 4
+
+
+@dataclass(frozen=True)
+class MatchedSets:
+    """Gene sets as rows over the measured genes."""
+
+    names: tuple[str, ...]
+    """Sets of an acceptable size, in the order given."""
+    membership: csr_array[np.float32]
+    """(sets, genes): 1 where the gene is in the set."""
+    sizes: NDArray[np.int64]
+    """(sets,): measured genes in each set."""
+    sizes_given: NDArray[np.int64]
+    """(sets,): genes in each set as it was given."""
+    background: NDArray[np.bool_]
+    """(genes,): which genes count in set tests: those with a symbol, one for each symbol."""
+    n_genes_given: int
+    """Distinct genes in all sets given."""
+    n_genes_measured: int
+    """How many of them are measured."""
+    n_too_small: int
+    """Sets left out for too few measured genes."""
+    n_too_large: int
+    """Sets left out for too many measured genes."""
+
+    @property
+    def measured_share(self) -> float:
+        """Share of the distinct genes of all sets given that are measured."""
+        return self.n_genes_measured / self.n_genes_given
+
+    def summary(self) -> str:
+        """One line for people: how much of the sets is measured, and which were left out."""
+        n_given = len(self.names) + self.n_too_small + self.n_too_large
+        return (
+            f"{self.n_genes_measured:,} of {self.n_genes_given:,} set genes are measured ({self.measured_share:.0%}); "
+            f"{len(self.names):,} of {n_given:,} sets are tested ({self.n_too_small:,} too small, "
+            f"{self.n_too_large:,} too large)"
+        )
+
+
+def match_sets(
+    gene_sets: Mapping[str, Iterable[str]],
+    symbols: Sequence[str | None] | NDArray[np.object_],
+    min_size: int = 5,
+    max_size: int = 500,
+    min_overlap: float = 0.2,
+) -> MatchedSets:
+    """Find the measured genes of each set.
+
+    Parameters
+    ----------
+    gene_sets
+        Set name -> members.
+    symbols
+        (genes,) symbol of each measured gene; None or an empty one where there is none. Of several genes with one
+        symbol the first counts; :func:`cellprism.data.symbols.clean_symbols` blanks all but a better chosen one.
+    min_size, max_size
+        Fewest and most *measured* genes of a set that is kept.
+    min_overlap
+        Refused when both the share of set genes that are measured and the share of measured symbols that are in a
+        set lie below it. (Either alone may be low in sound data: a panel of 300 genes covers little of an ontology,
+        and one small set covers few of the genes.)
+
+    Returns
+    -------
+    MatchedSets
+        Membership, sizes, the background, and what was left out.
+
+    Raises
+    ------
+    InputError
+        If there are no sets, the names hardly overlap (with the likely reason and examples of both namings), or no
+        set has an acceptable size.
+
+    Notes
+    -----
+    Names are compared as they are. Matching without regard to case would join mouse genes to human sets without
+    anybody having chosen orthologs, so it is not done; the message says when that is what the data look like.
+    """
+    if min_size < 1 or max_size < min_size:
+        raise InputError("set sizes need 1 <= min_size <= max_size", f"{min_size} and {max_size}", "change them")
+    sets = {name: list(dict.fromkeys(members)) for name, members in gene_sets.items()}
+    given = dict.fromkeys(gene for members in sets.values() for gene in members)
+    if not given:
+        raise InputError("there must be a gene set with a member", f"{len(sets)} sets without any", "give gene sets")
+
+    column: dict[str, int] = {}
+    for index, symbol in enumerate(symbols):
+        if isinstance(symbol, str) and symbol:
+            column.setdefault(symbol, index)
+    n_measured = sum(gene in column for gene in given)
+    if n_measured < min_overlap * min(len(given), len(column)) or n_measured == 0:
+        raise _no_overlap(list(given), list(column), n_measured, min_overlap)
+
+    rows = {name: sorted(column[gene] for gene in members if gene in column) for name, members in sets.items()}
+    kept = {name: columns for name, columns in rows.items() if min_size <= len(columns) <= max_size}
+    n_too_small = sum(len(columns) < min_size for columns in rows.values())
+    if not kept:
+        largest = max(rows, key=lambda name: len(rows[name]))
+        raise InputError(
+            f"a set needs {min_size} to {max_size} measured genes to be tested",
+            f"none among {len(rows)} (the largest, {largest!r}, has {len(rows[largest])})",
+            "give other gene sets or change the limits of size",
+        )
+    background = np.zeros(len(symbols), dtype=bool)
+    background[list(column.values())] = True
+    sizes = np.array([len(columns) for columns in kept.values()], dtype=np.int64)
+    indptr = np.concatenate(([0], np.cumsum(sizes)))
+    indices = np.fromiter((index for columns in kept.values() for index in columns), dtype=np.int64, count=indptr[-1])
+    membership = csr_array(
+        (np.ones(len(indices), dtype=np.float32), indices, indptr), shape=(len(kept), len(symbols)), dtype=np.float32
+    )
+    return MatchedSets(
+        names=tuple(kept),
+        membership=membership,
+        sizes=sizes,
+        sizes_given=np.array([len(sets[name]) for name in kept], dtype=np.int64),
+        background=background,
+        n_genes_given=len(given),
+        n_genes_measured=n_measured,
+        n_too_small=n_too_small,
+        n_too_large=len(rows) - len(kept) - n_too_small,
+    )
+
+
+def _no_overlap(given: list[str], measured: list[str], n_shared: int, min_overlap: float) -> InputError:
+    """Say how both sides name their genes and what most likely went wrong."""
+    rule = f"at least {min_overlap:.0%} of the genes of the sets must be measured under the same name"
+    counts = f"{n_shared} of {len(given):,} set genes among {len(measured):,} named genes"
+    met = f"{counts} (measured: {_examples(measured)}; sets: {_examples(given)})"
+    if not measured:
+        return InputError(rule, met, "give the column that holds the gene symbols: --gene-symbols COL")
+    ours, theirs = _naming(measured), _naming(given)
+    if ours == theirs:
+        remedy = "use sets of the same organism and naming as the data, or give matching names: --gene-symbols COL"
+    elif ours == "Ensembl ids":
+        remedy = f"the genes are named by Ensembl ids and the sets by {theirs}: give the symbols, --gene-symbols COL"
+    elif theirs in {"Ensembl ids", "Entrez numbers"}:
+        remedy = f"the sets are named by {theirs} and the genes by {ours}: use sets of gene symbols"
+    elif ours == "mouse-like symbols":
+        remedy = (
+            "the genes look like mouse symbols and the sets like human ones, which are not matched by ignoring case: "
+            "give the human orthologs, --gene-symbols COL, or use mouse sets"
+        )
+    elif theirs == "mouse-like symbols":
+        remedy = "the sets look like mouse symbols and the genes like human ones: use human sets"
+    else:
+        remedy = f"the genes are named by {ours} and the sets by {theirs}: give the symbols, --gene-symbols COL"
+    return InputError(rule, met, remedy)
+
+
+def _naming(names: list[str]) -> str:
+    """Name the convention that most of the names follow."""
+    kinds = (("Ensembl ids", _ENSEMBL), ("Entrez numbers", _ENTREZ), ("mouse-like symbols", _TITLE_CASE))
+    for kind, pattern in kinds:
+        if sum(pattern.fullmatch(name) is not None for name in names) > len(names) / 2:
+            return kind
+    return "gene symbols"
+
+
+def _examples(names: list[str]) -> str:
+    """Show the first few names."""
+    return ", ".join(names[:_N_EXAMPLES]) + (", …" if len(names) > _N_EXAMPLES else "") if names else "none"

@@ -1,0 +1,70 @@
+"""Features that stopped firing: who they are, and how they get a second life."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cellprism.sae.model import SAE
+
+__all__ = ["FiringClock", "resample_dead"]
+
+
+class FiringClock:
+    """Counts, for each feature, the cells seen since it last fired."""
+
+    def __init__(self, width: int, device: torch.device) -> None:
+        self.silent = torch.zeros(width, dtype=torch.long, device=device)
+
+    def tick(self, codes: Tensor) -> None:
+        """Take in one batch's codes (cells, width)."""
+        self.silent += len(codes)
+        self.silent[(codes > 0).any(dim=0)] = 0
+
+    def dead(self, after: int) -> Tensor:
+        """(width,) bool: silent for at least ``after`` cells."""
+        return self.silent >= after
+
+
+@torch.no_grad()
+def resample_dead(
+    sae: SAE, x: Tensor, dead: Tensor, optimiser: torch.optim.Optimizer, generator: torch.Generator
+) -> int:
+    """Restart dead features from cells that are badly reconstructed (Bricken et al. 2023).
+
+    Parameters
+    ----------
+    sae
+        Changed in place.
+    x
+        (cells, r) scaled embedding to draw from; a cell is drawn with probability proportional to its squared loss.
+    dead
+        (width,) bool.
+    optimiser
+        Adam; its moments of the restarted features are set to 0.
+    generator
+        Source of the draw.
+
+    Returns
+    -------
+    int
+        Number of restarted features.
+    """
+    indices = dead.nonzero().squeeze(1)
+    if not len(indices):
+        return 0
+    residual = x - sae.reconstruct(sae.activation(sae.pre_activations(x)))
+    weight = residual.square().sum(1).square().cpu()
+    drawn = torch.multinomial(weight.clamp_min(1e-12), len(indices), replacement=True, generator=generator).to(x.device)
+    direction = residual[drawn] / residual[drawn].norm(dim=1, keepdim=True).clamp_min(1e-12)
+    alive = ~dead
+    gain = sae.encoder[alive].norm(dim=1).mean() * 0.2 if bool(alive.any()) else sae.encoder.new_tensor(1.0)
+    sae.decoder[indices] = direction
+    sae.encoder[indices] = direction * gain
+    sae.encoder_bias[indices] = 0
+    for parameter in (sae.encoder, sae.encoder_bias, sae.decoder):
+        state = optimiser.state.get(parameter, {})
+        for moment in ("exp_avg", "exp_avg_sq"):
+            if moment in state:
+                state[moment][indices] = 0
+    return len(indices)

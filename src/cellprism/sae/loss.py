@@ -1,0 +1,128 @@
+"""What training minimises: reconstruction, sparsity and the auxiliary loss of dead features.
+
+All functions are pure. Embeddings are in the model's scaled units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cellprism.sae.activation import Gated, JumpReLU
+from cellprism.sae.config import SAEConfig
+from cellprism.sae.model import SAE
+
+__all__ = ["Loss", "auxiliary_loss", "mse", "objective", "sparsity_penalty"]
+
+
+class Loss(NamedTuple):
+    """One batch's loss, its parts and what the training loop needs besides."""
+
+    total: Tensor
+    """Scalar that is differentiated."""
+    reconstruction: Tensor
+    """Mean squared error over cells and dimensions (averaged over matryoshka prefixes)."""
+    penalty: Tensor
+    """Weighted sparsity penalty."""
+    auxiliary: Tensor
+    """Weighted auxiliary loss."""
+    codes: Tensor
+    """(cells, width) codes of the batch."""
+
+
+def mse(x: Tensor, x_hat: Tensor) -> Tensor:
+    """``mean over cells and dimensions of (x - x_hat)^2``."""
+    return (x - x_hat).square().mean()
+
+
+def _lp(codes: Tensor, norms: Tensor | None, p: float) -> Tensor:
+    """``sum or mean of |codes|^p``, rescaled to the value of p = 1 so that annealing p keeps the penalty's strength."""
+    weighted = codes if norms is None else codes * norms
+    total = weighted.sum(-1).mean() if norms is not None else weighted.mean()
+    if p == 1:
+        return total
+    # The gradient of |f|^p has no bound at 0: the smallest codes are held off it.
+    powered = torch.where(weighted > 0, weighted.clamp_min(1e-6) ** p, 0.0)
+    powered = powered.sum(-1).mean() if norms is not None else powered.mean()
+    return powered * (total / powered.clamp_min(1e-12)).detach()
+
+
+def sparsity_penalty(sae: SAE, pre: Tensor, codes: Tensor, p: float = 1.0) -> Tensor:
+    """Weighted sparsity penalty of a batch, by the model's config.
+
+    relu, topk: ``l1 * sum_j codes_j * |D_j|`` averaged over cells (``penalty_reduction="sum"``), or
+    ``l1 * mean(codes)`` (``"mean"``, as published). gated: the same of ``relu(pre)``. jumprelu: ``l0 * L0`` or
+    ``l0 * (L0 / k - 1)^2``.
+    """
+    config = sae.config
+    if isinstance(sae.activation, JumpReLU):
+        active = sae.activation.active(pre).sum(-1).mean()
+        return config.l0 * (active if config.k is None else (active / config.k - 1).square())
+    if not config.l1:
+        return pre.new_zeros(())
+    norms = sae.decoder.norm(dim=1) if config.penalty_reduction == "sum" else None
+    target = torch.relu(pre) if isinstance(sae.activation, Gated) else codes
+    return config.l1 * _lp(target, norms, p)
+
+
+def auxiliary_loss(sae: SAE, pre: Tensor, residual: Tensor, dead: Tensor) -> Tensor:
+    """Normalised error of the residual's reconstruction by the strongest dead features (Gao et al. 2024, section 2.4).
+
+    Parameters
+    ----------
+    sae
+        The model.
+    pre
+        (cells, width) pre-activations.
+    residual
+        (cells, r) reconstruction error of the live features; no gradient flows into it.
+    dead
+        (width,) bool.
+    """
+    residual = residual.detach()
+    indices = dead.nonzero().squeeze(1)
+    k = min(sae.config.aux_k or max(1, residual.shape[1] // 2), len(indices))
+    values, chosen = torch.relu(pre[:, indices]).topk(k, dim=-1, sorted=False)
+    codes = torch.zeros_like(pre[:, indices]).scatter(-1, chosen, values)
+    error = mse(residual, codes @ sae.decoder[indices])
+    loss = error / residual.square().mean().clamp_min(1e-12)
+    # A diverged auxiliary loss must not spoil the main one.
+    return torch.nan_to_num(loss, nan=0.0, posinf=0.0)
+
+
+def _reconstruction(config: SAEConfig, x: Tensor, decode: Callable[[Tensor, int], Tensor], codes: Tensor) -> Tensor:
+    prefixes = sorted({*config.matryoshka, config.width})
+    errors = [mse(x, decode(codes, m)) for m in prefixes]
+    return torch.stack(errors).mean()
+
+
+def objective(sae: SAE, x: Tensor, dead: Tensor | None = None, p: float = 1.0) -> Loss:
+    """Loss of one batch.
+
+    Parameters
+    ----------
+    sae
+        The model.
+    x
+        (cells, r) scaled embedding.
+    dead
+        (width,) bool, features to be revived by the auxiliary loss; None = no such loss.
+    p
+        Exponent of the sparsity penalty (p-annealing).
+    """
+    config = sae.config
+    pre = sae.pre_activations(x)
+    codes = sae.activation.training_codes(pre)
+    reconstruction = _reconstruction(config, x, sae.reconstruct, codes)
+    if isinstance(sae.activation, Gated):
+        # The gate is trained through a reconstruction of its own, with the decoder frozen (arXiv 2404.16014, eq. 8).
+        gate_hat = torch.relu(pre) @ sae.decoder.detach() + sae.decoder_bias.detach()
+        reconstruction = reconstruction + mse(x, gate_hat)
+    penalty = sparsity_penalty(sae, pre, codes, p)
+    auxiliary = x.new_zeros(())
+    if config.aux_weight and dead is not None and bool(dead.any()):
+        auxiliary = config.aux_weight * auxiliary_loss(sae, pre, x - sae.reconstruct(codes.detach()), dead)
+    return Loss(reconstruction + penalty + auxiliary, reconstruction, penalty, auxiliary, codes)

@@ -1,0 +1,197 @@
+"""The sparse autoencoder: one final class, with its scaling, its activation and its files."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from cellprism.errors import InputError
+from cellprism.sae.activation import make_activation
+from cellprism.sae.config import SAEConfig
+from cellprism.sae.scaling import AffineScaling
+
+__all__ = ["SAE"]
+
+_CHUNK_ELEMENTS = 2**24  # pre-activations held at a time when encoding: 64 MiB in float32
+
+
+@final
+class SAE(nn.Module):
+    """Sparse autoencoder of an embedding.
+
+    ``x' = (x - mean) @ forward``; ``codes = activation((x' - b) @ W.T + c)``; ``x_hat = (codes @ D + b) @ backward +
+    mean``. Raw embeddings go in and come out.
+
+    Parameters
+    ----------
+    config
+        Architecture and objective.
+    scaling
+        Centring and scaling of the embedding, from :func:`cellprism.sae.scaling.fit_scaling`.
+    generator
+        Source of the random start; None = zeros, to be filled from a file.
+    """
+
+    mean: Tensor
+    forward_map: Tensor
+    backward_map: Tensor
+
+    def __init__(self, config: SAEConfig, scaling: AffineScaling, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean", torch.as_tensor(scaling.mean))
+        self.register_buffer("forward_map", torch.as_tensor(scaling.forward))
+        self.register_buffer("backward_map", torch.as_tensor(scaling.backward))
+        r = self.forward_map.shape[1]
+        self.encoder = nn.Parameter(torch.zeros(config.width, r))
+        self.encoder_bias = nn.Parameter(torch.zeros(config.width))
+        self.decoder = nn.Parameter(torch.zeros(config.width, r))
+        self.decoder_bias = nn.Parameter(torch.zeros(r))
+        self.input_bias = nn.Parameter(torch.zeros(r)) if config.pre_bias == "free" else None
+        self.activation = make_activation(config)
+        if generator is not None:
+            self._start(generator)
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.config.width
+
+    @property
+    def d(self) -> int:
+        """Dimension of the raw embedding."""
+        return int(self.mean.shape[0])
+
+    @torch.no_grad()
+    def _start(self, generator: torch.Generator) -> None:
+        def uniform(p: Tensor, fan_in: int) -> None:
+            p.uniform_(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
+
+        r = self.encoder.shape[1]
+        if self.config.init == "linear":
+            uniform(self.encoder, r)
+            uniform(self.decoder, self.width)
+        else:
+            self.decoder.normal_(generator=generator)
+            self.decoder.div_(self.decoder.norm(dim=1, keepdim=True))
+            self.encoder.copy_(self.decoder)
+        if self.config.bias_init == "linear":
+            uniform(self.encoder_bias, self.width)
+            uniform(self.decoder_bias, r)
+
+    def pre_activations(self, x: Tensor) -> Tensor:
+        """(cells, r) scaled embedding -> (cells, width)."""
+        if self.config.pre_bias == "tied":
+            x = x - self.decoder_bias
+        elif self.input_bias is not None:
+            x = x + self.input_bias
+        return nn.functional.linear(x, self.encoder, self.encoder_bias)
+
+    def reconstruct(self, codes: Tensor, prefix: int | None = None) -> Tensor:
+        """(cells, width) codes -> (cells, r) scaled embedding, from the first ``prefix`` features."""
+        if prefix is not None and prefix < self.width:
+            return codes[:, :prefix] @ self.decoder[:prefix] + self.decoder_bias
+        return codes @ self.decoder + self.decoder_bias
+
+    def scale(self, x: Tensor) -> Tensor:
+        """(cells, d) raw -> (cells, r) scaled."""
+        return (x - self.mean) @ self.forward_map
+
+    def unscale(self, x: Tensor) -> Tensor:
+        """(cells, r) scaled -> (cells, d) raw."""
+        return x @ self.backward_map + self.mean
+
+    @torch.no_grad()
+    def encode(self, X: ArrayLike) -> sp.csr_array:
+        """Sparse codes of raw embeddings.
+
+        Parameters
+        ----------
+        X
+            (cells, d) array or memory map.
+
+        Returns
+        -------
+        scipy.sparse.csr_array
+            (cells, width), float32, non-negative, sorted, without explicit zeros.
+
+        Raises
+        ------
+        InputError
+            If X is not two-dimensional, has another d than the SAE, or holds NaN or infinity.
+        """
+        X = self._checked(X, self.d, "embedding dimensions")
+        rows = max(1, _CHUNK_ELEMENTS // self.width)
+        blocks = [self._encode_block(X[i : i + rows]) for i in range(0, len(X), rows)]
+        codes = sp.vstack(blocks, format="csr", dtype=np.float32) if blocks else sp.csr_array((0, self.width))
+        return sp.csr_array(codes, dtype=np.float32)
+
+    def _encode_block(self, block: NDArray[Any]) -> sp.csr_array:
+        x = torch.as_tensor(np.array(block, dtype=np.float32), device=self.mean.device)
+        if not bool(torch.isfinite(x).all()):
+            raise InputError(
+                "an embedding must be finite",
+                f"{int((~torch.isfinite(x)).sum())} NaN or infinite values",
+                "drop those cells",
+            )
+        codes = self.activation(self.pre_activations(self.scale(x)))
+        return sp.csr_array(codes.cpu().numpy())
+
+    @torch.no_grad()
+    def decode(self, codes: Any) -> NDArray[np.float32]:
+        """Raw embeddings from codes.
+
+        Parameters
+        ----------
+        codes
+            (cells, width), sparse or dense.
+
+        Returns
+        -------
+        numpy.ndarray
+            (cells, d), float32.
+
+        Raises
+        ------
+        InputError
+            If codes is not two-dimensional or has another width than the SAE.
+        """
+        if not sp.issparse(codes):
+            codes = self._checked(codes, self.width, "features")
+        elif codes.shape[1] != self.width:
+            raise self._mismatch(codes.shape, self.width, "features")
+        decoder = self.decoder.cpu().numpy()
+        scaled = np.asarray(codes @ decoder, dtype=np.float32) + self.decoder_bias.cpu().numpy()
+        return np.asarray(
+            self.unscale(torch.as_tensor(scaled, device=self.mean.device)).cpu().numpy(), dtype=np.float32
+        )
+
+    @torch.no_grad()
+    def decoder_directions(self) -> NDArray[np.float32]:
+        """(width, d) change of the raw embedding when a feature rises by 1."""
+        return np.asarray((self.decoder @ self.backward_map).cpu().numpy(), dtype=np.float32)
+
+    def save(self, path: str | Path) -> None:
+        """Write ``config.json`` and ``sae.safetensors`` into the folder ``path``; see :mod:`cellprism.sae.io`."""
+        from cellprism.sae.io import save
+
+        save(self, Path(path))
+
+    @staticmethod
+    def _mismatch(shape: tuple[int, ...], expected: int, what: str) -> InputError:
+        return InputError(
+            f"this SAE takes arrays (cells, {expected} {what})", f"shape {shape}", "give the array it was made for"
+        )
+
+    def _checked(self, values: Any, expected: int, what: str) -> NDArray[Any]:
+        array = values if isinstance(values, np.ndarray) else np.asarray(values)
+        if array.ndim != 2 or array.shape[1] != expected:
+            raise self._mismatch(array.shape, expected, what)
+        return array

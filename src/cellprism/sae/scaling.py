@@ -1,0 +1,81 @@
+"""Centring and scaling of an embedding, as one affine map that travels with the model."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellprism.sae.config import Scaling
+
+__all__ = ["AffineScaling", "fit_scaling"]
+
+_CHUNK = 65_536
+
+
+class AffineScaling(NamedTuple):
+    """Map ``x' = (x - mean) @ forward`` and its inverse ``x = x' @ backward + mean``."""
+
+    mean: NDArray[np.float32]
+    """(d,) taken off first."""
+    forward: NDArray[np.float32]
+    """(d, r) from raw to scaled; r < d where directions without variance are left out."""
+    backward: NDArray[np.float32]
+    """(r, d) from scaled to raw."""
+
+
+def _moments(X: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and covariance in chunks, so that a memory-mapped embedding is never held whole."""
+    n, d = X.shape
+    mean = np.zeros(d)
+    for start in range(0, n, _CHUNK):
+        mean += np.asarray(X[start : start + _CHUNK], dtype=np.float64).sum(axis=0)
+    mean /= n
+    cov = np.zeros((d, d))
+    for start in range(0, n, _CHUNK):
+        centred = np.asarray(X[start : start + _CHUNK], dtype=np.float64) - mean
+        cov += centred.T @ centred
+    return mean, cov / n
+
+
+def fit_scaling(X: NDArray[np.floating], mode: Scaling, power: float = 1.0) -> AffineScaling:
+    """Scaling of an embedding.
+
+    Parameters
+    ----------
+    X
+        Embedding (cells, d).
+    mode
+        See :attr:`SAEConfig.scaling`. All but ``none`` give a mean variance of 1 a kept dimension.
+    power
+        Exponent of ``whiten``.
+
+    Returns
+    -------
+    AffineScaling
+        float32 arrays. Directions with less than 1e-10 of the largest variance have no scale of their own: ``whiten``
+        leaves them out, ``standard`` leaves them unscaled.
+    """
+    d = X.shape[1]
+    if mode == "none":
+        eye = np.eye(d, dtype=np.float32)
+        return AffineScaling(np.zeros(d, dtype=np.float32), eye, eye)
+    mean, cov = _moments(X)
+    variance = np.diag(cov)
+    overall = float(np.sqrt(variance.mean())) or 1.0
+    if mode == "global":
+        forward, backward = np.eye(d) / overall, np.eye(d) * overall
+    elif mode == "standard":
+        sd = np.sqrt(np.where(variance > 1e-10 * variance.max(), variance, 1.0))
+        forward, backward = np.diag(1 / sd), np.diag(sd)
+    else:
+        eigenvalues, axes = np.linalg.eigh(cov)
+        keep = eigenvalues > 1e-10 * eigenvalues[-1]
+        # The sign of an eigenvector is arbitrary: fix it, so that the map does not depend on the linear algebra library.
+        axes = axes[:, keep] * np.sign(axes[np.abs(axes[:, keep]).argmax(axis=0), np.flatnonzero(keep)])
+        sd = np.sqrt(eigenvalues[keep])
+        scale = sd**-power
+        scale /= np.sqrt(np.mean((sd * scale) ** 2))
+        forward, backward = axes * scale, (axes / scale).T
+    return AffineScaling(mean.astype(np.float32), forward.astype(np.float32), backward.astype(np.float32))

@@ -1,0 +1,92 @@
+"""How long, how fast, on what: the options of training and their defaults."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from cellprism.errors import InputError
+
+__all__ = ["TrainingOptions", "choose_device", "learning_rate_factor"]
+
+_DEFAULT_STEPS = 4_000
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Options of :func:`cellprism.fit` that are not part of the model."""
+
+    epochs: int | None = None
+    """Passes over the training cells; None = as many as make 4,000 steps, at least 20."""
+    batch_size: int | None = None
+    """Cells a step; None = a quarter of the training cells, within 64 and 1,024, as a power of two."""
+    lr: float = 3e-3
+    """Peak learning rate of Adam."""
+    warmup: float = 0.05
+    """Share of the steps over which the learning rate rises from 0."""
+    decay: float = 0.5
+    """Share of the steps, at the end, over which it falls to 0 along a cosine."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's moments."""
+    holdout: float = 0.1
+    """Share of the cells kept out of training, for early stopping and the reported metrics."""
+    patience: int | None = 10
+    """Evaluations (50 over the whole length) without a better held-out error after which training stops; None = never."""
+    max_grad_norm: float | None = 1.0
+    """Gradients are cut to this norm; None = never."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"`{name}` must be at least {least}", str(value), f"give {least} or more, or None")
+        if not self.lr > 0 or not math.isfinite(self.lr):
+            raise InputError("`lr`, the learning rate, must be positive", str(self.lr), "use 3e-3 or less")
+        if not 0 <= self.holdout < 1:
+            raise InputError("`holdout` must lie in [0, 1)", str(self.holdout), "use 0.1, or 0 to train on every cell")
+        if not (0 <= self.warmup <= 1 and 0 <= self.decay <= 1 and self.warmup + self.decay <= 1):
+            raise InputError(
+                "`warmup` and `decay` are shares of the steps with a sum of at most 1",
+                f"warmup={self.warmup}, decay={self.decay}",
+                "use 0.05 and 0.5",
+            )
+
+    def batch_size_for(self, n_cells: int) -> int:
+        """Cells a step for so many training cells."""
+        if self.batch_size is not None:
+            return min(self.batch_size, n_cells)
+        return min(n_cells, max(64, min(1024, 1 << int(math.log2(max(1, n_cells / 4))))))
+
+    def epochs_for(self, n_cells: int, batch_size: int) -> int:
+        """Passes over so many training cells."""
+        if self.epochs is not None:
+            return self.epochs
+        return max(20, math.ceil(_DEFAULT_STEPS / math.ceil(n_cells / batch_size)))
+
+
+def learning_rate_factor(step: int, steps: int, warmup: float, decay: float) -> float:
+    """Factor on the peak learning rate at ``step`` of ``steps``: linear rise, level, cosine fall to 0."""
+    rise, fall = warmup * steps, decay * steps
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    if fall and step > steps - fall:
+        return 0.5 * (1 + math.cos(math.pi * (step - (steps - fall)) / fall))
+    return 1.0
+
+
+def choose_device(device: str) -> torch.device:
+    """``auto`` = CUDA where there is one, else Apple's MPS, else the CPU."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            "`device` must be one that torch can use here", f"{device!r}: {error}", "use 'auto' or 'cpu'"
+        ) from error
+    return chosen
