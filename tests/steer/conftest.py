@@ -69,7 +69,7 @@ def scene() -> Scene:
     codes = sparse.csr_array(dense.astype(np.float32))
     offset = rng.standard_normal(d)
     Z = dense @ directions + offset + 0.1 * rng.standard_normal((n, d))
-    W = 0.05 * rng.standard_normal((d, g))
+    W = 0.2 * rng.standard_normal((d, g))
     W[0] = 0
     W[0, :5] = 0.5
     return Scene(

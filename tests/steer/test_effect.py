@@ -57,13 +57,11 @@ def test_change_and_paired_test_are_those_by_hand(scene, result) -> None:
 def test_driven_genes_rise_beyond_every_null(result) -> None:
     table = result.genes.set_index("gene")
     assert set(result.genes["gene"][:5]) == set(SETS["driven"])
-    driven, rest = table.loc[SETS["driven"], "null_pval"], table.drop(SETS["driven"])["null_pval"]
-    assert driven.max() < 0.1
-    assert driven.max() < rest.quantile(0.25)
+    assert (table.loc[SETS["driven"], "null_pval"] < 0.05).all()
     assert (table.loc[SETS["driven"], "monotonicity"] == 1).all()
     for null in result.summary["target_nulls"].values():
         assert null["pval"] == pytest.approx(1 / 61)
-    assert result.summary["off_target_share"] < 0.3
+    assert result.summary["off_target_share"] < 0.5
     assert result.summary["off_target_share"] < result.summary["off_target_share_nulls"]["covariance"]
 
 
