@@ -1,0 +1,118 @@
+"""Does a feature come back when the training is repeated from another seed?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from cellprism.errors import InputError
+from cellprism.features.matching import match
+from cellprism.sae.fit import Fit
+
+__all__ = ["RETURNED", "fit_stability", "stability"]
+
+RETURNED = 0.9
+"""Correlation from which on a feature counts as found again."""
+
+
+def stability(
+    codes: Any,
+    sibling_codes: Sequence[Any],
+    directions: NDArray[Any] | None = None,
+    sibling_directions: Sequence[NDArray[Any]] | None = None,
+    *,
+    returned: float = RETURNED,
+) -> pd.DataFrame:
+    """Stability of each feature: its match among the SAEs of other seeds.
+
+    Parameters
+    ----------
+    codes
+        (cells, width) codes of the SAE, sparse or dense; best of cells kept out of training.
+    sibling_codes
+        Codes of the same cells from SAEs of other seeds; widths may differ.
+    directions, sibling_directions
+        Decoder directions (width, d) of the SAE and of each sibling, for the cosine.
+    returned
+        Correlation from which on a feature counts as found again.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a feature, NaN where the feature is dead in these cells or there is no sibling. ``stability``: mean over
+        siblings of the best match's Pearson correlation, within [0, 1]. ``one_to_one``: the same where each feature of a
+        sibling serves one feature alone, so that duplicates show. ``cosine``: mean cosine between the decoder directions
+        of the one-to-one partners. ``returns``: share of siblings with a one-to-one partner of at least ``returned``.
+
+    Raises
+    ------
+    InputError
+        If the codes are of different cells, or directions do not fit them.
+    """
+    if sibling_directions is not None and len(sibling_directions) != len(sibling_codes):
+        raise InputError(
+            "each sibling has codes and directions",
+            f"{len(sibling_codes)} codes, {len(sibling_directions)} directions",
+            "give both, in the same order",
+        )
+    width = codes.shape[1]
+    live = np.diff(sp.csc_array(codes).indptr) > 0
+    best, partner, cosine = (np.full((len(sibling_codes), width), np.nan) for _ in range(3))
+    for i, other in enumerate(sibling_codes):
+        where = None if sibling_directions is None else sibling_directions[i]
+        found = match(codes, other, directions, where)
+        best[i], partner[i], cosine[i] = found.best_correlation, found.partner_correlation, found.cosine
+    known = live & (len(sibling_codes) > 0)
+    return pd.DataFrame(
+        {
+            "stability": _mean(best, known),
+            "one_to_one": _mean(partner, known),
+            "cosine": _mean(cosine, known),
+            "returns": _mean((partner >= returned).astype(float), known),
+        },
+        index=pd.RangeIndex(width, name="feature"),
+    )
+
+
+def fit_stability(fit: Fit, X: NDArray[Any], *, returned: float = RETURNED) -> pd.DataFrame:
+    """:func:`stability` of a fit with several seeds, on its held-out cells (on all cells where there are none).
+
+    Parameters
+    ----------
+    fit
+        From :func:`cellprism.fit` with ``seeds`` of at least 2.
+    X
+        (cells, d), the embedding that was fitted.
+    returned
+        See :func:`stability`.
+
+    Raises
+    ------
+    InputError
+        If the fit has one seed only.
+    """
+    if not fit.siblings:
+        raise InputError("stability needs SAEs of several seeds", "one seed", "fit with seeds=3")
+    cells = X[fit.holdout] if len(fit.holdout) else X
+    return stability(
+        fit.sae.encode(cells),
+        [sae.encode(cells) for sae in fit.siblings],
+        fit.sae.decoder_directions(),
+        [sae.decoder_directions() for sae in fit.siblings],
+        returned=returned,
+    )
+
+
+def _mean(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Mean over siblings that know the feature; NaN where none does."""
+    given = np.isfinite(values)
+    total = np.where(given, values, 0.0).sum(axis=0)
+    count = given.sum(axis=0)
+    mean = np.full(values.shape[1], np.nan)
+    np.divide(total, count, out=mean, where=known & (count > 0))
+    return mean
