@@ -12,6 +12,7 @@ from scipy import sparse
 __all__ = ["Neighbours", "coactive", "plane", "similar"]
 
 FEW = 12  # fewer points than this have no neighbourhoods worth unfolding
+MANY = 1500
 BLOCK = 1024
 
 
@@ -55,10 +56,11 @@ def plane(profiles: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float32
         embed = TSNE(
             perplexity=min(30.0, (n - 1) / 3),
             init=start.astype(np.float32),
-            max_iter=1000 if n <= 2000 else 500,
+            max_iter=1000 if n <= MANY else 300,
+            angle=0.5 if n <= MANY else 0.8,  # coarser far forces: half the time
             random_state=seed,
         )
-        with threadpool_limits(1 if n <= 2000 else None):  # threads of a small job wait for each other
+        with threadpool_limits(1 if n <= MANY else None):  # threads of a small job wait for each other
             flat = embed.fit_transform(scores)
     flat = flat - (flat.max(axis=0) + flat.min(axis=0)) / 2
     return np.asarray(flat / max(float(np.abs(flat).max()), 1e-12), dtype=np.float32)

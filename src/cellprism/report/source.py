@@ -42,8 +42,6 @@ class Source:
         ``run.json``.
     steering
         Steering experiments found in the folder: each its JSON and its table.
-    matches
-        Features of other seeds or models: ``feature``, ``other``, ``other_feature``, ``score``; may be empty.
     """
 
     features: pd.DataFrame
@@ -57,7 +55,6 @@ class Source:
     expression_genes: list[str]
     info: dict[str, Any]
     steering: list[tuple[dict[str, Any], pd.DataFrame]] = field(default_factory=list)
-    matches: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def n_cells(self) -> int:
@@ -116,7 +113,6 @@ def read_source(run_dir: str | Path) -> Source:
         expression_genes=expression_genes,
         info=json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {},
         steering=_steering(run_dir),
-        matches=_matches(run_dir),
     )
 
 
@@ -160,8 +156,3 @@ def _steering(run_dir: Path) -> list[tuple[dict[str, Any], pd.DataFrame]]:
         if table.is_file():
             found.append((json.loads(path.read_text(encoding="utf-8")), pd.read_parquet(table)))
     return found
-
-
-def _matches(run_dir: Path) -> pd.DataFrame:
-    path = run_dir / "matches.parquet"
-    return pd.read_parquet(path) if path.is_file() else pd.DataFrame()

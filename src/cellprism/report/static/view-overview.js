@@ -64,7 +64,7 @@ function shares(o) {
     return el(
       "li",
       {},
-      el("div", { class: "claim" }, el("span", {}, s.claim), s.n ? el("span", { class: "muted" }, ` of ${count(s.n)}`) : null),
+      el("div", { class: "claim" }, el("span", {}, s.claim), s.n ? el("span", { class: "muted" }, ` of ${count(s.n)}`) : null, s.verdict ? el("div", { class: "note" }, s.verdict) : null),
       el(
         "div",
         { class: "track", role: "img", "aria-label": `${percent(s.observed)}; ${said}` },
