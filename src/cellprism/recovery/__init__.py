@@ -5,6 +5,7 @@ from cellprism.recovery.methods import METHODS
 from cellprism.recovery.presets import PRESETS, Preset
 from cellprism.recovery.probe import Probe, probe
 from cellprism.recovery.scores import Scores, score
+from cellprism.recovery.sweep import Trial, grid, sweep
 from cellprism.recovery.task import Task
 from cellprism.recovery.truth import Level, Truth
 
@@ -17,9 +18,12 @@ __all__ = [
     "Probe",
     "Scores",
     "Task",
+    "Trial",
     "Truth",
     "benchmark",
     "compare",
+    "grid",
     "probe",
     "score",
+    "sweep",
 ]

@@ -20,7 +20,7 @@ from cellprism.recovery.presets import PRESETS, Preset
 from cellprism.recovery.scores import THRESHOLDS, Scores, score
 from cellprism.recovery.task import Task
 
-__all__ = ["Benchmark", "benchmark", "compare"]
+__all__ = ["Benchmark", "benchmark", "compare", "preset_of"]
 
 RECOVERY_COLUMNS = [
     "method",
@@ -108,7 +108,7 @@ def benchmark(
     """
     from cellprism.embed.autoencoder import AutoencoderModel  # scoring alone should not import torch
 
-    size = preset if isinstance(preset, Preset) else _preset(preset)
+    size = preset if isinstance(preset, Preset) else preset_of(preset)
     names = tuple(methods or size.methods)
     _check(names)
     say = report or (lambda line: None)
@@ -129,7 +129,7 @@ def benchmark(
         )
         parts.append(compare(task, names, seed=seed, options=wanted, report=say))
     about = {
-        "preset": preset if isinstance(preset, str) else "custom",
+        "preset": next((name for name, known in PRESETS.items() if known is size), "custom"),
         "seeds": [int(seed) for seed in seeds],
         "level": size.level,
         "cells": dict(size.cells) | dict(cells or {}),
@@ -220,7 +220,8 @@ def _training(adata: AnnData) -> AnnData:
     return adata[(adata.obs["split"] == "train").to_numpy()]
 
 
-def _preset(name: str) -> Preset:
+def preset_of(name: str) -> Preset:
+    """Find a preset by its name."""
     if name not in PRESETS:
         raise InputError("a benchmark must be one of " + ", ".join(PRESETS), repr(name), "choose one of them")
     return PRESETS[name]

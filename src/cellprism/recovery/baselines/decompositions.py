@@ -43,9 +43,7 @@ def pca_embedding(task: Task, seed: int) -> Codes:
 
 def ica_embedding(task: Task, seed: int, *, max_iter: int = 300) -> Codes:
     """Independent components of the embedding, all of them."""
-    # Near-singular directions of an over-complete embedding cannot be whitened: keep those that carry variance.
-    spectrum = PCA(random_state=seed).fit(task.train_embedding).explained_variance_ratio_
-    return _ica(task.train_embedding, task.held_embedding, int((spectrum > 1e-7).sum()), seed, max_iter)
+    return _ica(task.train_embedding, task.held_embedding, task.embedding.shape[1], seed, max_iter)
 
 
 def pca_data(task: Task, seed: int, *, components: int = COMPONENTS) -> Codes:
@@ -60,10 +58,7 @@ def svd_data(task: Task, seed: int, *, components: int = COMPONENTS) -> Codes:
 
 def ica_data(task: Task, seed: int, *, components: int = COMPONENTS, max_iter: int = 300) -> Codes:
     """Independent components of expression, within its first principal components."""
-    train, held = task.dense(~task.held_out), task.dense(task.held_out)
-    reduce = PCA(_at_most(components, train), svd_solver="randomized", random_state=seed).fit(train)
-    kept = int((reduce.explained_variance_ratio_ > 1e-7).sum())
-    return _ica(reduce.transform(train), reduce.transform(held), kept, seed, max_iter)
+    return _ica(task.dense(~task.held_out), task.dense(task.held_out), components, seed, max_iter)
 
 
 def nmf_data(task: Task, seed: int, *, components: int = COMPONENTS, max_iter: int = 100) -> Codes:
@@ -100,13 +95,15 @@ def dictionary_learning(
         return _codes(model.transform((held - mean) / scale))
 
 
-def _ica(train: Codes, held: Codes, n: int, seed: int, max_iter: int) -> Codes:
-    model = FastICA(
-        max(n, 1), whiten="unit-variance", whiten_solver="eigh", random_state=seed, max_iter=max_iter, tol=1e-3
-    )
+def _ica(train: Codes, held: Codes, components: int, seed: int, max_iter: int) -> Codes:
+    reduce = PCA(_at_most(components, train), random_state=seed).fit(train)
+    # Directions without variance cannot be whitened: an over-complete embedding has them.
+    kept = max(int((reduce.explained_variance_ratio_ > 1e-7).sum()), 1)
+    before, after = (reduce.transform(X)[:, :kept].astype(np.float64) for X in (train, held))
+    model = FastICA(kept, whiten="unit-variance", whiten_solver="eigh", random_state=seed, max_iter=max_iter, tol=1e-3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return _codes(model.fit(train.astype(np.float64)).transform(held.astype(np.float64)))
+        return _codes(model.fit(before).transform(after))
 
 
 def _of_data(make: Callable[[int], Any], task: Task, components: int, *, keep_below: bool = False) -> Codes:
