@@ -12,7 +12,7 @@ from cellprism.errors import InputError
 __all__ = ["Activation", "PaperForm", "SAEConfig", "Scaling"]
 
 Activation = Literal["relu", "topk", "batchtopk", "jumprelu", "gated"]
-Scaling = Literal["none", "global", "standard", "whiten"]
+Scaling = Literal["none", "global", "standard", "whiten", "wiener"]
 PreBias = Literal["none", "tied", "free"]
 Init = Literal["tied", "linear"]
 BiasInit = Literal["geometric_median", "zero", "linear"]
@@ -77,7 +77,9 @@ class SAEConfig:
 
     scaling: Scaling = "global"
     """How the embedding is scaled inside the model: not at all and not centred (``none``), centred and divided by one
-    number (``global``), by one number a dimension (``standard``), or along its principal axes (``whiten``)."""
+    number (``global``), by one number a dimension (``standard``), or along its principal axes: flattened (``whiten``), or turned down by the
+    share of an axis's variance that the least axis has, as a Wiener filter with that axis as its measure of noise
+    (``wiener``: for embeddings whose many small axes carry noise, such as 50 principal components of 700 cells)."""
 
     whiten_power: float = 1.0
     """With ``whiten``: each principal axis is divided by its standard deviation to this power; 0 leaves the axes as they

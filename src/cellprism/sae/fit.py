@@ -43,11 +43,14 @@ class Fit:
 def default_config(n_cells: int, d: int) -> SAEConfig:
     """Fixed default for an embedding of this shape (``cfg=None``).
 
-    BatchTopK on the globally scaled embedding; four features a dimension, but no more than one for ten cells and no
-    more than 4,096; a k that lets a feature be active in some 5 % of the cells, within 4 and 32.
+    BatchTopK on the Wiener-scaled embedding: four features a dimension, but no more than one for ten cells and no more
+    than 4,096, in multiples of 16; an eighth of them active in a cell, within 4 and 32. Two matryoshka prefixes, of 3/16
+    and 6/16 of the width, must reconstruct on their own, so that broad features (cell types) are learned beside the
+    narrow ones that would else split them.
     """
-    width = int(max(8, min(4 * d, n_cells // 10, 4096)))
-    return SAEConfig(width=width, activation="batchtopk", k=int(min(width, max(4, min(32, round(0.05 * width))))))
+    width = max(16, min(4 * d, n_cells // 10, 4096) // 16 * 16)
+    k = max(4, min(32, width // 8))
+    return SAEConfig(width, "batchtopk", k=k, scaling="wiener", matryoshka=(3 * width // 16, 6 * width // 16))
 
 
 def fit(
