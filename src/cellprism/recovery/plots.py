@@ -58,6 +58,7 @@ def overview(benchmark: Benchmark, metric: str = "mean_best_abs_r", levels: Sequ
                 ax.plot([rows[f"null_{metric}"].mean()] * 2, [y - 0.4, y + 0.4], color="#D55E00", linewidth=1.5)
         ax.set_title(level, fontsize=10)
         ax.set_xlim(0, 1)
+        ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks(range(len(methods)), methods, fontsize=8)
     figure.supxlabel(f"{metric.replace('_', ' ')} (vertical mark: truth of other cells)", fontsize=9)
