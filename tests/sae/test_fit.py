@@ -82,9 +82,9 @@ def test_siblings_share_cells_and_differ_in_weights() -> None:
 
 
 def test_default_config_fits_the_data() -> None:
-    assert default_config(100_000, 20) == SAEConfig(80, k=4)
+    assert default_config(100_000, 20) == SAEConfig(80, k=10, scaling="wiener", matryoshka=(15, 30))
     assert default_config(100_000, 2_000).width == 4096
-    assert default_config(300, 50).width == 30
+    assert default_config(300, 50).width == 16
     done = fit(embedding(), epochs=3)
     assert done.sae.config == default_config(300, 5)
     assert done.options["epochs"] == 3
