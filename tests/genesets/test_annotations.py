@@ -19,7 +19,7 @@ GAF_ROWS = [
 def write_gaf(path, rows=GAF_ROWS):
     lines = ["!gaf-version: 2.2", "!"]
     for symbol, relation, term, code, taxon in rows:
-        fields = ["UniProtKB", f"P-{symbol}", symbol, relation, term, "PMID:1", code, "", "P", 'a "name" # with signs']
+        fields = ["UniProtKB", f"P-{symbol}", symbol, relation, term, "PMID:1", code, "", "P", 'a "name" # with! signs']
         lines.append("\t".join([*fields, "", "protein", taxon, "20240101", "UniProt", "", ""]))
     text = "\n".join(lines) + "\n"
     path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
@@ -111,7 +111,7 @@ def test_unusable_annotations_are_refused(tmp_path):
         (lambda: read_annotations(tmp_path / "goa.gpad", names={}, taxon=9606), "no taxon"),
         (lambda: read_annotations(tmp_path / "plain.txt"), "gaf-version"),
         (lambda: read_annotations(tmp_path / "narrow.gaf"), "separated by tabs"),
-        (lambda: read_annotations(tmp_path / "top.gaf"), "hold a table"),
+        (lambda: read_annotations(tmp_path / "top.gaf"), "hold a line"),
         (lambda: read_annotations(tmp_path / "absent.gaf"), "must exist"),
         (lambda: read_gpi(path), "gpi-version"),
     ]

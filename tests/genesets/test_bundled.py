@@ -1,5 +1,6 @@
 import itertools
 import re
+from pathlib import Path
 
 import pytest
 
@@ -106,3 +107,11 @@ def test_most_members_are_named_in_public_collections(shared_data):
         for gene in genes
     }
     assert match_sets(SETS, sorted(public)).measured_share > 0.85
+
+
+def test_the_documentation_lists_every_set():
+    page = Path(__file__).resolve().parents[2] / "docs" / "genesets.md"
+    rows = [line.split(" | ") for line in page.read_text().splitlines() if "https://doi.org/" in line]
+    listed = {row[0].removeprefix("| "): (int(row[2]), row[4].split("](https://doi.org/")[1][:-3]) for row in rows}
+    sources = SOURCES.set_index("set")["source"]
+    assert listed == {name: (len(genes), sources[name]) for name, genes in SETS.items()}

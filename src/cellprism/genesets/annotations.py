@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import re
 from collections.abc import Iterable, Mapping
@@ -89,8 +90,7 @@ def read_annotations(
     Formats: Gene Ontology documentation, "GO annotation file (GAF) format 2.2" and "GPAD/GPI 2.0".
     """
     path = Path(path)
-    kind, version = _format(path, {"gaf": "GAF", "gpa": "GPAD", "gpad": "GPAD"}, "an annotation file")
-    columns = _columns(path)
+    kind, version, columns = _read(path, {"gaf": "GAF", "gpa": "GPAD", "gpad": "GPAD"}, "an annotation file")
     if kind == "GAF":
         _need(columns, 14 if taxon is not None else 12, path)
         relation, term, code = columns[3], columns[4], columns[6]
@@ -145,8 +145,7 @@ def read_gpi(path: str | Path) -> dict[str, str]:
         If the file cannot be read or is of another format.
     """
     path = Path(path)
-    _, version = _format(path, {"gpi": "GPI"}, "a GPI file")
-    columns = _columns(path)
+    _, version, columns = _read(path, {"gpi": "GPI"}, "a GPI file")
     _need(columns, 3, path)
     if version >= 2:
         return dict(zip(columns[0].str.split(":", n=1).str[-1], columns[1], strict=True))
@@ -168,32 +167,32 @@ def _allowed(code: pd.Series[str], evidence: str | Iterable[str]) -> pd.Series[b
     return code.isin(list(evidence))
 
 
-def _format(path: Path, kinds: Mapping[str, str], what: str) -> tuple[str, int]:
-    """Return kind and major version as the comment lines on top of the file say them."""
-    wanted = re.compile(rf"!\s*({'|'.join(kinds)})-version:\s*(\d+)", re.IGNORECASE)
+def _read(path: Path, kinds: Mapping[str, str], what: str) -> tuple[str, int, pd.DataFrame]:
+    """Return the kind and major version that the comment lines state, and the body as text; absent fields are empty."""
+    stated = re.compile(rf"!\s*({'|'.join(kinds)})-version:\s*(\d+)", re.IGNORECASE)
+    found: re.Match[str] | None = None
+    comments = []  # pandas would cut a line at any "!", which names of genes hold as well
     try:
         with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
-            for line in lines:
-                if not line.startswith("!"):
-                    break
-                if found := wanted.match(line):
-                    return kinds[found[1].lower()], int(found[2])
+            for number, line in enumerate(lines):
+                if line.startswith("!"):
+                    comments.append(number)
+                    found = found or stated.match(line)
+        if found is None:
+            names = " or ".join(f"'!{name}-version:'" for name in kinds)
+            raise InputError(
+                f"{what} must say its format on top", f"no {names} line in {path}", "give the file as published"
+            )
+        body = pd.read_csv(
+            path, sep="\t", header=None, skiprows=comments, dtype=str, na_filter=False, quoting=csv.QUOTE_NONE
+        )
     except FileNotFoundError:
         raise InputError(f"{what} must exist", f"no file {path}", "check the path") from None
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{what} must hold a line", f"none in {path}", "fetch it again") from None
+    except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError) as error:
         raise InputError(f"{what} must be readable", f"{path}: {error}", "check or fetch it again") from error
-    names = " or ".join(f"'!{name}-version:'" for name in kinds)
-    raise InputError(f"{what} must say its format on top", f"no {names} line in {path}", "give the file as published")
-
-
-def _columns(path: Path) -> pd.DataFrame:
-    """Read the tab-separated body as text; absent fields are empty."""
-    try:
-        return pd.read_csv(
-            path, sep="\t", header=None, comment="!", dtype=str, keep_default_na=False, na_filter=False, quoting=3
-        )
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, EOFError, OSError) as error:
-        raise InputError("an annotation file must hold a table", f"{path}: {error}", "fetch it again") from error
+    return kinds[found[1].lower()], int(found[2]), body.fillna("")
 
 
 def _need(columns: pd.DataFrame, number: int, path: Path) -> None:
