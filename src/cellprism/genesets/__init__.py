@@ -1,7 +1,7 @@
 """Gene sets: files, named libraries, ontologies, identifiers, networks, and the bundled collection."""
 
 from cellprism.genesets.annotations import Annotations, read_annotations, read_gpi
-from cellprism.genesets.bundled import bundled, bundled_sources
+from cellprism.genesets.bundled import bundled, bundled_sources, former_symbols
 from cellprism.genesets.gmt import read_gmt, write_gmt
 from cellprism.genesets.identifiers import MappedIds, id_table, map_ids, map_sets, read_id_table
 from cellprism.genesets.libraries import LIBRARIES, fetch_library
@@ -22,6 +22,7 @@ __all__ = [
     "bundled_sources",
     "fetch_library",
     "fetch_network",
+    "former_symbols",
     "id_table",
     "load",
     "map_ids",
