@@ -5,7 +5,7 @@ from cellprism.genesets.bundled import bundled, bundled_sources, former_symbols
 from cellprism.genesets.gmt import read_gmt, write_gmt
 from cellprism.genesets.identifiers import MappedIds, id_table, map_ids, map_sets, read_id_table
 from cellprism.genesets.libraries import LIBRARIES, fetch_library
-from cellprism.genesets.load import load
+from cellprism.genesets.load import files_behind, load
 from cellprism.genesets.match import MatchedSets, match_sets
 from cellprism.genesets.networks import NETWORKS, fetch_network, read_network, regulator_activity, signed_sets
 from cellprism.genesets.ontology import Ontology, OntologySets, ontology_sets, read_ontology
@@ -22,6 +22,7 @@ __all__ = [
     "bundled_sources",
     "fetch_library",
     "fetch_network",
+    "files_behind",
     "former_symbols",
     "id_table",
     "load",

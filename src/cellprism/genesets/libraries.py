@@ -13,7 +13,7 @@ import pooch
 from cellprism.errors import InputError
 from cellprism.genesets.gmt import read_gmt
 
-__all__ = ["LIBRARIES", "cache_dir", "fetch_library", "is_library_name"]
+__all__ = ["LIBRARIES", "cache_dir", "fetch_library", "is_library_name", "library_path"]
 
 ENRICHR = "https://maayanlab.cloud/Enrichr/geneSetLibrary"
 _TIMEOUT_S = 60
@@ -60,6 +60,11 @@ def is_library_name(name: str) -> bool:
     return name.lower() in _SHORT or _NAME.fullmatch(name) is not None
 
 
+def library_path(name: str) -> Path:
+    """Return where a library is kept once it is fetched."""
+    return cache_dir() / "genesets" / f"{_SHORT.get(name.lower(), name)}.gmt"
+
+
 def fetch_library(name: str, *, url: str = ENRICHR) -> dict[str, list[str]]:
     """Return a named library, from disk where it was fetched before.
 
@@ -87,8 +92,7 @@ def fetch_library(name: str, *, url: str = ENRICHR) -> dict[str, list[str]]:
     described by Kuleshov et al. 2016, doi:10.1093/nar/gkw377.
     """
     name = _SHORT.get(name.lower(), name)
-    folder = cache_dir() / "genesets"
-    path = folder / f"{name}.gmt"
+    path = library_path(name)
     if not path.is_file():
         _download(f"{url}?{urlencode({'mode': 'text', 'libraryName': name})}", path, name)
     try:

@@ -9,11 +9,11 @@ from cellprism.errors import InputError
 from cellprism.genesets.annotations import read_annotations
 from cellprism.genesets.bundled import bundled
 from cellprism.genesets.gmt import read_gmt
-from cellprism.genesets.libraries import LIBRARIES, fetch_library, is_library_name
-from cellprism.genesets.networks import NETWORKS, fetch_network, signed_sets
+from cellprism.genesets.libraries import LIBRARIES, fetch_library, is_library_name, library_path
+from cellprism.genesets.networks import NETWORKS, fetch_network, network_path, signed_sets
 from cellprism.genesets.ontology import ontology_sets, read_ontology
 
-__all__ = ["load"]
+__all__ = ["files_behind", "load"]
 
 # PROGENy weighs thousands of genes for each pathway; its authors advise the strongest hundred or so.
 _TOP = {"progeny": 100}
@@ -55,6 +55,34 @@ def load(names_or_paths: str | Path | Iterable[str | Path]) -> dict[str, list[st
                 continue
             joined[name if name not in joined else _free_name(name, _label(one), joined)] = members
     return joined
+
+
+def files_behind(names_or_paths: str | Path | Iterable[str | Path]) -> dict[str, Path]:
+    """Return the files that :func:`load` reads for these, so that a run can record what it was made from.
+
+    Parameters
+    ----------
+    names_or_paths
+        As :func:`load` takes them, after it has fetched what it had to.
+
+    Returns
+    -------
+    dict
+        What was given (both parts of an ontology apart) -> the file. ``"bundled"`` has none: the version of the
+        package says what it holds.
+    """
+    given = [names_or_paths] if isinstance(names_or_paths, str | Path) else list(names_or_paths)
+    found: dict[str, Path] = {}
+    for one in map(str, given):
+        if Path(one).is_file():
+            found[one] = Path(one)
+        elif one in NETWORKS:
+            found[one] = network_path(one)
+        elif is_library_name(one):
+            found[one] = library_path(one)
+        elif "+" in one:
+            found |= {part: Path(part) for part in one.split("+", 1)}
+    return {name: path for name, path in found.items() if path.is_file()}
 
 
 def _collection(one: str | Path) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from cellprism.errors import InputError
 from cellprism.genesets.libraries import cache_dir
 from cellprism.genesets.tables import read_table
 
-__all__ = ["NETWORKS", "fetch_network", "read_network", "regulator_activity", "signed_sets"]
+__all__ = ["NETWORKS", "fetch_network", "network_path", "read_network", "regulator_activity", "signed_sets"]
 
 NETWORKS = {"collectri": "CollecTRI", "progeny": "PROGENy"}
 """Networks that :func:`fetch_network` knows, and how they write themselves."""
@@ -78,6 +78,11 @@ def read_network(
     return network
 
 
+def network_path(name: str, organism: str = "human") -> Path:
+    """Return where a network is kept once it is fetched."""
+    return cache_dir() / "networks" / f"{name}_{organism}.csv.gz"
+
+
 def fetch_network(name: str, organism: str = "human") -> pd.DataFrame:
     """Return CollecTRI or PROGENy, from disk where it was fetched before.
 
@@ -102,7 +107,7 @@ def fetch_network(name: str, organism: str = "human") -> pd.DataFrame:
     """
     if name not in NETWORKS:
         raise InputError("the network must be known", repr(name), f"choose from {', '.join(NETWORKS)}")
-    path = cache_dir() / "networks" / f"{name}_{organism}.csv.gz"
+    path = network_path(name, organism)
     if not path.is_file():
         decoupler = _decoupler(f"fetching {NETWORKS[name]}")
         try:
