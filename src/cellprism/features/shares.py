@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from cellprism.features.evidence import Evidence, Question, test_codes, test_labels
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.enrichment import set_correlation
-from cellprism.stats.fdr import benjamini_hochberg, two_sided_log_p
+from cellprism.stats.fdr import Family
 from cellprism.stats.nulls import matched_directions, permuted_codes, random_sets
 from cellprism.stats.overrep import overlap_null
 
@@ -33,14 +33,16 @@ def share_row(codes: sp.csc_array, found: Evidence, question: Question) -> dict[
         (np.nanmax(np.abs(found.genes.calibrated[testable]), axis=1) >= found.critical).mean()
     )
     if found.sets is not None:
-        rank = benjamini_hochberg(np.exp(two_sided_log_p(found.sets.z)))[testable]
-        over = benjamini_hochberg(found.sets.ora)[testable]
-        both = benjamini_hochberg(found.sets.combined)[testable]
-        row[f"features with a set at q < {level:g}"] = float((both < level).any(axis=(1, 2)).mean())
-        row[f"features with a set at q < {level:g}, rank test"] = float((rank < level).any(axis=1).mean())
-        row[f"features with a set at q < {level:g}, over-representation"] = float(
-            (over < level).any(axis=(1, 2)).mean()
+        claim = f"features with a set at q < {level:g}"
+        tests = (
+            ("", found.sets.combined, "p"),
+            (", rank test", found.sets.z, "z"),
+            (", over-representation", found.sets.ora, "p"),
         )
+        for test, values, kind in tests:
+            limit = Family(values, kind).critical(level)
+            passes = np.abs(values[testable]) >= limit if kind == "z" else values[testable] <= limit
+            row[claim + test] = float(passes.reshape(n, -1).any(axis=1).mean())
     if question.labels:
         results, qval = test_labels(codes, question.labels)
         auroc = np.concatenate([r.auroc for r in results.values()], axis=1)

@@ -14,7 +14,7 @@ from cellprism.features.kinds import cell_type_kinds
 from cellprism.features.table import label_table
 from cellprism.stats.enrichment import two_sided
 from cellprism.stats.expression import Expression
-from cellprism.stats.fdr import benjamini_hochberg
+from cellprism.stats.fdr import Family, benjamini_hochberg
 from cellprism.stats.labels import spearman
 
 __all__ = ["feature_table", "label_rows"]
@@ -167,13 +167,14 @@ def _top_sets(found: Evidence, question: Question) -> dict[int, tuple[str, float
     """Best set of each testable feature's up direction, with its q value over both tests."""
     if found.sets is None or question.sets is None:
         return {}
-    q = benjamini_hochberg(found.sets.combined)[:, 0]
-    p = found.sets.combined[:, 0]
-    out = {}
-    for f in np.flatnonzero(found.contrast.testable):
-        s = int(np.lexsort((-found.sets.z[f], p[f]))[0])
-        out[int(f)] = (str(question.sets.names[s]), float(q[f, s]))
-    return out
+    testable = np.flatnonzero(found.contrast.testable)
+    if testable.size == 0:
+        return {}
+    p = found.sets.combined[testable, 0]
+    best = (-np.log(np.maximum(p, 1e-300)) + 1e-6 * found.sets.z[testable]).argmax(axis=1)
+    q = Family(found.sets.combined).q(p[np.arange(testable.size), best])
+    names = question.sets.names[best]
+    return {int(f): (str(name), float(value)) for f, name, value in zip(testable, names, q, strict=True)}
 
 
 def _good_labels(labels: pd.DataFrame, columns: pd.DataFrame, level: float) -> dict[int, str]:
