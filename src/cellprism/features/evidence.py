@@ -97,7 +97,9 @@ class SetEvidence:
     ora: np.ndarray
     hits: np.ndarray
     combined: np.ndarray
-    """One p value a direction from both tests: twice the smaller, at most 1."""
+    """Log of one p value a direction from both tests: twice the smaller, at most 1; float32."""
+    families: tuple[Family, Family, Family]
+    """All tests of ``combined``, ``z`` and ``ora``."""
 
 
 @dataclass(frozen=True)
@@ -134,30 +136,28 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
     if sets is None or correlation is None or overlap is None:
         return None
     n, s = contrast.n_features, sets.names.size
-    out = SetEvidence(
-        np.full((n, s), np.nan),
-        np.full((n, s), np.nan),
-        np.full((n, 2, s), np.nan),
-        np.zeros((n, 2, s), dtype=np.int16),
-        np.full((n, 2, s), np.nan),
-    )
+    set_z, ora = np.full((n, s), np.nan), np.full((n, 2, s), np.nan)
+    effect, combined = np.full((n, s), np.nan, dtype=np.float32), np.full((n, 2, s), np.nan, dtype=np.float32)
+    hits = np.zeros((n, 2, s), dtype=np.int16)
     testable = np.flatnonzero(contrast.testable)
 
     def test(part: slice) -> None:
         rows = testable[part]
-        z = genes.calibrated[rows][:, sets.genes]
+        z = genes.calibrated[rows][:, sets.genes].astype(np.float64)
         order = np.argsort(z, axis=1)
         ranked = rank_enrichment(z, feature_correlation(z, correlation, sets), sets, order)
         passing = np.stack([(z >= critical).sum(axis=1), (z <= -critical).sum(axis=1)], axis=1)
         counts = contrast.positive[rows].sum(axis=1)
         over = over_representation(z, passing, counts, overlap, sets, order)
-        out.z[rows], out.effect[rows] = ranked.z, ranked.effect
-        out.ora[rows], out.hits[rows] = over.pval, over.hits
-        one_sided = np.stack([special.ndtr(-ranked.z), special.ndtr(ranked.z)], axis=1)
-        out.combined[rows] = np.minimum(2.0 * np.minimum(one_sided, over.pval), 1.0)
+        set_z[rows], effect[rows] = ranked.z, ranked.effect
+        ora[rows], hits[rows] = over.pval, over.hits
+        one_sided = np.stack([special.log_ndtr(-ranked.z), special.log_ndtr(ranked.z)], axis=1)
+        smaller = np.minimum(one_sided, np.log(np.maximum(over.pval, 1e-300)))
+        combined[rows] = np.minimum(smaller + np.log(2.0), 0.0)
 
     for_chunks(test, testable.size, _SET_CHUNK)
-    return out
+    families = Family(combined, "log p"), Family(set_z, "z"), Family(ora)
+    return SetEvidence(set_z, effect, ora, hits, combined, families)
 
 
 def test_labels(codes: sp.csc_array, labels: dict[str, np.ndarray]) -> tuple[dict[str, LabelResult], np.ndarray]:

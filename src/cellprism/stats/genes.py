@@ -27,7 +27,7 @@ class GeneResult(NamedTuple):
     z: np.ndarray
     """(features, genes) signed z; NaN for untestable features, 0 for genes that are constant."""
     calibrated: np.ndarray
-    """The same with the tail of its permutation distribution: what q values and gene sets use."""
+    """The same, float32, with the tail of its permutation distribution: what q values and gene sets use."""
     log2fc: np.ndarray
     """(features, genes) float32 log2 fold change of the normalised (unlogged) means."""
 
@@ -67,7 +67,7 @@ def rank_sum(expression: Expression, contrast: Contrast, *, pseudocount: float =
     third = sizes * (sizes - 1.0) * (sizes - 2.0)
     cubes = np.where(third > 0, weight**3 / np.where(third > 0, third, 1.0), 0.0)[:, None] * expression.cubes
     z = np.full((contrast.n_features, expression.n_genes), np.nan)
-    calibrated = z.copy()
+    calibrated = np.full(z.shape, np.nan, dtype=np.float32)
     fold = np.full(z.shape, np.nan, dtype=np.float32)
 
     def test(part: slice) -> None:
@@ -125,7 +125,7 @@ def welch(expression: Expression, contrast: Contrast, *, pseudocount: float = 0.
     for_chunks(test, contrast.n_features, _step(expression.n_genes * n_strata))
     z[~contrast.testable] = np.nan
     fold[~contrast.testable] = np.nan
-    return GeneResult(z, z, fold)
+    return GeneResult(z, z.astype(np.float32), fold)
 
 
 def _stratified_welch(
@@ -202,7 +202,7 @@ def _sums(
 
 def _rows(expression: Expression) -> tuple[np.ndarray, np.ndarray]:
     """Row pointers and columns in one integer width, so that the compiled loop is compiled once."""
-    return expression.log.indptr.astype(np.int64), expression.log.indices.astype(np.int32, copy=False)
+    return expression.log.indptr.astype(np.int64), expression.log.indices.astype(np.uint32)
 
 
 def _step(row: int) -> int:
