@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from cellprism.stats.genes import GeneResult, rank_sum, welch
 from cellprism.stats.labels import LabelResult, category_detectors
 from cellprism.stats.overrep import OverlapNull, over_representation, overlap_null
 from cellprism.stats.parallel import for_chunks
+from cellprism.stats.pseudobulk import MIN_DONORS, paired_pseudobulk
 from cellprism.stats.setindex import SetIndex, index_sets
 
 __all__ = ["Evidence", "Question", "SetEvidence", "prepare_question", "test_codes", "test_labels"]
@@ -39,6 +40,8 @@ class Question:
         Categorical columns.
     method
         "ranksum", "welch" or "paper".
+    donor_of
+        (strata,) donor of each stratum: genes are then tested over donors. None: over cells.
     level
         q value at which a finding counts.
     min_cells, pseudocount
@@ -54,6 +57,7 @@ class Question:
     level: float
     min_cells: int
     pseudocount: float
+    donor_of: np.ndarray | None = None
 
 
 def prepare_question(
@@ -71,6 +75,7 @@ def prepare_question(
     min_cells: int,
     pseudocount: float,
     n_permutations: int,
+    donor_of: np.ndarray | None = None,
 ) -> Question:
     """Index the gene sets, measure their correlation and their overlaps under permuted cells.
 
@@ -85,7 +90,7 @@ def prepare_question(
         testable = active[(active >= min_cells) & (active <= codes.shape[0] - min_cells)]
         if testable.size:
             overlap = overlap_null(prepared, sets, testable, rng, n_permutations=n_permutations)
-    return Question(prepared, sets, correlation, overlap, categorical, method, level, min_cells, pseudocount)
+    return Question(prepared, sets, correlation, overlap, categorical, method, level, min_cells, pseudocount, donor_of)
 
 
 @dataclass(frozen=True)
@@ -124,8 +129,17 @@ def make_contrast(codes: sp.csc_array, question: Question) -> Contrast:
 def test_codes(codes: sp.csc_array, question: Question) -> Evidence:
     """Test every gene and set for every feature of one code matrix."""
     contrast = make_contrast(codes, question)
-    gene_test = rank_sum if question.method == "ranksum" else welch
-    genes = gene_test(question.expression, contrast, pseudocount=question.pseudocount)
+    if question.donor_of is not None:
+        genes, n_donors = paired_pseudobulk(
+            question.expression, contrast, question.donor_of, pseudocount=question.pseudocount
+        )
+        short = contrast.testable & (n_donors < MIN_DONORS)
+        reason = contrast.reason.copy()
+        reason[short] = [f"both sides in {n} donors, fewer than {MIN_DONORS}" for n in n_donors[short]]
+        contrast = replace(contrast, reason=reason)
+    else:
+        gene_test = rank_sum if question.method == "ranksum" else welch
+        genes = gene_test(question.expression, contrast, pseudocount=question.pseudocount)
     family = Family(genes.calibrated, "z")
     critical = family.critical(question.level)
     return Evidence(contrast, genes, family, critical, _test_sets(genes, critical, contrast, question))
