@@ -199,7 +199,7 @@ def _info(
         "n_features": int(codes.shape[1]),
         "n_sets": 0 if sets is None else int(sets.names.size),
         "n_genes_in_sets": 0 if sets is None else int(sets.genes.size),
-        "set_gene_overlap": None if sets is None else round(sets.overlap, 4),
+        "measured_share_of_set_genes": None if sets is None else round(sets.measured, 4),
         "n_strata": int(question.expression.sizes.size) if blocks is not None else 1,
         "critical_z": critical if np.isfinite(critical) else None,
         "families": {

@@ -85,7 +85,7 @@ def prepare_question(
     if gene_sets:
         expressed = np.bincount(prepared.log.indices, minlength=prepared.n_genes)
         sets = index_sets(gene_sets, genes["symbol"].tolist(), expressed, set_size, min_overlap)
-        correlation = set_correlation(prepared, sets)
+        correlation = set_correlation(prepared, sets, rng)
         active = np.diff(codes.indptr)
         testable = active[(active >= min_cells) & (active <= codes.shape[0] - min_cells)]
         if testable.size:

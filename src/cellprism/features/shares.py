@@ -97,4 +97,4 @@ def _with_random_sets(question: Question, n_active: np.ndarray, rng: np.random.G
     mean = question.expression.linear_total[sets.genes]
     drawn = replace(sets, members=random_sets(sets.sizes, sets.members, mean, rng))
     overlap = overlap_null(question.expression, drawn, n_active, rng)
-    return replace(question, sets=drawn, correlation=set_correlation(question.expression, drawn), overlap=overlap)
+    return replace(question, sets=drawn, correlation=set_correlation(question.expression, drawn, rng), overlap=overlap)
