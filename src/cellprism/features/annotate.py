@@ -158,12 +158,14 @@ def annotate(
     )  # fmt: skip
     found = test_codes(codes_csc, question)
     found_labels, _ = label_rows(codes_csc, categorical, continuous, prepared)
+    nulls_found, random = null_evidence(
+        codes_csc, found, question, nulls, embedding, extra_nulls or {}, null_features, rng_null
+    )
     features = feature_table(
-        codes_csc, found, question, measured, found_labels, table,
+        codes_csc, found, question, measured, found_labels, table, random,
         kind_by=kind_by, confounds=confounds, strata=strata, depth=depth,
     )  # fmt: skip
-    columns = {"observed": share_row(codes_csc, found, question)}
-    columns |= null_evidence(codes_csc, found, question, nulls, embedding, extra_nulls or {}, null_features, rng_null)
+    columns = {"observed": share_row(codes_csc, found, question, random)} | nulls_found
     live = np.arange(codes_csc.shape[1])
     reason = found.contrast.reason
     untestable = pd.DataFrame({"feature": live[reason != ""], "reason": reason[reason != ""].astype(str)})
