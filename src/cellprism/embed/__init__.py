@@ -18,6 +18,7 @@ __all__ = ["MODELS", "EmbeddingModel", "is_counts", "load", "train"]
 MODELS: dict[str, tuple[str, str]] = {
     "autoencoder": ("cellprism.embed.autoencoder", "AutoencoderModel"),
     "pca": ("cellprism.embed.pca", "PCAModel"),
+    "dgd": ("cellprism.embed.dgd", "DGDModel"),
 }
 
 
@@ -51,8 +52,9 @@ def train(name: str, adata: Any, *, seed: int = 0, progress: bool = False, **opt
         ``model.encode(adata)`` gives the embedding of these or other cells.
     """
     cls = model_class(name)
-    allowed = [p for p in inspect.signature(cls.fit).parameters if p not in {"adata", "genes", "seed", "progress"}]
-    option_names(options, allowed, name)
+    parameters = inspect.signature(cls.fit).parameters
+    if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):  # such a fit checks its own further options
+        option_names(options, [p for p in parameters if p not in {"adata", "genes", "seed", "progress"}], name)
     return cast(EmbeddingModel, cls.fit(adata, seed=seed, progress=progress, **options))
 
 

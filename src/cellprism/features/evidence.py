@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,17 +11,18 @@ import scipy.sparse as sp
 from scipy import special
 
 from cellprism.stats.contrast import Contrast, active_contrast, paper_contrast
-from cellprism.stats.enrichment import SetCorrelation, feature_correlation, rank_enrichment
+from cellprism.stats.enrichment import SetCorrelation, feature_correlation, rank_enrichment, set_correlation
 from cellprism.stats.expression import Expression
-from cellprism.stats.fdr import benjamini_hochberg, critical_z
+from cellprism.stats.fdr import Family, benjamini_hochberg
 from cellprism.stats.genes import GeneResult, rank_sum, welch
 from cellprism.stats.labels import LabelResult, category_detectors
-from cellprism.stats.overrep import OverlapNull, OverrepResult, over_representation
-from cellprism.stats.setindex import SetIndex
+from cellprism.stats.overrep import OverlapNull, over_representation, overlap_null
+from cellprism.stats.parallel import for_chunks
+from cellprism.stats.setindex import SetIndex, index_sets
 
-__all__ = ["Evidence", "Question", "SetEvidence", "test_codes", "test_labels"]
+__all__ = ["Evidence", "Question", "SetEvidence", "prepare_question", "test_codes", "test_labels"]
 
-_SET_CHUNK = 2_000
+_SET_CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,41 @@ class Question:
     pseudocount: float
 
 
+def prepare_question(
+    prepared: Expression,
+    codes: sp.csc_array,
+    gene_sets: Mapping[str, Sequence[str]] | None,
+    genes: pd.DataFrame,
+    categorical: dict[str, np.ndarray],
+    rng: np.random.Generator,
+    *,
+    set_size: tuple[int, int],
+    min_overlap: float,
+    method: str,
+    level: float,
+    min_cells: int,
+    pseudocount: float,
+    n_permutations: int,
+) -> Question:
+    """Index the gene sets, measure their correlation and their overlaps under permuted cells.
+
+    Parameters as in :func:`cellprism.features.annotate.annotate`.
+    """
+    sets = correlation = overlap = None
+    if gene_sets:
+        expressed = np.bincount(prepared.log.indices, minlength=prepared.n_genes)
+        sets = index_sets(gene_sets, genes["symbol"].tolist(), expressed, set_size, min_overlap)
+        correlation = set_correlation(prepared, sets)
+        active = np.diff(codes.indptr)
+        testable = active[(active >= min_cells) & (active <= codes.shape[0] - min_cells)]
+        if testable.size:
+            overlap = overlap_null(prepared, sets, testable, rng, n_permutations=n_permutations)
+    return Question(prepared, sets, correlation, overlap, categorical, method, level, min_cells, pseudocount)
+
+
 @dataclass(frozen=True)
 class SetEvidence:
-    """Gene-set tests of all features; arrays (features, sets) or (features, 2 directions, sets)."""
+    """Gene-set tests of all features; arrays (features, sets) or (features, 2 directions, sets), NaN where untested."""
 
     z: np.ndarray
     effect: np.ndarray
@@ -72,6 +106,8 @@ class Evidence:
 
     contrast: Contrast
     genes: GeneResult
+    family: Family
+    """All features and genes."""
     critical: float
     """Calibrated |z| at which a gene passes the level within the family of all features and genes."""
     sets: SetEvidence | None
@@ -88,8 +124,9 @@ def test_codes(codes: sp.csc_array, question: Question) -> Evidence:
     contrast = make_contrast(codes, question)
     gene_test = rank_sum if question.method == "ranksum" else welch
     genes = gene_test(question.expression, contrast, pseudocount=question.pseudocount)
-    critical = critical_z(genes.calibrated, question.level)
-    return Evidence(contrast, genes, critical, _test_sets(genes, critical, contrast, question))
+    family = Family(genes.calibrated, "z")
+    critical = family.critical(question.level)
+    return Evidence(contrast, genes, family, critical, _test_sets(genes, critical, contrast, question))
 
 
 def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question: Question) -> SetEvidence | None:
@@ -105,17 +142,21 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
         np.full((n, 2, s), np.nan),
     )
     testable = np.flatnonzero(contrast.testable)
-    for start in range(0, testable.size, _SET_CHUNK):
-        rows = testable[start : start + _SET_CHUNK]
+
+    def test(part: slice) -> None:
+        rows = testable[part]
         z = genes.calibrated[rows][:, sets.genes]
-        ranked = rank_enrichment(z, feature_correlation(z, correlation, sets), sets)
+        order = np.argsort(z, axis=1)
+        ranked = rank_enrichment(z, feature_correlation(z, correlation, sets), sets, order)
         passing = np.stack([(z >= critical).sum(axis=1), (z <= -critical).sum(axis=1)], axis=1)
         counts = contrast.positive[rows].sum(axis=1)
-        over: OverrepResult = over_representation(z, passing, counts, overlap, sets)
+        over = over_representation(z, passing, counts, overlap, sets, order)
         out.z[rows], out.effect[rows] = ranked.z, ranked.effect
         out.ora[rows], out.hits[rows] = over.pval, over.hits
         one_sided = np.stack([special.ndtr(-ranked.z), special.ndtr(ranked.z)], axis=1)
         out.combined[rows] = np.minimum(2.0 * np.minimum(one_sided, over.pval), 1.0)
+
+    for_chunks(test, testable.size, _SET_CHUNK)
     return out
 
 
@@ -136,17 +177,3 @@ def test_labels(codes: sp.csc_array, labels: dict[str, np.ndarray]) -> tuple[dic
     live = np.diff(codes.indptr) > 0
     pval = np.where(live[:, None], 2.0 * special.ndtr(-np.abs(z)), np.nan)
     return results, benjamini_hochberg(pval)
-
-
-def split_columns(labels: pd.DataFrame) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Categorical and continuous columns; numbers with more than 30 distinct values are continuous."""
-    categorical: dict[str, np.ndarray] = {}
-    continuous: dict[str, np.ndarray] = {}
-    for name in labels.columns:
-        column = labels[name]
-        number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-        if number and (pd.api.types.is_float_dtype(column) or column.nunique() > 30):
-            continuous[str(name)] = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        else:
-            categorical[str(name)] = column.to_numpy(dtype=object)
-    return categorical, continuous

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cellprism.features.evidence import SetEvidence
-from cellprism.stats.fdr import q_from_p, q_from_z, two_sided_log_p
+from cellprism.stats.fdr import Family, two_sided_log_p
 from cellprism.stats.genes import GeneResult
 from cellprism.stats.setindex import SetIndex
 
@@ -54,7 +54,7 @@ def keep_pairs(score: np.ndarray, passes: np.ndarray | None, keep: str, top: int
 
 
 def gene_table(
-    result: GeneResult, features: np.ndarray, genes: pd.DataFrame, critical: float, keep: str
+    result: GeneResult, features: np.ndarray, genes: pd.DataFrame, family: Family, level: float, keep: str
 ) -> pd.DataFrame:
     """Rows of ``genes.parquet``: what passes its q value plus the strongest of each feature.
 
@@ -62,11 +62,11 @@ def gene_table(
     ----------
     genes
         Columns ``gene``, ``symbol``, ``modality``, one row a gene of the expression matrix.
-    critical
-        The calibrated |z| at which the q value reaches the stated level.
+    family
+        The calibrated statistics of all features and genes.
     """
     size = np.abs(result.calibrated)
-    flat = keep_pairs(size, size >= critical, keep)
+    flat = keep_pairs(size, size >= family.critical(level), keep)
     row, gene = np.divmod(flat, max(result.z.shape[1], 1))
     z = result.z.ravel()[flat]
     log_p = two_sided_log_p(z)
@@ -77,7 +77,7 @@ def gene_table(
     columns["statistic"], columns["logpval"] = z, log_p
     columns["pval"] = np.exp(log_p)
     tail = result.calibrated.ravel()[flat]
-    columns["qval"] = q_from_z(result.calibrated, flat) if flat.size else z
+    columns["qval"] = family.q(tail)
     columns["pval_calibrated"] = np.exp(two_sided_log_p(tail))
     return pd.DataFrame(columns)
 
@@ -89,17 +89,17 @@ def set_table(
     if sets is None or found is None:
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in _SET_COLUMNS.items()})
     n_sets = sets.names.size
-    q_both = q_from_p(found.combined, np.arange(found.combined.size)).reshape(found.combined.shape)
+    both, over, rank = Family(found.combined), Family(found.ora), Family(found.z, "z")
     best = found.combined.min(axis=1)
     score = -np.log(np.maximum(best, 1e-300)) + 1e-6 * np.abs(found.z)
-    flat = keep_pairs(score, q_both.min(axis=1) <= level, keep)
+    flat = keep_pairs(score, best <= both.critical(level), keep)
     row, item = np.divmod(flat, n_sets)
     up = (row * 2) * n_sets + item
     position = np.stack([up, up + n_sets], axis=1).ravel()  # an up row, then a down row
     stat = found.z.ravel()[flat]
     mine = np.stack([stat >= 0, stat < 0], axis=1).ravel()
     twice = np.repeat(np.arange(flat.size), 2)
-    q_rank = q_from_z(found.z, flat) if flat.size else stat
+    q_rank = rank.q(stat)
     item = item[twice]
     return pd.DataFrame(
         {
@@ -112,8 +112,8 @@ def set_table(
             "pval_rank": np.where(mine, np.exp(two_sided_log_p(stat))[twice], np.nan),
             "qval_rank": np.where(mine, q_rank[twice], np.nan),
             "pval_ora": found.ora.ravel()[position],
-            "qval_ora": q_from_p(found.ora, position),
-            "qval": q_both.ravel()[position],
+            "qval_ora": over.q(found.ora.ravel()[position]),
+            "qval": both.q(found.combined.ravel()[position]),
         }
     )
 

@@ -9,8 +9,9 @@ import scipy.sparse as sp
 
 from cellprism.errors import InputError
 from cellprism.stats.kernels import rank_offsets
+from cellprism.stats.parallel import for_chunks
 
-__all__ = ["Expression", "prepare_expression"]
+__all__ = ["Expression", "column_order", "prepare_expression"]
 
 _LARGEST_LOG = 30.0  # e^30 is beyond any count: larger values were not logged
 
@@ -95,12 +96,40 @@ def prepare_expression(expression: sp.sparray | np.ndarray, strata: np.ndarray |
     # positions ride through the transpose so that ranks can be put back in row order
     position = sp.csr_array((np.arange(log.nnz, dtype=np.int64), log.indices, log.indptr), log.shape).tocsc()
     by_gene = position.data
-    offset, zero_rank, ties, cubes = rank_offsets(position.indptr, position.indices, log.data[by_gene], code, sizes)
+    ptr, cells, sorted_values = position.indptr.astype(np.int64), position.indices, log.data[by_gene]
+    offset = np.empty(log.nnz)
+    zero_rank, ties, cubes = (np.empty((sizes.size, log.shape[1])) for _ in range(3))
+
+    def rank(part: slice) -> None:
+        start, stop = ptr[part.start], ptr[part.stop]
+        order = column_order(ptr[part.start : part.stop + 1] - start, sorted_values[start:stop])
+        rank_offsets(
+            ptr[part.start : part.stop + 1] - start,
+            cells[start:stop],
+            sorted_values[start:stop],
+            order,
+            code,
+            sizes,
+            offset[start:stop],
+            zero_rank[:, part],
+            ties[:, part],
+            cubes[:, part],
+        )
+
+    for_chunks(rank, log.shape[1], 128)
     values = np.empty((log.nnz, 2), dtype=np.float32)
     values[by_gene, 0] = offset
     np.expm1(log.data, out=values[:, 1])
     linear_total = np.bincount(log.indices, weights=values[:, 1], minlength=log.shape[1])
     return Expression(log, values, zero_rank, ties, cubes, linear_total, code, sizes)
+
+
+def column_order(ptr: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Positions that sort each sparse column's values upwards."""
+    order = np.empty(values.size, dtype=np.int64)
+    for start, stop in zip(ptr[:-1].tolist(), ptr[1:].tolist(), strict=True):
+        order[start:stop] = np.argsort(values[start:stop]) + start
+    return order
 
 
 def _check(log: sp.csr_array) -> None:

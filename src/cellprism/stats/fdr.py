@@ -1,90 +1,76 @@
-"""Benjamini-Hochberg q values, from p values or, for millions of tests, from their z statistics."""
+"""Benjamini-Hochberg q values within a stated family of tests, for millions of tests at once."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from cellprism.stats.kernels import log_two_sided
+from cellprism.stats.parallel import for_chunks
 
-__all__ = ["benjamini_hochberg", "critical_z", "q_from_p", "q_from_z", "two_sided_log_p"]
+__all__ = ["Family", "benjamini_hochberg", "two_sided_log_p"]
 
-
-def benjamini_hochberg(pval: np.ndarray) -> np.ndarray:
-    """Benjamini-Hochberg q values over every finite entry of an array, whatever its shape.
-
-    Parameters
-    ----------
-    pval
-        p values; NaN (not tested) stays NaN and does not count as a test.
-
-    Returns
-    -------
-    Array of the same shape: the smallest false discovery rate at which each entry is called.
-    """
-    pval = np.asarray(pval, dtype=np.float64)
-    out = np.full(pval.shape, np.nan)
-    tested = np.isfinite(pval)
-    p = pval[tested]
-    order = np.argsort(p)
-    scaled = p[order] * p.size / np.arange(1, p.size + 1)
-    q = np.empty(p.size)
-    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    out[tested] = q
-    return out
+_STEP = 1 << 20
 
 
 def two_sided_log_p(z: np.ndarray) -> np.ndarray:
     """Natural log of two-sided normal p values; any shape, NaN kept, finite where z is finite."""
-    z = np.asarray(z, dtype=np.float64)
-    out: np.ndarray = log_two_sided(z.ravel()).reshape(z.shape)
-    return out
+    flat = np.ascontiguousarray(z, dtype=np.float64).ravel()
+    out = np.empty(flat.size)
+
+    def part(span: slice) -> None:
+        out[span] = log_two_sided(flat[span])
+
+    for_chunks(part, flat.size, _STEP)
+    return out.reshape(np.shape(z))
 
 
-def q_from_z(z: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Two-sided Benjamini-Hochberg q values of a few entries within the family of all entries.
+class Family:
+    """All tests among which a false discovery rate is controlled (Benjamini & Hochberg, 1995).
+
+    Only the sorted tests are kept: the q value of any of them is looked up, so that tables of a few findings need no
+    array of q values for all tests.
 
     Parameters
     ----------
-    z
-        All statistics of the family (any shape); NaN does not count as a test.
-    wanted
-        Flat positions in ``z`` whose q value is asked for.
-
-    Returns
-    -------
-    q values, one for each of ``wanted``. They are those of :func:`benjamini_hochberg` on the p values: only one copy
-    of ``z`` is sorted and no matrix of p values is made.
+    tests
+        p values, or z statistics of two-sided tests; any shape. NaN was not tested and does not count.
+    kind
+        "p" or "z".
     """
-    flat = np.abs(z.ravel())
-    size = flat[~np.isnan(flat)]
-    size.sort()
-    n = size.size
-    log_q = log_two_sided(size)  # ascending |z|: descending p
-    log_q += np.log(n) - np.log(np.arange(n, 0, -1))
-    np.minimum.accumulate(log_q, out=log_q)
-    # equal statistics share the q value of the group's largest rank, which stands first in ascending |z|
-    position = np.searchsorted(size, flat[wanted], side="left")
-    out: np.ndarray = np.exp(np.minimum(log_q[np.minimum(position, n - 1)], 0.0))
-    return out
+
+    def __init__(self, tests: np.ndarray, kind: str = "p") -> None:
+        self._kind = kind
+        keys = np.asarray(tests, dtype=np.float64).ravel()
+        keys = keys[~np.isnan(keys)]
+        if kind == "z":
+            keys = -np.abs(keys)
+        keys.sort()
+        with np.errstate(divide="ignore"):
+            log_q = two_sided_log_p(keys) if kind == "z" else np.log(keys)
+        log_q += np.log(max(keys.size, 1)) - np.log(np.arange(1, keys.size + 1))
+        self._keys = keys
+        self._log_q = np.minimum.accumulate(log_q[::-1])[::-1] if keys.size else log_q
+
+    def q(self, tests: np.ndarray) -> np.ndarray:
+        """Look up q values of some of the family's tests (p values or z statistics, as the family was given)."""
+        asked = np.asarray(tests, dtype=np.float64)
+        keys = -np.abs(asked) if self._kind == "z" else asked
+        if self._keys.size == 0:
+            return np.full(asked.shape, np.nan)
+        # equal tests share the q value of the last of them
+        position = np.searchsorted(self._keys, keys, side="right") - 1
+        q = np.exp(np.minimum(self._log_q[np.clip(position, 0, self._keys.size - 1)], 0.0))
+        out: np.ndarray = np.where(np.isnan(keys), np.nan, q)
+        return out
+
+    def critical(self, level: float) -> float:
+        """The weakest test with a q value of at most ``level``: its p value or |z| (-inf or inf when none has)."""
+        passing = int(np.searchsorted(self._log_q, np.log(level), side="right"))
+        if self._kind == "z":
+            return float(-self._keys[passing - 1]) if passing else float("inf")
+        return float(self._keys[passing - 1]) if passing else float("-inf")
 
 
-def critical_z(z: np.ndarray, level: float) -> float:
-    """Smallest |z| that passes two-sided Benjamini-Hochberg at a level; infinity when none does."""
-    size = np.abs(z[~np.isnan(z)])
-    size.sort()
-    log_q = log_two_sided(size) + np.log(max(size.size, 1)) - np.log(np.arange(size.size, 0, -1))
-    passes = np.flatnonzero(log_q <= np.log(level))
-    return float(size[passes[0]]) if passes.size else float("inf")
-
-
-def q_from_p(pval: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Benjamini-Hochberg q values of a few entries (flat positions) within the family of all finite entries."""
-    flat = pval.ravel()
-    p = flat[np.isfinite(flat)]
-    p.sort()
-    q = p * (p.size / np.arange(1, p.size + 1))
-    q = np.minimum.accumulate(q[::-1])[::-1]
-    # equal p values share the q value of the last of them
-    position = np.searchsorted(p, flat[wanted], side="right") - 1
-    out: np.ndarray = np.minimum(q[np.clip(position, 0, None)], 1.0) if p.size else np.full(wanted.size, np.nan)
-    return out
+def benjamini_hochberg(pval: np.ndarray) -> np.ndarray:
+    """Benjamini-Hochberg q values over every entry of an array, whatever its shape; NaN stays NaN and is no test."""
+    return Family(pval).q(np.asarray(pval, dtype=np.float64))

@@ -14,10 +14,11 @@ from scipy import special
 from cellprism.stats.contrast import Contrast
 from cellprism.stats.expression import Expression
 from cellprism.stats.kernels import group_sums, skewed_z
+from cellprism.stats.parallel import for_chunks
 
 __all__ = ["GeneResult", "rank_sum", "welch"]
 
-_CHUNK_BYTES = 64 * 2**20
+_CHUNK_BYTES = 2**20
 
 
 class GeneResult(NamedTuple):
@@ -68,7 +69,8 @@ def rank_sum(expression: Expression, contrast: Contrast, *, pseudocount: float =
     z = np.full((contrast.n_features, expression.n_genes), np.nan)
     calibrated = z.copy()
     fold = np.full(z.shape, np.nan, dtype=np.float32)
-    for part in _chunks(contrast, expression.n_genes):
+
+    def test(part: slice) -> None:
         sums = _sums(expression, contrast.ptr, contrast.cells, part, expression.values, cell_weight)
         pos, neg = contrast.positive[part].astype(np.float64), contrast.negative[part].astype(np.float64)
         shift = sums[:, 0] + pos @ centre
@@ -78,6 +80,8 @@ def rank_sum(expression: Expression, contrast: Contrast, *, pseudocount: float =
         z[part] = np.where(sd > 0, np.sign(shift) * size / safe, 0.0)
         calibrated[part] = skewed_z(z[part], ((pos * neg * (neg - pos)) @ cubes) / safe**3)
         fold[part] = _log2fc(sums[:, 1], expression.linear_total - sums[:, 1], pos, neg, pseudocount)
+
+    for_chunks(test, contrast.n_features, _step(expression.n_genes))
     for array in (z, calibrated, fold):
         array[~contrast.testable] = np.nan
     return GeneResult(z, calibrated, fold)
@@ -98,15 +102,14 @@ def welch(expression: Expression, contrast: Contrast, *, pseudocount: float = 0.
     unit = np.zeros(n_strata + 1, dtype=np.int64)
     unit[1:] = np.cumsum(expression.sizes)
     order = np.argsort(expression.strata, kind="stable")
-    total = group_sums(
-        unit, order, np.ones(order.size), expression.log.indptr, expression.log.indices, moments, expression.n_genes
-    )
+    total = group_sums(unit, order, one, *_rows(expression), moments, expression.n_genes)
     z = np.full((contrast.n_features, expression.n_genes), np.nan)
     fold = np.full(z.shape, np.nan, dtype=np.float32)
     ptr, cells = _by_stratum(contrast.ptr, contrast.cells, expression.strata, n_strata)
     out_ptr, out_cells = _by_stratum(contrast.excluded_ptr, contrast.excluded_cells, expression.strata, n_strata)
     linear = np.repeat(expression.values[:, 1:], 2, axis=1)
-    for part in _chunks(contrast, expression.n_genes * n_strata):
+
+    def test(part: slice) -> None:
         groups = slice(part.start * n_strata, part.stop * n_strata)
         width = (part.stop - part.start, n_strata, 2, expression.n_genes)
         inside = _sums(expression, ptr, cells, groups, moments, one).reshape(width)
@@ -118,6 +121,8 @@ def welch(expression: Expression, contrast: Contrast, *, pseudocount: float = 0.
         lin_out = expression.linear_total - lin_in
         lin_out -= _sums(expression, contrast.excluded_ptr, contrast.excluded_cells, part, linear, one)[:, 1]
         fold[part] = _log2fc(lin_in, lin_out, pos, neg, pseudocount)
+
+    for_chunks(test, contrast.n_features, _step(expression.n_genes * n_strata))
     z[~contrast.testable] = np.nan
     fold[~contrast.testable] = np.nan
     return GeneResult(z, z, fold)
@@ -188,19 +193,18 @@ def _sums(
     values: np.ndarray,
     cell_weight: np.ndarray,
 ) -> np.ndarray:
-    span = slice(ptr[part.start], ptr[part.stop])
-    member = cells[span]
+    start, stop = ptr[part.start], ptr[part.stop]
+    groups = (ptr[part.start : part.stop + 1] - start).astype(np.int64)
     return group_sums(
-        ptr[part.start : part.stop + 1] - ptr[part.start],
-        member,
-        cell_weight[member],
-        expression.log.indptr,
-        expression.log.indices,
-        values,
-        expression.n_genes,
+        groups, cells[start:stop].astype(np.int64), cell_weight, *_rows(expression), values, expression.n_genes
     )
 
 
-def _chunks(contrast: Contrast, row: int) -> list[slice]:
-    step = max(1, _CHUNK_BYTES // (16 * max(row, 1)))
-    return [slice(a, min(a + step, contrast.n_features)) for a in range(0, contrast.n_features, step)]
+def _rows(expression: Expression) -> tuple[np.ndarray, np.ndarray]:
+    """Row pointers and columns in one integer width, so that the compiled loop is compiled once."""
+    return expression.log.indptr.astype(np.int64), expression.log.indices.astype(np.int32, copy=False)
+
+
+def _step(row: int) -> int:
+    """Features a chunk: small enough for the sums to stay in the cache of a core."""
+    return max(1, _CHUNK_BYTES // (16 * max(row, 1)))

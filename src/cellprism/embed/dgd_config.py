@@ -1,0 +1,58 @@
+"""What a deep generative decoder is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cellprism.errors import InputError
+
+__all__ = ["DGDConfig"]
+
+
+@dataclass(frozen=True)
+class DGDConfig:
+    """Architecture and priors.
+
+    The defaults are those of multiDGD (Nature Communications 15:10031) but for the number of mixture components,
+    which there is the number of cell-type labels.
+    """
+
+    latent: int = 20
+    """Dimension of a cell's representation."""
+    n_components: int = 10
+    """Components of the Gaussian mixture."""
+    layers: int = 2
+    """Hidden layers shared by all modalities."""
+    hidden: int = 100
+    """Their width."""
+    head_layers: int = 3
+    """Linear layers of each modality's head; its last hidden layer is as wide as the root of the feature number."""
+    head_width: int = 1
+    """Factor on the width of the heads' hidden layers."""
+    radius: float = 2.0
+    """Of the soft ball in which the component means lie."""
+    hardness: float = 5.0
+    """Of the ball's border."""
+    sd: float | None = None
+    """Expected standard deviation of the components; None = 2 x radius / (10 x n_components)."""
+    sd_sd: float = 1.0
+    """Standard deviation of the Gaussian prior on the negative log variances."""
+    dirichlet: float = 1.0
+    """Concentration of the Dirichlet prior on the component weights; 1 = flat."""
+    covariate_latent: int = 2
+    """Dimension of the second representation, which holds the covariate."""
+
+    def __post_init__(self) -> None:
+        least = {"latent": 1, "n_components": 1, "layers": 0, "hidden": 1, "head_layers": 1, "head_width": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise InputError(f"the setting {name} must be at least {low}", f"{getattr(self, name)}", "raise it")
+        for name in ("radius", "hardness", "sd_sd", "dirichlet"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"the setting {name} must be positive", f"{getattr(self, name)}", "raise it")
+
+    def component_sd(self, n_components: int | None = None) -> float:
+        """Expected standard deviation of a component."""
+        if self.sd is not None and n_components is None:
+            return self.sd
+        return max(round(0.2 * self.radius / (n_components or self.n_components), 2), 0.01)

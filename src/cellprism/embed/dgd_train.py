@@ -1,0 +1,203 @@
+"""Maximum a posteriori training of representations, mixture, decoder and dispersions together."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from cellprism.embed.dgd_likelihood import counts_batch
+from cellprism.embed.dgd_net import DGDNet
+
+__all__ = ["Representation", "TrainOptions", "train"]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train.
+
+    Learning rates are Adam's; those of the representations and the mixture are multiDGD's.
+    """
+
+    epochs: int = 200
+    batch_size: int = 128
+    lr: float = 1e-3
+    """Of the decoder."""
+    lr_z: float = 1e-2
+    """Of the representations."""
+    lr_prior: float = 1e-2
+    """Of the mixture."""
+    weight_decay: float = 1e-4
+    l1: float = 1.0
+    """Weight of the sum of the decoder's absolute weights, beside the summed log density of a batch of cells."""
+    betas: tuple[float, float] = (0.5, 0.7)
+    """Adam's, short-sighted, since a cell's representation meets its gradient once an epoch."""
+    holdout: float = 0.05
+    """Share of cells whose counts do not train the decoder; their likelihood stops the training."""
+    patience: int = 20
+    """Epochs without a better held-out likelihood after which training stops."""
+
+
+class Representation:
+    """Trained vectors, one a cell, with the moments of Adam kept a row: only rows of a batch are touched.
+
+    Parameters
+    ----------
+    start
+        (cells, d).
+    lr, betas
+        Of Adam.
+    """
+
+    def __init__(self, start: Tensor, lr: float, betas: tuple[float, float]) -> None:
+        self.value = start.clone()
+        self.lr, self.betas = lr, betas
+        self.first, self.second = torch.zeros_like(start), torch.zeros_like(start)
+        self.steps = torch.zeros((len(start), 1), device=start.device)
+
+    def rows(self, at: Tensor) -> Tensor:
+        """Leaf tensor of some rows, to be handed to the model."""
+        return self.value[at].requires_grad_()
+
+    def step(self, at: Tensor, leaf: Tensor) -> None:
+        """One step of Adam on these rows."""
+        grad = leaf.grad
+        if grad is None:
+            return
+        b1, b2 = self.betas
+        steps = self.steps[at] + 1
+        first = self.first[at].lerp(grad, 1 - b1)
+        second = self.second[at].lerp(grad**2, 1 - b2)
+        self.steps[at], self.first[at], self.second[at] = steps, first, second
+        scaled = first / (1 - b1**steps) / ((second / (1 - b2**steps)).sqrt() + 1e-8)
+        self.value[at] = leaf.detach() - self.lr * scaled
+
+
+def train(
+    net: DGDNet,
+    data: Sequence[sparse.csr_array],
+    batch: NDArray[np.int64] | None,
+    z: Tensor,
+    c: Tensor | None,
+    options: TrainOptions,
+    *,
+    seed: int,
+    progress: bool,
+) -> tuple[Tensor, Tensor | None, list[dict[str, float]]]:
+    """Train ``net`` in place.
+
+    Parameters
+    ----------
+    net
+        Model on its device.
+    data
+        Counts a modality, (cells, features).
+    batch
+        (cells,) index of the covariate's category.
+    z, c
+        Starting representations.
+    seed
+        Of the order of cells and the held-out ones.
+
+    Returns
+    -------
+    z, c, history
+        Trained representations; a dict an epoch with the mean negative log density a cell.
+    """
+    rng = np.random.default_rng(seed)
+    device = z.device
+    n = len(z)
+    order = rng.permutation(n)
+    n_out = min(round(options.holdout * n), n - 1)
+    held, used = np.sort(order[:n_out]), np.sort(order[n_out:])
+    zs = Representation(z, options.lr_z, options.betas)
+    cs = None if c is None else Representation(c, options.lr_z, options.betas)
+    fused = device.type in {"cpu", "cuda"}
+    adam = {"betas": options.betas, "weight_decay": options.weight_decay, "fused": fused}
+    prior = [p for m in (net.prior, net.batch_prior) if m is not None for p in m.parameters()]
+    optimisers = [
+        torch.optim.Adam(net.decoder.parameters(), lr=options.lr, **adam),  # type: ignore[arg-type]
+        torch.optim.Adam(prior, lr=options.lr_prior, betas=options.betas, fused=fused),
+    ]
+    labels = None if batch is None else torch.as_tensor(batch, device=device)
+    weights = [p for name, p in net.decoder.named_parameters() if name.endswith("weight")]
+
+    def one_pass(rows: NDArray[np.intp], learn: bool) -> float:
+        total = 0.0
+        for p in net.parameters():
+            p.requires_grad_(learn)
+        shuffled = rng.permutation(rows) if learn else rows
+        for start in range(0, len(shuffled), options.batch_size):
+            chunk = np.sort(shuffled[start : start + options.batch_size])
+            at = torch.as_tensor(chunk, device=device)
+            counts = [counts_batch(X[chunk], device) for X in data]
+            zb, cb = zs.rows(at), None if cs is None else cs.rows(at)
+            density = net.log_likelihood(zb, cb, counts).sum()
+            density = density + net.log_prior(zb, cb, None if labels is None else labels[at]).sum()
+            loss = -density
+            total -= density.item() if not density.requires_grad else density.detach().item()
+            if learn:
+                loss = loss - net.log_prior_of_parameters() * (len(chunk) / len(rows))
+                if options.l1:
+                    loss = loss + options.l1 * torch.stack([w.abs().sum() for w in weights]).sum()
+                for o in optimisers:
+                    o.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if learn:
+                for o in optimisers:
+                    o.step()
+            zs.step(at, zb)
+            if cs is not None and cb is not None:
+                cs.step(at, cb)
+        return total / max(len(rows), 1)
+
+    history: list[dict[str, float]] = []
+    best, best_state, waited = float("inf"), None, 0
+    with shown(options.epochs, progress) as advance:
+        for epoch in range(options.epochs):
+            row = {"epoch": float(epoch), "train": one_pass(used, True)}
+            if n_out:
+                row["held_out"] = one_pass(held, False)
+            history.append(row)
+            advance(row)
+            if not n_out:
+                continue
+            # Improvements below a hundred-thousandth are the jitter of the representations.
+            if row["held_out"] < best - 1e-5 * abs(best if np.isfinite(best) else 1.0):
+                best, waited = row["held_out"], 0
+                best_state = (
+                    copy.deepcopy(net.state_dict()),
+                    zs.value.clone(),
+                    None if cs is None else cs.value.clone(),
+                )
+            else:
+                waited += 1
+                if waited >= options.patience:
+                    break
+    for p in net.parameters():
+        p.requires_grad_(False)
+    if best_state is not None:
+        net.load_state_dict(best_state[0])
+        return best_state[1], best_state[2], history
+    return zs.value, None if cs is None else cs.value, history
+
+
+@contextlib.contextmanager
+def shown(total: int, progress: bool) -> Any:
+    """A progress bar over epochs, or nothing."""
+    if not progress:
+        yield lambda row: None
+        return
+    from rich.progress import Progress
+
+    with Progress(transient=True) as bar:
+        task = bar.add_task("Training", total=total)
+        yield lambda row: bar.update(task, advance=1, description=f"Training, {row['train']:.1f} a cell")

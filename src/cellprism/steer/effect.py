@@ -1,0 +1,207 @@
+"""What an edit does: genes, gene sets, neighbours, dose; each beside moves of the same length that mean nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from cellprism.embed.base import EmbeddingModel
+from cellprism.errors import InputError
+from cellprism.steer.decode import columns, decode_rates, log2_change
+from cellprism.steer.edit import Dictionary, Edit, chosen_cells, edited_values, make_edit, moved
+from cellprism.steer.gene_table import gene_table
+from cellprism.steer.neighbours import label_columns, neighbour_table
+from cellprism.steer.nulls import NullKind, feature_directions, null_moves, random_directions
+from cellprism.steer.sets import first_of, membership, set_table
+from cellprism.steer.summary import move_summary, null_table, strength_summary
+
+__all__ = ["DOSES", "Effect", "effect"]
+
+DOSES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+"""Fractions of the edit at which the dose-response curve is read; 1 is the edit itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Effect:
+    """The effect of one edit; :meth:`save` writes ``steering.parquet`` and ``steering.json``."""
+
+    genes: pd.DataFrame
+    """A row a decoded feature: gene, symbol, modality, log2fc (mean over cells), pval and qval (paired t test over
+    cells), null_pval (against null moves, see :func:`cellprism.steer.gene_table.gene_null`), monotonicity (Spearman correlation with the dose),
+    then low, high (95 % interval of log2fc over cells), null_qval."""
+    sets: pd.DataFrame
+    """A row a gene set, see :func:`cellprism.steer.sets.set_table`."""
+    neighbours: pd.DataFrame
+    """A row a label: column, value, before, after, change (share among the 15 nearest cells), null_pval."""
+    doses: pd.DataFrame
+    """A row a dose: dose, value (mean activation), then one column a gene with its mean log2 change."""
+    nulls: pd.DataFrame
+    """A row a null move: kind, strength (root mean square log2 change), target (effect on the target genes)."""
+    embedding: NDArray[np.float32]
+    """(chosen cells, d) after the edit."""
+    cells: NDArray[np.intp]
+    """Row numbers of the chosen cells."""
+    summary: dict[str, Any]
+    """The headline numbers and how they were made."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write the tables into ``folder``."""
+        out = Path(folder)
+        out.mkdir(parents=True, exist_ok=True)
+        self.genes.to_parquet(out / "steering.parquet", index=False)
+        content = {
+            "summary": self.summary,
+            "sets": self.sets.head(200).to_dict("records"),
+            "neighbours": self.neighbours.to_dict("records"),
+            "doses": self.doses[["dose", "value", "strength"]].to_dict("records"),
+            "nulls": self.nulls.to_dict("records"),
+        }
+        (out / "steering.json").write_text(json.dumps(plain(content), indent=1), encoding="utf-8")
+
+
+def effect(
+    sae: Dictionary,
+    model: EmbeddingModel,
+    Z: NDArray[Any],
+    feature: int | Sequence[int],
+    *,
+    to: float | Edit | None = None,
+    to_quantile: float | None = None,
+    scale: float | None = None,
+    add: float | None = None,
+    off: bool = False,
+    cells: Any = None,
+    adata: Any = None,
+    symbols: Sequence[str] | None = None,
+    gene_sets: Mapping[str, Sequence[str]] | None = None,
+    targets: Sequence[str] | None = None,
+    labels: Any = None,
+    codes: sparse.csr_array | None = None,
+    n_null: int = 100,
+    max_cells: int = 500,
+    seed: int = 0,
+) -> Effect:
+    """Steer a feature and read what changes.
+
+    Parameters
+    ----------
+    sae, Z, feature, to, to_quantile, scale, add, off, cells, codes
+        As for :func:`cellprism.steer.steer`; ``Z`` holds all cells.
+    model
+        Decodes the embedding.
+    adata
+        The cells of ``Z``: gives library size and batch. None decodes to the reference of the model.
+    symbols
+        One a decoded feature, for gene sets; None = the gene names.
+    gene_sets
+        Tested on the log2 changes.
+    targets
+        Genes (names or symbols) that the feature is said to act on: their effect beside all nulls, and the share of
+        the change that falls on other genes.
+    labels
+        Categories of all cells (DataFrame, mapping or array): composition of the neighbours before and after.
+    n_null
+        Null moves of each kind (covariance-matched directions, random cell pairs, other features).
+    max_cells
+        Larger choices are sampled down to this many cells, with ``seed``.
+    seed
+        Of the sample and the nulls.
+    """
+    edit = make_edit(to=to, to_quantile=to_quantile, scale=scale, add=add, off=off)
+    rng = np.random.default_rng(seed)
+    Z = np.asarray(Z, dtype=np.float32)
+    if adata is not None and adata.n_obs != Z.shape[0]:
+        raise InputError("adata must hold the cells of the embedding", f"{adata.n_obs} for {Z.shape[0]}", "match them")
+    rows = chosen_cells(cells, Z.shape[0])
+    n_chosen = rows.size
+    if rows.size > max_cells:
+        rows = np.sort(rng.choice(rows, max_cells, replace=False))
+    codes = sae.encode(Z) if codes is None else codes
+    width = codes.shape[1]
+    features, before, after = edited_values(codes, feature, edit, rows)
+    move = moved(sae, width, features, before, after)
+    if not move.any():
+        raise InputError("the edit must change some chosen cell", f"{edit}", "choose another value or other cells")
+
+    part = None if adata is None else adata[rows]
+    names, modality = columns(model)
+    symbols = names if symbols is None else [str(s) for s in symbols]
+    if len(symbols) != len(names):
+        raise InputError("symbols must name every decoded feature", f"{len(symbols)} for {len(names)}", "give them all")
+    base = decode_rates(model, Z[rows], part)
+
+    def change(by: NDArray[Any]) -> NDArray[np.float32]:
+        return log2_change(base, decode_rates(model, Z[rows] + by, part), modality)
+
+    observed = change(move)
+    log2fc = observed.mean(0)
+
+    by_dose, values = [], []
+    for dose in DOSES:
+        level = np.maximum(before + dose * (after - before), 0.0)
+        by_dose.append(change(moved(sae, width, features, before, level)).mean(0) if dose else np.zeros_like(log2fc))
+        values.append(float(level.mean()))
+    curve = np.asarray(by_dose)
+
+    live = np.flatnonzero(np.asarray((codes != 0).sum(0)).ravel())
+    others = np.setdiff1d(live, features)
+    kinds: list[NullKind] = ["covariance", "pairs"]
+    if others.size:
+        kinds.append("features")
+    null: dict[NullKind, NDArray[np.float32]] = {}
+    null_after: list[NDArray[np.float32]] = []
+    for kind in kinds:
+        directions = feature_directions(sae, width, others, rng) if kind == "features" else None
+        drawn = random_directions(kind, n_null, Z, rng, directions)
+        moves = null_moves(move, drawn)
+        null[kind] = np.asarray([change(m).mean(0) for m in moves])
+        if kind == "covariance":
+            null_after = [Z[rows] + m for m in moves]
+
+    genes = gene_table(names, symbols, modality, observed, null["covariance"], curve)
+    measured = first_of(symbols)
+    named, M = membership(gene_sets or {}, symbols)
+    sets = set_table(named, M, log2fc, null["covariance"], measured)
+    is_target = None
+    if targets is not None:
+        wanted = set(targets)
+        is_target = np.asarray([g in wanted or s in wanted for g, s in zip(names, symbols, strict=True)])
+        if not is_target.any():
+            raise InputError("target genes must be among the decoded ones", f"{sorted(wanted)[:5]}", "check the names")
+
+    nulls = null_table(null, is_target)
+    doses = pd.DataFrame({"dose": DOSES, "value": values, "strength": np.sqrt((curve**2).mean(1))})
+    doses = pd.concat([doses, pd.DataFrame(curve, columns=pd.Index(names))], axis=1)
+    table = neighbour_table(Z, Z[rows] + move, null_after, rows, label_columns(labels, Z.shape[0]))
+    summary: dict[str, Any] = {
+        "features": features.tolist(),
+        "edit": {"kind": edit.kind, "amount": edit.amount},
+        "cells": int(rows.size),
+        "cells_chosen": int(n_chosen),
+        "activation_before": float(before.mean()),
+        "activation_after": float(after.mean()),
+        "n_null": n_null,
+        "seed": seed,
+        **move_summary(Z, Z[rows] + move, move, rows, rng),
+        **strength_summary(log2fc, null, is_target),
+    }
+    return Effect(genes, sets, table, doses, nulls, Z[rows] + move, rows, summary)
+
+
+def plain(value: Any) -> Any:
+    """JSON has no NaN and no NumPy: NaN becomes null, arrays lists."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
