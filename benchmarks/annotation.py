@@ -36,7 +36,7 @@ from cellprism.stats.nulls import matched_directions
 
 
 def read_sets(path: str) -> dict[str, list[str]]:
-    rows = (line.rstrip("\n").split("\t") for line in Path(path).open(encoding="utf-8"))
+    rows = (line.split("\t") for line in Path(path).read_text(encoding="utf-8").splitlines())
     return {name: members for name, _, *members in rows}
 
 

@@ -19,6 +19,7 @@ import numpy as np
 __all__ = [
     "auroc_f1",
     "group_sums",
+    "last_not_above",
     "lift_over_zeros",
     "log_two_sided",
     "njit",
@@ -49,7 +50,8 @@ def group_sums(
 ) -> np.ndarray:
     """Sum two sparse gene values over groups of cells: (groups, 2, genes), the first one weighted by cell.
 
-    ``values`` is (nnz, 2): one walk through the cells of a group serves both sums. ``weights`` is (cells,).
+    ``values`` is (nnz, 2): one walk through the cells of a group serves both sums. ``weights`` is (cells,) and
+    ``genes`` uint32.
     """
     n_groups = group_ptr.size - 1
     out = np.empty((n_groups, 2, n_genes))
@@ -59,10 +61,12 @@ def group_sums(
         for k in range(group_ptr[i], group_ptr[i + 1]):
             cell = group_cells[k]
             w = weights[cell]
-            for p in range(ptr[cell], ptr[cell + 1]):
-                g = genes[p]
-                acc[g, 0] += w * values[p, 0]
-                acc[g, 1] += values[p, 1]
+            row, pair = genes[ptr[cell] : ptr[cell + 1]], values[ptr[cell] : ptr[cell + 1]]
+            for p in range(row.size):
+                q = np.uint64(p)  # unsigned positions need no test for counting from the end
+                g = row[q]
+                acc[g, 0] += w * pair[q, 0]
+                acc[g, 1] += pair[q, 1]
         for g in range(n_genes):
             out[i, 0, g] = acc[g, 0]
             out[i, 1, g] = acc[g, 1]
@@ -281,3 +285,27 @@ def auroc_f1(
             below = total - sizes[c] * (sizes[c] + 1.0) / 2.0
             others = float(sizes[c]) * (n - sizes[c])
             auroc[i, c] = 1.0 - below / others if others > 0 else np.nan
+
+
+@njit
+def last_not_above(keys: np.ndarray, start: np.ndarray, scale: float, asked: np.ndarray) -> np.ndarray:
+    """Position of the last of the sorted keys that is not above each asked value (at least 0).
+
+    ``start[b]`` is the number of keys below ``keys[0] + b / scale``: it narrows the search to one short stretch.
+    """
+    out = np.zeros(asked.size, dtype=np.int64)
+    low, top = keys[0], start.size - 2
+    for i in range(asked.size):
+        if not asked[i] >= low:  # also NaN
+            continue
+        b = min(int(min((asked[i] - low) * scale, float(top))), top)
+        # one stretch further on both sides forgives the rounding of the product
+        left, right = start[max(b - 1, 0)], start[min(b + 2, top + 1)]
+        while left < right:
+            middle = (left + right) // 2
+            if keys[middle] <= asked[i]:
+                left = middle + 1
+            else:
+                right = middle
+        out[i] = max(left - 1, 0)
+    return out
