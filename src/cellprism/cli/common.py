@@ -33,13 +33,13 @@ def best_features(folder: RunFolder, n: int) -> pd.DataFrame:
     1e-6), and their stability over seeds; a feature that mostly reads a technical covariate counts half.
     """
     table = folder.features.copy()
-    named = ~table["name"].str.startswith(("not testable", "no evidence", "[")) & (table["top_set_qval"] < 0.05)
+    named = ~table["name"].str.startswith(("not testable", "no evidence")) & (table["top_set_qval"] < 0.05)
     label = (2 * table["top_label_auroc"].fillna(0.5) - 1).clip(0, 1)
     strength = (-np.log10(table["top_set_qval"].fillna(1).clip(1e-6, 1)) / 6).clip(0, 1)
     table["support"] = (label + strength + table["stability"].fillna(0).clip(lower=0)) / 3
     table.loc[table["confound"] != "", "support"] /= 2
-    table = table.sort_values("support", ascending=False, kind="stable")
-    return pd.concat([table[named], table[~named & (table["confound"] != "")]]).drop_duplicates("name").head(n)
+    table = table[named | (table["confound"] != "")]
+    return table.sort_values("support", ascending=False, kind="stable").drop_duplicates("name").head(n)
 
 
 def print_shares(records: list[dict[str, Any]], out: Console) -> None:

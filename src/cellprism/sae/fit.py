@@ -46,9 +46,10 @@ def default_config(X: NDArray[Any]) -> SAEConfig:
 
     BatchTopK on the Wiener-scaled embedding. What counts is the number of its effective dimensions: the sum over
     principal axes of the share of variance that stands above the least axis. The width is eight times that, within 16
-    and 4,096, at most four a dimension and one for ten cells, in multiples of 16; half of it are active in a cell, within
+    and 4,096, at most four a dimension and one for ten cells, in multiples of 16; 0.6 times it are active in a cell, within
     4 and 32. Two matryoshka prefixes, of 3/16 and 6/16 of the width, must reconstruct on their own, so that broad
-    features (cell types) are learned beside the narrow ones that would else split them.
+    features (cell types) are learned beside the narrow ones that would else split them. Dead features are left dead:
+    where few axes carry signal, reviving them only fits single cells.
 
     Parameters
     ----------
@@ -58,8 +59,9 @@ def default_config(X: NDArray[Any]) -> SAEConfig:
     n, d = X.shape
     effective = effective_dimension(X)
     width = max(16, min(16 * math.ceil(effective / 2), 4 * d // 16 * 16, n // 160 * 16, 4096))
-    k = max(4, min(32, round(effective / 2), width))
-    return SAEConfig(width, "batchtopk", k=k, scaling="wiener", matryoshka=(3 * width // 16, 6 * width // 16))
+    k = max(4, min(32, round(0.6 * effective), width))
+    prefixes = (3 * width // 16, 6 * width // 16)
+    return SAEConfig(width, "batchtopk", k=k, scaling="wiener", matryoshka=prefixes, aux_weight=0.0)
 
 
 def fit(
