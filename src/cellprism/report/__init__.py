@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from cellprism.report.bundle import bundle
+from cellprism.report.notebook import View, view
 from cellprism.report.page import page
+from cellprism.report.serve import make_app, serve
 from cellprism.report.source import read_source
 
-__all__ = ["build"]
+__all__ = ["View", "build", "make_app", "serve", "view"]
 
 
 def build(run_dir: str | Path, output: str | Path | None = None, *, other: str | Path | None = None) -> Path:

@@ -21,7 +21,7 @@ from cellprism.report.steered import steered
 
 __all__ = ["Bundle", "bundle"]
 
-CHUNK_BYTES: Final = 256_000  # before compression: small enough to be unpacked between two frames
+CHUNK_BYTES: Final = 128_000  # before compression: small enough to be unpacked between two frames
 GENE_ROWS: Final = (2000, 600, 300, 150, 80, 40)
 MANY_CATEGORIES: Final = 200
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cellprism.report.bundle import bundle
+from cellprism.report.from_anndata import as_source
 from cellprism.report.page import page
-from cellprism.report.source import read_source
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 __all__ = ["View", "view"]
 
@@ -36,19 +40,21 @@ class View:
         return path
 
 
-def view(run_dir: str | Path, *, height: int = 760) -> View:
-    """Show the explorer of a run folder in a notebook.
+def view(data: AnnData | str | Path, key: str = "prism", *, height: int = 760) -> View:
+    """Show the explorer in a notebook.
 
     Parameters
     ----------
-    run_dir
-        The folder that ``cellprism run`` wrote.
+    data
+        An AnnData after ``tl.fit`` (and, for names and evidence, ``tl.annotate``), or a run folder.
+    key
+        Name of the result in the AnnData.
     height
         Of the frame, in pixels.
 
     Raises
     ------
     InputError
-        Where the folder is no run folder.
+        Where nothing was fitted under `key`, or the folder is no run folder.
     """
-    return View(page(bundle(read_source(run_dir))), height)
+    return View(page(bundle(as_source(data, key))), height)

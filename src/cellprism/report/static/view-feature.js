@@ -39,7 +39,7 @@ export async function featureView() {
   const left = [
     panel("Cells", { id: "cells", tools: mapTools(`${file}-cells`, () => map) }, el("div", { class: "stage" }, map.node), activationLegend(feature)),
     genes.volcano,
-    sets(true),
+    genes.down,
     feature.labels.n ? panel("Labels", { id: "labels", note: "the feature as detector of each" }, labelTable(feature, names)) : null,
     neighbours("Similar features", "near", "directions that point the same way", feature.near),
   ];
@@ -48,7 +48,7 @@ export async function featureView() {
     spread,
     genes.up,
     heat ? panel("Genes by activation", { id: "heat", note: "mean expression, each gene scaled to its largest", tools: figureTools(`${file}-genes-by-activation`, () => heat) }, heat) : null,
-    genes.down,
+    sets(true),
     sets(false),
     ...steeringPanels(id, file),
     neighbours("Co-active features", "together", "active in the same cells", feature.together),

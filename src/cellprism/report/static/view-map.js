@@ -106,6 +106,7 @@ export function mapView() {
     told,
     el("span", { class: "tools" }, mapTools("feature-map", () => map ?? { snapshot: true })),
   ); // prettier-ignore
+  if (chosen < 0) chosen = importance[0]; // something to look at; the address names it only once it is chosen
   build();
   preview(side, chosen);
   const stop = onListing(paint);
