@@ -43,7 +43,11 @@ def share_row(
         tests = found.sets.combined, found.sets.z, found.sets.ora
         for name, values, family in zip(names, tests, found.sets.families, strict=True):
             limit = family.critical(level)
-            passes = np.abs(values[testable]) >= limit if values is found.sets.z else values[testable] <= limit
+            passes = (
+                np.abs(values[testable].astype(np.float32)) >= limit
+                if values is found.sets.z
+                else values[testable] <= limit
+            )
             row[claim + name] = float(passes.reshape(n, -1).any(axis=1).mean())
         if random is not None and random.sets is not None:
             best = beyond_random(found.sets, random.sets, level, themselves=found is random)

@@ -95,8 +95,8 @@ def set_table(
     twice = np.repeat(np.arange(row.size), 2)  # an up row, then a down row
     down = np.tile(np.array([0, 1]), row.size)
     effect = found.effect[row, item][twice]
-    row = row[twice]
-    item = item[twice]
+    row, item = row[twice], item[twice]
+    log_over = found.ora[row, down, item]
     return pd.DataFrame(
         {
             "feature": features[row].astype(np.int32),
@@ -107,8 +107,8 @@ def set_table(
             "effect": effect,
             "pval_rank": np.where(mine, np.exp(log_p)[twice], np.nan),
             "qval_rank": np.where(mine, q_rank[twice], np.nan),
-            "pval_ora": found.ora[row, down, item],
-            "qval_ora": over.q(found.ora[row, down, item]),
+            "pval_ora": np.exp(log_over.astype(np.float64)),
+            "qval_ora": over.q(log_over),
             "qval": both.q(found.combined[row, down, item]),
         }
     )
