@@ -54,7 +54,7 @@ def test_run_match_report(files: Path, capsys: pytest.CaptureFixture[str]) -> No
     for seed in (0, 1):
         done = call(
             capsys, "run", files / "cells.h5ad", "--rep", "X_emb", "--gene-sets", files / "sets.gmt", "--labels",
-            "cell_type", "--width", 16, "--k", 3, "--seed", seed, "--seeds", 1, "-o", files / f"run{seed}",
+            "cell_type", "--width", 16, "--k", 3, "--seed", seed, "--seeds", 1, "--epochs", 60, "-o", files / f"run{seed}",
         )  # fmt: skip
         assert done.code == 0, done.err
         assert "Report:" in done.out
