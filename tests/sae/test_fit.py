@@ -82,11 +82,14 @@ def test_siblings_share_cells_and_differ_in_weights() -> None:
 
 
 def test_default_config_fits_the_data() -> None:
-    assert default_config(100_000, 20) == SAEConfig(80, k=10, scaling="wiener", matryoshka=(15, 30))
-    assert default_config(100_000, 2_000).width == 4096
-    assert default_config(300, 50).width == 16
+    rng = np.random.default_rng(0)
+    sd = np.array([10.0] * 12 + [1.0] * 8)  # twelve dimensions stand above the noise of the other eight
+    wide = default_config(rng.normal(size=(20_000, 20)) * sd)
+    assert wide == SAEConfig(80, k=7, scaling="wiener", matryoshka=(15, 30), aux_weight=0.0)
+    few = default_config(rng.normal(size=(300, 20)) * sd)
+    assert few.width == 16
     done = fit(embedding(), epochs=3)
-    assert done.sae.config == default_config(300, 5)
+    assert done.sae.config == default_config(embedding())
     assert done.options["epochs"] == 3
     assert done.options["batch_size"] == 64
 

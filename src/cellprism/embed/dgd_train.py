@@ -145,7 +145,9 @@ def train(
             loss = -density
             total -= density.item() if not density.requires_grad else density.detach().item()
             if learn:
-                loss = loss - net.log_prior_of_parameters() * (len(chunk) / len(rows))
+                # Once a cell, as multiDGD has it: counted once in all, the joint maximum is a mixture that shrinks
+                # onto its means, with every cell on one of them.
+                loss = loss - net.log_prior_of_parameters() * len(chunk)
                 if options.l1:
                     loss = loss + options.l1 * torch.stack([w.abs().sum() for w in weights]).sum()
                 for o in optimisers:

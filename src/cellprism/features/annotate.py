@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,12 +11,13 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellprism.features.evidence import Question, prepare_question, test_codes
-from cellprism.features.inputs import check_options, gene_frame, label_frame, split_columns, test_strata
+from cellprism.features.inputs import blocks_and_donors, check_options, gene_frame, label_frame, split_columns
 from cellprism.features.shares import null_evidence, share_row, share_table
 from cellprism.features.summary import feature_table, label_rows
 from cellprism.features.table import gene_table, set_table
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.expression import prepare_expression
+from cellprism.stats.pseudobulk import donors_of_strata
 
 __all__ = ["Annotation", "annotate"]
 
@@ -62,6 +63,7 @@ def annotate(
     keep: Literal["significant", "all"] = "significant",
     method: Literal["ranksum", "welch", "paper"] = "ranksum",
     depth: np.ndarray | None = None,
+    donor: np.ndarray | Literal["strata"] | None = "strata",
     modality: str | Sequence[str] = "rna",
     extra_nulls: Mapping[str, sp.sparray | np.ndarray] | None = None,
     kind_by: str | None = None,
@@ -106,6 +108,10 @@ def annotate(
         percentile against cells at zero, Welch).
     depth
         (cells,) total counts: adds strata of depth, so that depth is a covariate of every test.
+    donor
+        (cells,) the independent unit. With three donors or more, genes are tested over donors (a moderated paired t
+        test on each donor's difference of means) instead of over cells. "strata": the strata are the donors; None:
+        cells are taken as independent within strata.
     modality
         Modality of the genes, one for all or one a gene.
     extra_nulls
@@ -140,14 +146,15 @@ def annotate(
     measured = gene_frame(genes, symbols, modality, int(np.shape(expression)[1]))
     check_options(nulls, keep, method)
     table = label_frame(labels, codes_csc.shape[0])
-    blocks = test_strata(strata, depth, codes_csc.shape[0])
+    blocks, donors = blocks_and_donors(strata, depth, donor, codes_csc.shape[0])
     prepared = prepare_expression(expression, blocks)
+    donor_of = None if donors is None else donors_of_strata(prepared.strata, donors, prepared.sizes.size)
     rng_overlap, rng_null = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     categorical, continuous = split_columns(table)
     question = prepare_question(
         prepared, codes_csc, gene_sets, measured, categorical, rng_overlap,
         set_size=set_size, min_overlap=min_overlap, method=method, level=level, min_cells=min_cells,
-        pseudocount=pseudocount, n_permutations=n_permutations,
+        pseudocount=pseudocount, n_permutations=n_permutations, donor_of=donor_of,
     )  # fmt: skip
     found = test_codes(codes_csc, question)
     found_labels, _ = label_rows(codes_csc, categorical, continuous, prepared)
@@ -162,13 +169,15 @@ def annotate(
     live = np.arange(codes_csc.shape[1])
     reason = found.contrast.reason
     untestable = pd.DataFrame({"feature": live[reason != ""], "reason": reason[reason != ""].astype(str)})
+    shares = share_table(columns)
     sets = set_table(question.sets, live, found.sets, level, keep)
+    found = replace(found, sets=None)  # the gene table is the largest: make room for it
     return Annotation(
         features=features,
         genes=gene_table(found.genes, live, measured, found.family, level, keep),
         sets=sets,
         labels=found_labels,
-        shares=share_table(columns),
+        shares=shares,
         untestable=untestable,
         info=_info(question, found.critical, codes_csc, blocks, embedding, null_features, seed, len(columns)),
     )
@@ -187,13 +196,14 @@ def _info(
     sets = question.sets
     return {
         "method": question.method,
+        "unit": "cell" if question.donor_of is None else "donor",
         "level": question.level,
         "n_cells": question.expression.n_cells,
         "n_genes": question.expression.n_genes,
         "n_features": int(codes.shape[1]),
         "n_sets": 0 if sets is None else int(sets.names.size),
         "n_genes_in_sets": 0 if sets is None else int(sets.genes.size),
-        "set_gene_overlap": None if sets is None else round(sets.overlap, 4),
+        "measured_share_of_set_genes": None if sets is None else round(sets.measured, 4),
         "n_strata": int(question.expression.sizes.size) if blocks is not None else 1,
         "critical_z": critical if np.isfinite(critical) else None,
         "families": {

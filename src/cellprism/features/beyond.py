@@ -6,20 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellprism.features.evidence import SetEvidence
-from cellprism.stats.fdr import benjamini_hochberg
 
 __all__ = ["beyond_random", "reach"]
 
 
-def reach(pval: NDArray[np.float64], reference: NDArray[np.float64], pairs: NDArray[np.intp]) -> NDArray[np.float64]:
+def reach(pval: NDArray[np.floating], reference: NDArray[np.floating], pairs: NDArray[np.intp]) -> NDArray[np.float64]:
     """Share of reference directions whose evidence for the same item is at least as strong.
 
     Parameters
     ----------
     pval
-        (features, items) p values.
+        (features, items) p values, or their logs.
     reference
-        (directions, items) p values of random directions; NaN rows (not testable) are left out.
+        (directions, items) the same of random directions; NaN rows (not testable) are left out.
     pairs
         Flat positions in ``pval`` to look at.
 
@@ -62,15 +61,15 @@ def beyond_random(
     dict
         Feature -> (set, its q value, share of random directions with as strong evidence for it).
     """
-    pval = found.combined[:, 0]
-    q = benjamini_hochberg(found.combined)[:, 0]
-    pairs = np.flatnonzero((q < level).ravel())
-    share = reach(pval, random.combined[:, 0], pairs)
+    log_p, family = found.combined[:, 0], found.families[0]
+    pairs = np.flatnonzero((log_p <= family.critical(level)).ravel())
+    values = log_p.ravel()[pairs]
+    q = family.q(values)
+    share = reach(log_p, random.combined[:, 0], pairs)
     if themselves:
         n = int((~np.isnan(random.combined[:, 0]).any(axis=1)).sum())
         share = np.maximum(share * n - 1, 0) / max(n - 1, 1)
-    feature, item = np.divmod(pairs, pval.shape[1])
-    out: dict[int, tuple[int, float, float]] = {}
-    for i in np.lexsort((pval.ravel()[pairs], share, feature)):
-        out.setdefault(int(feature[i]), (int(item[i]), float(q[feature[i], item[i]]), float(share[i])))
-    return out
+    feature, item = np.divmod(pairs, log_p.shape[1])
+    order = np.lexsort((values, share, feature))
+    first = order[np.unique(feature[order], return_index=True)[1]]
+    return {int(feature[i]): (int(item[i]), float(q[i]), float(share[i])) for i in first}

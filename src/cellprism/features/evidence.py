@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from cellprism.stats.genes import GeneResult, rank_sum, welch
 from cellprism.stats.labels import LabelResult, category_detectors
 from cellprism.stats.overrep import OverlapNull, over_representation, overlap_null
 from cellprism.stats.parallel import for_chunks
+from cellprism.stats.pseudobulk import MIN_DONORS, paired_pseudobulk
 from cellprism.stats.setindex import SetIndex, index_sets
 
 __all__ = ["Evidence", "Question", "SetEvidence", "prepare_question", "test_codes", "test_labels"]
@@ -39,6 +40,8 @@ class Question:
         Categorical columns.
     method
         "ranksum", "welch" or "paper".
+    donor_of
+        (strata,) donor of each stratum: genes are then tested over donors. None: over cells.
     level
         q value at which a finding counts.
     min_cells, pseudocount
@@ -54,6 +57,7 @@ class Question:
     level: float
     min_cells: int
     pseudocount: float
+    donor_of: np.ndarray | None = None
 
 
 def prepare_question(
@@ -71,6 +75,7 @@ def prepare_question(
     min_cells: int,
     pseudocount: float,
     n_permutations: int,
+    donor_of: np.ndarray | None = None,
 ) -> Question:
     """Index the gene sets, measure their correlation and their overlaps under permuted cells.
 
@@ -80,12 +85,12 @@ def prepare_question(
     if gene_sets:
         expressed = np.bincount(prepared.log.indices, minlength=prepared.n_genes)
         sets = index_sets(gene_sets, genes["symbol"].tolist(), expressed, set_size, min_overlap)
-        correlation = set_correlation(prepared, sets)
+        correlation = set_correlation(prepared, sets, rng)
         active = np.diff(codes.indptr)
         testable = active[(active >= min_cells) & (active <= codes.shape[0] - min_cells)]
         if testable.size:
             overlap = overlap_null(prepared, sets, testable, rng, n_permutations=n_permutations)
-    return Question(prepared, sets, correlation, overlap, categorical, method, level, min_cells, pseudocount)
+    return Question(prepared, sets, correlation, overlap, categorical, method, level, min_cells, pseudocount, donor_of)
 
 
 @dataclass(frozen=True)
@@ -95,9 +100,12 @@ class SetEvidence:
     z: np.ndarray
     effect: np.ndarray
     ora: np.ndarray
+    """Natural log of the over-representation p value; float32."""
     hits: np.ndarray
     combined: np.ndarray
-    """One p value a direction from both tests: twice the smaller, at most 1."""
+    """Natural log of one p value a direction from both tests: twice the smaller, at most 1; float32."""
+    families: tuple[Family, Family, Family]
+    """All tests of ``combined``, ``z`` and ``ora``."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +130,17 @@ def make_contrast(codes: sp.csc_array, question: Question) -> Contrast:
 def test_codes(codes: sp.csc_array, question: Question) -> Evidence:
     """Test every gene and set for every feature of one code matrix."""
     contrast = make_contrast(codes, question)
-    gene_test = rank_sum if question.method == "ranksum" else welch
-    genes = gene_test(question.expression, contrast, pseudocount=question.pseudocount)
+    if question.donor_of is not None:
+        genes, n_donors = paired_pseudobulk(
+            question.expression, contrast, question.donor_of, pseudocount=question.pseudocount
+        )
+        short = contrast.testable & (n_donors < MIN_DONORS)
+        reason = contrast.reason.copy()
+        reason[short] = [f"both sides in {n} donors, fewer than {MIN_DONORS}" for n in n_donors[short]]
+        contrast = replace(contrast, reason=reason)
+    else:
+        gene_test = rank_sum if question.method == "ranksum" else welch
+        genes = gene_test(question.expression, contrast, pseudocount=question.pseudocount)
     family = Family(genes.calibrated, "z")
     critical = family.critical(question.level)
     return Evidence(contrast, genes, family, critical, _test_sets(genes, critical, contrast, question))
@@ -134,30 +151,29 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
     if sets is None or correlation is None or overlap is None:
         return None
     n, s = contrast.n_features, sets.names.size
-    out = SetEvidence(
-        np.full((n, s), np.nan),
-        np.full((n, s), np.nan),
-        np.full((n, 2, s), np.nan),
-        np.zeros((n, 2, s), dtype=np.int16),
-        np.full((n, 2, s), np.nan),
-    )
+    set_z, effect = np.full((n, s), np.nan), np.full((n, s), np.nan, dtype=np.float32)
+    ora, combined = (np.full((n, 2, s), np.nan, dtype=np.float32) for _ in range(2))
+    hits = np.zeros((n, 2, s), dtype=np.int16)
     testable = np.flatnonzero(contrast.testable)
 
     def test(part: slice) -> None:
         rows = testable[part]
-        z = genes.calibrated[rows][:, sets.genes]
+        z = genes.calibrated[rows][:, sets.genes].astype(np.float64)
         order = np.argsort(z, axis=1)
         ranked = rank_enrichment(z, feature_correlation(z, correlation, sets), sets, order)
         passing = np.stack([(z >= critical).sum(axis=1), (z <= -critical).sum(axis=1)], axis=1)
         counts = contrast.positive[rows].sum(axis=1)
         over = over_representation(z, passing, counts, overlap, sets, order)
-        out.z[rows], out.effect[rows] = ranked.z, ranked.effect
-        out.ora[rows], out.hits[rows] = over.pval, over.hits
-        one_sided = np.stack([special.ndtr(-ranked.z), special.ndtr(ranked.z)], axis=1)
-        out.combined[rows] = np.minimum(2.0 * np.minimum(one_sided, over.pval), 1.0)
+        set_z[rows], effect[rows] = ranked.z, ranked.effect
+        log_over = np.log(np.maximum(over.pval, 1e-300))
+        ora[rows], hits[rows] = log_over, over.hits
+        one_sided = np.stack([special.log_ndtr(-ranked.z), special.log_ndtr(ranked.z)], axis=1)
+        smaller = np.minimum(one_sided, log_over)
+        combined[rows] = np.minimum(smaller + np.log(2.0), 0.0)
 
     for_chunks(test, testable.size, _SET_CHUNK)
-    return out
+    families = Family(combined, "log p"), Family(set_z.astype(np.float32), "z"), Family(ora, "log p")
+    return SetEvidence(set_z, effect, ora, hits, combined, families)
 
 
 def test_labels(codes: sp.csc_array, labels: dict[str, np.ndarray]) -> tuple[dict[str, LabelResult], np.ndarray]:

@@ -10,9 +10,10 @@ import pandas as pd
 
 from cellprism.errors import InputError
 from cellprism.stats.depth import depth_strata
+from cellprism.stats.pseudobulk import MIN_DONORS
 from cellprism.stats.setindex import usable_symbols
 
-__all__ = ["check_options", "gene_frame", "label_frame", "split_columns", "test_strata"]
+__all__ = ["blocks_and_donors", "check_options", "gene_frame", "label_frame", "split_columns"]
 
 NULLS = ("random", "permuted", "random_sets")
 
@@ -71,21 +72,38 @@ def label_frame(labels: pd.DataFrame | Mapping[str, Any] | None, n_cells: int) -
     return pd.DataFrame(columns, index=np.arange(n_cells))
 
 
-def test_strata(strata: np.ndarray | None, depth: np.ndarray | None, n_cells: int) -> np.ndarray | None:
-    """Strata within which cells are compared: those given, times bins of depth."""
+def blocks_and_donors(
+    strata: np.ndarray | None, depth: np.ndarray | None, donor: np.ndarray | str | None, n_cells: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Blocks within which cells are compared (strata by donor by bins of depth), and the donor of each cell.
+
+    The donor is None where there are fewer than three: then there is no test over donors.
+    """
     if strata is not None:
-        strata = np.asarray(strata).astype(str)
-        if strata.size != n_cells:
-            raise InputError("strata must have one value a cell", f"{strata.size} for {n_cells} cells", "give all")
+        strata = _one_a_cell(strata, "strata", n_cells).astype(str)
         if np.unique(strata).size < 2:
             raise InputError(
                 "strata need at least two levels", f"one level, {strata[0]!r}", "leave `strata` out: it changes nothing"
             )
-    if depth is None:
-        return strata
-    if np.size(depth) != n_cells:
-        raise InputError("depth must have one value a cell", f"{np.size(depth)} for {n_cells} cells", "give all")
-    return depth_strata(np.asarray(depth), strata)
+    unit = strata if isinstance(donor, str) else donor
+    blocks = strata
+    number = None
+    if unit is not None:
+        unit = _one_a_cell(unit, "donor", n_cells).astype(str)
+        blocks = unit if strata is None or strata is unit else np.char.add(np.char.add(unit, "\x1f"), strata)
+        names, number = np.unique(unit, return_inverse=True)
+        if names.size < MIN_DONORS:
+            number = None
+    if depth is not None:
+        blocks = depth_strata(_one_a_cell(depth, "depth", n_cells), blocks)
+    return blocks, number
+
+
+def _one_a_cell(values: np.ndarray, name: str, n_cells: int) -> np.ndarray:
+    out = np.asarray(values)
+    if out.shape != (n_cells,):
+        raise InputError(f"{name} must have one value a cell", f"shape {out.shape} for {n_cells} cells", "give all")
+    return out
 
 
 def split_columns(labels: pd.DataFrame) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

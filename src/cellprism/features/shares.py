@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.features.beyond import beyond_random
 from cellprism.features.evidence import Evidence, Question, test_codes, test_labels
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.enrichment import set_correlation
-from cellprism.stats.fdr import Family
 from cellprism.stats.nulls import matched_directions, permuted_codes, random_sets
 from cellprism.stats.overrep import overlap_null
 
@@ -39,15 +39,19 @@ def share_row(
     )
     if found.sets is not None:
         claim = f"features with a set at q < {level:g}"
-        tests = (
-            ("", found.sets.combined, "p"),
-            (", rank test", found.sets.z, "z"),
-            (", over-representation", found.sets.ora, "p"),
-        )
-        for test, values, kind in tests:
-            limit = Family(values, kind).critical(level)
-            passes = np.abs(values[testable]) >= limit if kind == "z" else values[testable] <= limit
-            row[claim + test] = float(passes.reshape(n, -1).any(axis=1).mean())
+        names = "", ", rank test", ", over-representation"
+        tests = found.sets.combined, found.sets.z, found.sets.ora
+        for name, values, family in zip(names, tests, found.sets.families, strict=True):
+            limit = family.critical(level)
+            passes = (
+                np.abs(values[testable].astype(np.float32)) >= limit
+                if values is found.sets.z
+                else values[testable] <= limit
+            )
+            row[claim + name] = float(passes.reshape(n, -1).any(axis=1).mean())
+        if random is not None and random.sets is not None:
+            best = beyond_random(found.sets, random.sets, level, themselves=found is random)
+            row[claim + " that no random direction reaches"] = sum(share == 0 for _, _, share in best.values()) / n
     if question.labels:
         results, qval = test_labels(codes, question.labels)
         auroc = np.concatenate([r.auroc for r in results.values()], axis=1)
@@ -116,4 +120,4 @@ def _with_random_sets(question: Question, n_active: np.ndarray, rng: np.random.G
     mean = question.expression.linear_total[sets.genes]
     drawn = replace(sets, members=random_sets(sets.sizes, sets.members, mean, rng))
     overlap = overlap_null(question.expression, drawn, n_active, rng)
-    return replace(question, sets=drawn, correlation=set_correlation(question.expression, drawn), overlap=overlap)
+    return replace(question, sets=drawn, correlation=set_correlation(question.expression, drawn, rng), overlap=overlap)

@@ -15,7 +15,7 @@ from cellprism.features.kinds import cell_type_kinds
 from cellprism.features.table import label_table
 from cellprism.stats.enrichment import two_sided
 from cellprism.stats.expression import Expression
-from cellprism.stats.fdr import Family, benjamini_hochberg
+from cellprism.stats.fdr import benjamini_hochberg
 from cellprism.stats.labels import spearman
 
 __all__ = ["feature_table", "label_rows"]
@@ -169,8 +169,8 @@ def _top_sets(found: Evidence, question: Question) -> dict[int, tuple[str, float
     if testable.size == 0:
         return {}
     p = found.sets.combined[testable, 0]
-    best = (-np.log(np.maximum(p, 1e-300)) + 1e-6 * found.sets.z[testable]).argmax(axis=1)
-    q = Family(found.sets.combined).q(p[np.arange(testable.size), best])
+    best = (p - 1e-6 * found.sets.z[testable]).argmin(axis=1)
+    q = found.sets.families[0].q(p[np.arange(testable.size), best])
     names = question.sets.names[best]
     return {int(f): (str(name), float(value)) for f, name, value in zip(testable, names, q, strict=True)}
 

@@ -65,7 +65,7 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
     clock = _Clock()
     with clock.step("prepare"):
         inputs = prepare(options, say)
-    cfg = options.sae_config(default_config(*inputs.embedding.shape))
+    cfg = options.sae_config(default_config(inputs.embedding))
     say(f"training {options.n_seeds} sparse autoencoders: {cfg.width} features, {cfg.activation}, k {cfg.k}")
     with clock.step("fit"):
         fitted = fit(inputs.embedding, cfg, seed=options.seed, seeds=options.n_seeds, progress=options.progress)

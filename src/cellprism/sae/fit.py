@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from cellprism.sae.cells import Cells, check_embedding, split_cells
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.metrics import Description, describe
 from cellprism.sae.model import SAE
-from cellprism.sae.scaling import fit_scaling
+from cellprism.sae.scaling import effective_dimension, fit_scaling
 from cellprism.sae.trainer import Trainer
 from cellprism.sae.training import TrainingOptions, choose_device
 
@@ -40,17 +41,27 @@ class Fit:
     """Training options as used, defaults filled in."""
 
 
-def default_config(n_cells: int, d: int) -> SAEConfig:
-    """Fixed default for an embedding of this shape (``cfg=None``).
+def default_config(X: NDArray[Any]) -> SAEConfig:
+    """Fixed default for an embedding (``cfg=None``).
 
-    BatchTopK on the Wiener-scaled embedding: four features a dimension, but no more than one for ten cells and no more
-    than 4,096, in multiples of 16; an eighth of them active in a cell, within 4 and 32. Two matryoshka prefixes, of 3/16
-    and 6/16 of the width, must reconstruct on their own, so that broad features (cell types) are learned beside the
-    narrow ones that would else split them.
+    BatchTopK on the Wiener-scaled embedding. What counts is the number of its effective dimensions: the sum over
+    principal axes of the share of variance that stands above the least axis. The width is eight times that, within 16
+    and 4,096, at most four a dimension and one for ten cells, in multiples of 16; 0.6 times it are active in a cell, within
+    4 and 32. Two matryoshka prefixes, of 3/16 and 6/16 of the width, must reconstruct on their own, so that broad
+    features (cell types) are learned beside the narrow ones that would else split them. Dead features are left dead:
+    where few axes carry signal, reviving them only fits single cells.
+
+    Parameters
+    ----------
+    X
+        (cells, d) embedding.
     """
-    width = max(16, min(4 * d, n_cells // 10, 4096) // 16 * 16)
-    k = max(4, min(32, width // 8))
-    return SAEConfig(width, "batchtopk", k=k, scaling="wiener", matryoshka=(3 * width // 16, 6 * width // 16))
+    n, d = X.shape
+    effective = effective_dimension(X)
+    width = max(16, min(16 * math.ceil(effective / 2), 4 * d // 16 * 16, n // 160 * 16, 4096))
+    k = max(4, min(32, round(0.6 * effective), width))
+    prefixes = (3 * width // 16, 6 * width // 16)
+    return SAEConfig(width, "batchtopk", k=k, scaling="wiener", matryoshka=prefixes, aux_weight=0.0)
 
 
 def fit(
@@ -104,7 +115,7 @@ def fit(
         raise InputError(
             "training options must be known", str(error), f"use some of {sorted(TrainingOptions.__annotations__)}"
         ) from error
-    cfg = cfg or default_config(*X.shape)
+    cfg = cfg or default_config(X)
     held, kept = split_cells(len(X), training.holdout, seed)
     scaling = fit_scaling(X[kept] if len(held) else X, cfg.scaling, cfg.whiten_power)
     where = choose_device(device)

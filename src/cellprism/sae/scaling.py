@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cellprism.sae.config import Scaling
 
-__all__ = ["AffineScaling", "fit_scaling"]
+__all__ = ["AffineScaling", "effective_dimension", "fit_scaling"]
 
 _CHUNK = 65_536
 # A direction that is taken for noise is turned down, not dropped, so that the scaling can be undone.
@@ -39,6 +39,16 @@ def _moments(X: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.f
         centred = np.asarray(X[start : start + _CHUNK], dtype=np.float64) - mean
         cov += centred.T @ centred
     return mean, cov / n
+
+
+def effective_dimension(X: NDArray[np.floating]) -> float:
+    """Sum over the principal axes of the share of their variance that stands above the least axis.
+
+    Between 0 (all axes alike) and d; axes without variance do not count as the least.
+    """
+    eigenvalues = np.linalg.eigvalsh(_moments(X)[1])
+    eigenvalues = eigenvalues[eigenvalues > 1e-10 * eigenvalues[-1]]
+    return float((1 - eigenvalues[0] / eigenvalues).sum())
 
 
 def fit_scaling(X: NDArray[np.floating], mode: Scaling, power: float = 1.0) -> AffineScaling:

@@ -54,20 +54,20 @@ class Expression:
         """Number of genes."""
         return int(self.log.shape[1])
 
-    def standard_ranks(self, genes: np.ndarray) -> np.ndarray:
-        """Ranks within strata of some genes, centred within strata, each column of unit length: (cells, genes).
+    def standard_ranks(self, cells: np.ndarray, genes: np.ndarray) -> np.ndarray:
+        """Ranks of some cells and genes, centred within strata and scaled to unit length over all cells.
 
-        Constant genes give a column of zeros. Correlations between these columns are Spearman's.
+        Sums of products of these columns over all cells are Spearman correlations (within strata); a constant gene
+        gives zeros.
         """
-        column = self.log[:, genes].tocsr()
-        lookup = sp.csr_array((self.values[:, 0].astype(np.float64), self.log.indices, self.log.indptr), self.log.shape)
-        dense = lookup[:, genes].toarray()
-        if column.nnz:
-            dense += self.zero_rank[:, genes][self.strata]
-            dense -= ((self.sizes + 1.0) / 2.0)[self.strata][:, None]
-        length = np.sqrt((dense**2).sum(axis=0))
-        out: np.ndarray = dense / np.where(length > 0, length, 1.0)
-        return out
+        ranks = sp.csr_array((self.values[:, 0], self.log.indices, self.log.indptr), self.log.shape)
+        dense: np.ndarray = ranks[cells][:, genes].toarray().astype(np.float64)
+        centre = (self.sizes[:, None] + 1.0) / 2.0
+        dense += (self.zero_rank[:, genes] - centre)[self.strata[cells]]
+        sizes = self.sizes[:, None].astype(np.float64)
+        length = np.sqrt(((sizes**3 - sizes - self.ties[:, genes]) / 12.0).sum(axis=0))
+        dense /= np.where(length > 0, length, 1.0)
+        return dense
 
 
 def prepare_expression(expression: sp.sparray | np.ndarray, strata: np.ndarray | None = None) -> Expression:

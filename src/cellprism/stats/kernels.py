@@ -19,6 +19,7 @@ import numpy as np
 __all__ = [
     "auroc_f1",
     "group_sums",
+    "last_not_above",
     "lift_over_zeros",
     "log_two_sided",
     "njit",
@@ -26,6 +27,7 @@ __all__ = [
     "ranks_from_order",
     "set_sums",
     "skewed_z",
+    "stretch_starts",
 ]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -49,7 +51,8 @@ def group_sums(
 ) -> np.ndarray:
     """Sum two sparse gene values over groups of cells: (groups, 2, genes), the first one weighted by cell.
 
-    ``values`` is (nnz, 2): one walk through the cells of a group serves both sums. ``weights`` is (cells,).
+    ``values`` is (nnz, 2): one walk through the cells of a group serves both sums. ``weights`` is (cells,) and
+    ``genes`` uint32.
     """
     n_groups = group_ptr.size - 1
     out = np.empty((n_groups, 2, n_genes))
@@ -59,10 +62,12 @@ def group_sums(
         for k in range(group_ptr[i], group_ptr[i + 1]):
             cell = group_cells[k]
             w = weights[cell]
-            for p in range(ptr[cell], ptr[cell + 1]):
-                g = genes[p]
-                acc[g, 0] += w * values[p, 0]
-                acc[g, 1] += values[p, 1]
+            row, pair = genes[ptr[cell] : ptr[cell + 1]], values[ptr[cell] : ptr[cell + 1]]
+            for p in range(row.size):
+                q = np.uint64(p)  # unsigned positions need no test for counting from the end
+                g = row[q]
+                acc[g, 0] += w * pair[q, 0]
+                acc[g, 1] += pair[q, 1]
         for g in range(n_genes):
             out[i, 0, g] = acc[g, 0]
             out[i, 1, g] = acc[g, 1]
@@ -281,3 +286,37 @@ def auroc_f1(
             below = total - sizes[c] * (sizes[c] + 1.0) / 2.0
             others = float(sizes[c]) * (n - sizes[c])
             auroc[i, c] = 1.0 - below / others if others > 0 else np.nan
+
+
+@njit
+def stretch_starts(keys: np.ndarray, scale: float, n: int) -> np.ndarray:
+    """(n + 1,) number of sorted keys before each of n stretches of equal width ``1 / scale`` from the first key on."""
+    start = np.zeros(n + 1, dtype=np.int64)
+    for i in range(keys.size):
+        start[min(int((keys[i] - keys[0]) * scale), n - 1) + 1] += 1
+    for b in range(n):
+        start[b + 1] += start[b]
+    return start
+
+
+@njit
+def last_not_above(keys: np.ndarray, start: np.ndarray, scale: float, asked: np.ndarray) -> np.ndarray:
+    """Position of the last of the sorted keys that is not above each asked value (at least 0).
+
+    ``start`` is from :func:`stretch_starts` with the same scale: the search is within one short stretch.
+    """
+    out = np.zeros(asked.size, dtype=np.int64)
+    n = start.size - 1
+    for i in range(asked.size):
+        if not asked[i] >= keys[0]:  # also NaN
+            continue
+        b = n - 1 if asked[i] >= keys[-1] else min(int((asked[i] - keys[0]) * scale), n - 1)
+        left, right = start[b], start[b + 1]
+        while left < right:
+            middle = (left + right) // 2
+            if keys[middle] <= asked[i]:
+                left = middle + 1
+            else:
+                right = middle
+        out[i] = max(left - 1, 0)
+    return out

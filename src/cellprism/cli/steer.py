@@ -1,0 +1,69 @@
+"""``cellprism steer``: turn a feature up or down and read the effect in genes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cellprism.cli.run import Output, Overwrite
+
+__all__ = ["register"]
+
+
+def steer(
+    run_dir: Annotated[Path, typer.Argument(help="Folder that `cellprism run` wrote.", show_default=False)],
+    feature: Annotated[int, typer.Option(help="Number of the feature.", show_default=False)],
+    output: Output,
+    to: Annotated[float | None, typer.Option(help="Set the activation to this value.")] = None,
+    to_quantile: Annotated[float | None, typer.Option(help="Set it to this quantile of the active cells.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Multiply it.")] = None,
+    off: Annotated[bool, typer.Option("--off", help="Switch the feature off.")] = False,
+    cells: Annotated[str | None, typer.Option(help="Query on the cells' columns; default: all cells.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Folder of the embedding model; default: the run's.")] = None,
+    seed: Annotated[int, typer.Option(help="Fixes the random moves it is compared with.")] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Edit a feature in chosen cells, decode, and hold the change of every gene against moves that mean nothing."""
+    from rich.table import Table
+
+    from cellprism.cli.common import console, say
+    from cellprism.run.folder import RunFolder, check_output, staged
+    from cellprism.run.steering import steer_run
+    from cellprism.steer.edit import make_edit
+
+    check_output(output, overwrite=overwrite)
+    edit = make_edit(to=to, to_quantile=to_quantile, scale=scale, off=off)
+    folder = RunFolder.open(run_dir)
+    say(f"steering feature {feature} and 300 moves of the same length that mean nothing")
+    found = steer_run(folder, feature, edit, cells=cells, model=model, seed=seed)
+    with staged(output, overwrite=overwrite) as target:
+        found.save(target)
+    out, s = console(), found.summary
+    out.print(
+        f"{s['cells']:,} cells; activation {s['activation_before']:.3g} -> {s['activation_after']:.3g}; "
+        f"{s['share_among_real_cells']:.0%} land among real cells",
+        highlight=False,
+    )
+    if "target_effect" in s:
+        null = s["target_nulls"]["covariance"]
+        out.print(
+            f"the feature's own {s['targets']} genes: {s['target_effect']:+.2f} log2 against other genes "
+            f"(95 % of random moves within ±{null['q95']:.2f}, p {null['pval']:.2g})",
+            highlight=False,
+        )
+    table = Table(title="Genes that change most", title_justify="left")
+    for column in ("gene", "log2 change", "q", "p against random moves", "dose"):
+        table.add_column(column, justify="left" if column == "gene" else "right")
+    for row in [*found.genes.head(8).itertuples(), *found.genes.tail(4).itertuples()]:
+        table.add_row(
+            str(row.gene), f"{row.log2fc:+.2f}", f"{row.qval:.1g}", f"{row.null_pval:.2g}", f"{row.monotonicity:+.1f}"
+        )
+    out.print(table)
+    out.print(f"Tables: {output}", highlight=False, soft_wrap=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(steer)

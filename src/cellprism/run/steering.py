@@ -1,0 +1,107 @@
+"""Steer a feature of a finished run: everything comes from its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cellprism import embed, genesets, sae
+from cellprism.embed import EmbeddingModel
+from cellprism.errors import InputError
+from cellprism.run.folder import RunFolder
+from cellprism.steer import Edit, Effect, effect
+
+__all__ = ["cells_where", "steer_run"]
+
+N_TARGETS = 50
+
+
+def steer_run(
+    folder: RunFolder, feature: int, edit: Edit, *, cells: str | None = None, model: Path | None = None, seed: int = 0
+) -> Effect:
+    """Effect of an edit of one feature of a run.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    feature
+        One of its live features.
+    edit
+        What to do with it.
+    cells
+        Query on the columns of ``cells.parquet`` (as for ``pandas.DataFrame.query``); None = all cells.
+    model
+        Folder of the embedding model; None = the run's own.
+    seed
+        Of the nulls.
+
+    Returns
+    -------
+    Effect
+        Targets are the feature's own strongest genes in the run (up, at most 50), so the off-target share and the
+        effect on targets tell whether the decoder agrees with the annotation.
+    """
+    at = folder.path / "model" if model is None else model
+    if not (at / "model.json").is_file():
+        raise InputError(
+            "steering decodes with the model that made the embedding",
+            f"no model in {at}",
+            "name its folder with --model, or run with --embed so that the run keeps its model",
+        )
+    decoder = embed.load(at)
+    Z = np.asarray(folder.embedding, dtype=np.float32)
+    rows = cells_where(folder.cells, cells)
+    names = [g for m in decoder.modalities for g in decoder.genes[m]]
+    known = folder.genes.drop_duplicates("gene").set_index("gene")["symbol"]
+    symbols = known.reindex(names).fillna("").astype(str)
+    # A run that mapped no symbols has them equal to the genes; a gene that no feature kept has no row there.
+    if bool((known.index == known.to_numpy()).all()):
+        symbols = symbols.where(symbols != "", pd.Series(names, index=names))
+    columns = [c for c in folder.info["label_columns"] if not pd.api.types.is_numeric_dtype(folder.cells[c])]
+    arguments: dict[str, Any] = folder.info["arguments"]
+    return effect(
+        sae.load(folder.path / "sae"),
+        decoder,
+        Z,
+        feature,
+        to=edit,
+        cells=rows,
+        symbols=list(symbols),
+        gene_sets=genesets.load(tuple(arguments["gene_sets"])),
+        targets=targets_of(folder, feature, decoder),
+        labels=folder.cells[columns] if columns else None,
+        codes=folder.codes,
+        seed=seed,
+    )
+
+
+def cells_where(table: pd.DataFrame, query: str | None) -> NDArray[np.intp] | None:
+    """Row numbers of the cells that a query chooses."""
+    if query is None:
+        return None
+    try:
+        chosen = table.reset_index(drop=True).query(query)
+    # Whatever pandas makes of a mistyped query (names, syntax, types) is the user's to correct.
+    except (ValueError, KeyError, SyntaxError, TypeError, NameError, AttributeError) as error:
+        raise InputError(
+            "--cells must be a query on the cells' columns",
+            f"{query!r}: {error}",
+            f"columns: {', '.join(map(str, table.columns))}",
+        ) from error
+    if not isinstance(chosen, pd.DataFrame):
+        raise InputError("--cells must choose rows", repr(query), "write a comparison, such as \"cell_type == 'B'\"")
+    return np.asarray(chosen.index, dtype=np.intp)
+
+
+def targets_of(folder: RunFolder, feature: int, model: EmbeddingModel) -> list[str] | None:
+    """The feature's strongest genes in the run that the model decodes; None where there are none."""
+    table = folder.genes
+    decoded = {g for names in model.genes.values() for g in names}
+    own = table[(table["feature"] == feature) & (table["qval"] < 0.05) & (table["log2fc"] > 0)]
+    own = own[own["gene"].isin(decoded)].nlargest(N_TARGETS, "statistic")
+    return list(own["gene"]) or None
