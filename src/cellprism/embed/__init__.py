@@ -19,6 +19,7 @@ MODELS: dict[str, tuple[str, str]] = {
     "autoencoder": ("cellprism.embed.autoencoder", "AutoencoderModel"),
     "pca": ("cellprism.embed.pca", "PCAModel"),
     "dgd": ("cellprism.embed.dgd", "DGDModel"),
+    "scvi": ("cellprism.embed.scvi", "SCVIModel"),
 }
 
 
