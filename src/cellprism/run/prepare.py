@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import anndata as ad
@@ -247,5 +246,6 @@ def _hashes(options: RunOptions) -> dict[str, dict[str, str]]:
     files = {"data": options.data}
     if options.embedding is not None:
         files["embedding"] = options.embedding
-    files |= {f"gene sets {i + 1}": Path(p) for i, p in enumerate(options.gene_sets) if Path(p).is_file()}
+    behind = genesets.files_behind(options.gene_sets)
+    files |= {f"gene sets {name}": path for name, path in behind.items()}
     return {name: {"path": str(path), "sha256": sha256(path)} for name, path in files.items()}
