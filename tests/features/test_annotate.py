@@ -175,3 +175,16 @@ BAD = {
 def test_bad_input_is_refused_with_a_remedy(planted, change: dict, says: str) -> None:
     with pytest.raises(InputError, match=says):
         annotate(**(planted | change))
+
+
+def test_three_donors_are_the_unit(planted) -> None:
+    donor = np.tile(["a", "b", "c", "d"], 100)
+    found = annotate(**planted, nulls=("permuted",), strata=donor)
+    assert found.info["unit"] == "donor"
+    assert (found.features["top_set_qval"].iloc[:4] < 0.05).all()
+    cells = annotate(**planted, nulls=(), strata=donor, donor=None)
+    assert cells.info["unit"] == "cell"
+    lopsided = planted["codes"].copy()
+    lopsided[np.isin(donor, ["b", "c"]), 5] = 0.0
+    found = annotate(**(planted | {"codes": lopsided}), nulls=(), strata=donor)
+    assert "both sides in 2 donors, fewer than 3" in found.untestable["reason"].tolist()

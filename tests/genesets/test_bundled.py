@@ -1,9 +1,10 @@
 import itertools
 import re
+from pathlib import Path
 
 import pytest
 
-from cellprism.genesets import bundled, bundled_sources, match_sets
+from cellprism.genesets import bundled, bundled_sources, former_symbols, match_sets
 
 SETS = bundled()
 SOURCES = bundled_sources()
@@ -106,3 +107,21 @@ def test_most_members_are_named_in_public_collections(shared_data):
         for gene in genes
     }
     assert match_sets(SETS, sorted(public)).measured_share > 0.85
+
+
+def test_the_documentation_lists_every_set():
+    page = Path(__file__).resolve().parents[2] / "docs" / "genesets.md"
+    rows = [line.split(" | ") for line in page.read_text().splitlines() if "https://doi.org/" in line]
+    listed = {row[0].removeprefix("| "): (int(row[2]), row[4].split("](https://doi.org/")[1][:-3]) for row in rows}
+    sources = SOURCES.set_index("set")["source"]
+    assert listed == {name: (len(genes), sources[name]) for name, genes in SETS.items()}
+
+
+def test_former_symbols_lead_to_present_ones_in_one_step():
+    former = former_symbols()
+    assert len(former) >= 150
+    assert not set(former) & set(former.values())
+    assert not set(former) & {gene for genes in SETS.values() for gene in genes}
+    assert all(SYMBOL.fullmatch(name) for pair in former.items() for name in pair)
+    assert former["HIST1H2AC"] == "H2AC6"
+    assert former["ATP5A1"] == "ATP5F1A"

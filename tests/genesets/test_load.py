@@ -1,7 +1,7 @@
 import pytest
 
 from cellprism.errors import InputError
-from cellprism.genesets import bundled, load, write_gmt
+from cellprism.genesets import bundled, files_behind, libraries, load, networks, write_gmt
 
 
 def test_the_bundled_collection_has_a_name():
@@ -18,6 +18,24 @@ def test_files_and_collections_join(tmp_path):
     assert sets["B cell (own)"] == ["CD19"]
     assert sets["B cell (own 2)"] == ["MS4A1"]
     assert len(sets) == len(bundled()) + 3
+
+
+def test_the_files_behind_are_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLPRISM_CACHE", str(tmp_path / "cache"))
+    kept = [libraries.library_path("hallmark"), networks.network_path("progeny")]
+    own = [tmp_path / name for name in ("own.gmt", "go.obo", "goa.gaf")]
+    for path in [*kept, *own]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    given = ["bundled", str(own[0]), "hallmark", "progeny", f"{own[1]}+{own[2]}", "KEGG_2021_Human"]
+    assert files_behind(given) == {
+        str(own[0]): own[0],
+        "hallmark": kept[0],
+        "progeny": kept[1],
+        str(own[1]): own[1],
+        str(own[2]): own[2],
+    }
+    assert files_behind(own[0]) == {str(own[0]): own[0]}
 
 
 BAD = {

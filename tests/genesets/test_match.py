@@ -48,6 +48,20 @@ def test_a_panel_that_covers_little_of_an_ontology_is_accepted():
     assert match_sets(one_set, [f"G{i}" for i in range(1000)]).names == ("term",)
 
 
+def test_renamed_genes_are_found_under_their_other_name():
+    sets = {"now": ["H2AX", "RIGI", "CCN1", "CD3E"], "then": ["H2AFX", "DDX58", "CYR61", "CD3E"]}
+    old = match_sets(sets, ["H2AFX", "DDX58", "CYR61", "CD3E"], min_size=1)
+    assert old.sizes.tolist() == [4, 4]
+    assert (old.n_genes_measured, old.n_genes_given, old.n_former) == (7, 7, 3)
+    assert "(100%, 3 by a former name)" in old.summary()
+    both = match_sets(sets, ["RIGI", "DDX58", "CD3E"], min_size=1)  # the exact name comes first
+    assert both.membership.toarray().tolist() == [[1, 0, 1], [0, 1, 1]]
+    assert match_sets({"mixed": ["RIGI", "DDX58"]}, ["RIGI"], min_size=1).sizes.tolist() == [1]
+    off = match_sets(sets, ["H2AFX", "DDX58", "CYR61", "CD3E"], min_size=1, former={})
+    assert off.sizes.tolist() == [1, 4]
+    assert off.n_former == 0
+
+
 HUMAN = {"T": ["CD3D", "CD3E", "CD3G", "TRAC", "CD247"], "E": ["HBA1", "HBA2", "HBB", "CA2", "SLC4A1"]}
 MOUSE = {name: [gene.title() for gene in genes] for name, genes in HUMAN.items()}
 ENSEMBL = [f"ENSG{i:011d}" for i in range(12)]

@@ -1,60 +1,20 @@
 """The page in headless Chromium: each view does what it says, without an error and without a request."""
 
-import shutil
+import csv
+import json
+import re
+import xml.etree.ElementTree as ET
 
+import numpy as np
 import pandas as pd
 import pytest
 from report.make_run import HOSTILE, make_run
+from scipy import sparse
 
-from cellprism.report import build
+from cellprism.report import build, view
 
-sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-expect = sync.expect
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 pytestmark = pytest.mark.browser
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-]
-
-
-@pytest.fixture(scope="session")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with sync.sync_playwright() as play:
-        started = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """Open a page at a fragment; at the end nothing may have been said on the console or asked of any network."""
-    troubles, opened = [], []
-
-    def open_page(path, fragment="", *, width=1440, height=900, scheme="light"):
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True
-        )
-        tab = context.new_page()
-        opened.append(context)
-        tab.on("console", lambda m: troubles.append(m.text) if m.type in ("error", "warning") else None)
-        tab.on("pageerror", lambda e: troubles.append(str(e)))
-        own = path if str(path).startswith("http") else path.as_uri()
-        base = own.split("#")[0]
-        tab.on("request", lambda r: None if r.url.startswith((base, "data:", "blob:")) else troubles.append(r.url))
-        tab.goto(f"{own}#{fragment}")
-        tab.wait_for_selector("html[data-ready]")
-        return tab
-
-    yield open_page
-    for context in opened:
-        context.close()
-    assert troubles == []
 
 
 def numbers(tab, column):
@@ -115,3 +75,376 @@ def test_hostile_names_are_text(visit, tmp_path):
     tab.click("#nav >> text=Overview")
     assert tab.locator("main img").count() == 0
     assert tab.evaluate("window.hacked") is None
+
+
+def test_hostile_names_are_text_in_every_other_view(visit, tmp_path):
+    run = make_run(tmp_path / "run", hostile=True)
+    page = build(run, other=make_run(tmp_path / "other", hostile=True, seed=3))
+    number = int(pd.read_parquet(run / "features.parquet").feature[0])
+    for fragment in (f"gene={HOSTILE.replace('=', '%3D')}", "view=cells", f"compare={number},{number}"):
+        tab = visit(page, fragment)
+        expect(tab.locator("main")).to_contain_text(HOSTILE)
+        assert tab.locator("main img").count() == 0
+        assert tab.evaluate("window.hacked") is None
+
+
+def test_keyboard(visit, small_page):
+    tab = visit(small_page)
+    tab.keyboard.press("/")
+    expect(tab.locator("[data-find]")).to_be_focused()
+    tab.keyboard.type("nk")
+    expect(tab.locator(".told")).to_contain_text(" of ")
+    tab.keyboard.press("Escape")
+    tab.focus(".vt")
+    tab.keyboard.press("ArrowDown")
+    tab.keyboard.press("ArrowDown")
+    name = tab.locator(".vt-row.chosen .c-name").inner_text()
+    second = tab.locator(".vt-row .c-name").nth(1).inner_text()
+    assert name == second
+    tab.keyboard.press("Enter")
+    expect(tab.locator("h2")).to_have_text(name)
+    tab.keyboard.press("ArrowLeft")
+    expect(tab.locator("h2")).not_to_have_text(name)
+    tab.keyboard.press("ArrowRight")
+    expect(tab.locator("h2")).to_have_text(name)
+    tab.keyboard.press("Escape")
+    expect(tab.locator(".vt")).to_be_visible()
+    assert tab.locator("[data-find]").input_value() == "nk"  # the search is as it was left
+
+
+def test_links_lead_back_to_the_same_place(visit, small_page, small_run):
+    number = int(pd.read_parquet(small_run / "features.parquet").feature[9])
+    tab = visit(small_page, f"feature={number}")
+    assert tab.url.endswith(f"#feature={number}")
+    title = tab.inner_text("h2")
+    tab.click("#nav >> text=Overview")
+    expect(tab.locator(".shares")).to_be_visible()
+    tab.go_back()
+    expect(tab.locator("h2")).to_have_text(title)
+    missing = visit(small_page, "feature=99999")
+    assert "no live feature 99999" in missing.inner_text("main")
+
+
+def test_csv_holds_what_is_shown(visit, small_page, small_run, tmp_path):
+    tab = visit(small_page, "view=features")
+    tab.locator(".field", has_text="kind").locator("select").select_option("local")
+    tab.click("[data-sort=stability]")
+    with tab.expect_download() as caught:
+        tab.click("text=Download CSV")
+    caught.value.save_as(tmp_path / "f.csv")
+    rows = list(csv.DictReader((tmp_path / "f.csv").read_text().splitlines()))
+    table = pd.read_parquet(small_run / "features.parquet")
+    local = table[table.kind == "local"].sort_values("stability", ascending=False)
+    assert [r["name"] for r in rows] == local.name.tolist()
+    assert caught.value.suggested_filename == "features.csv"
+
+
+def test_csv_does_not_carry_formulas(visit, tmp_path):
+    run = make_run(tmp_path / "run", n_cells=60, n_features=6)
+    table = pd.read_parquet(run / "features.parquet")
+    table["name"] = ["=HYPERLINK(1)", "+1", "@x", 'a "quoted", name', "-y", "plain"]
+    table.to_parquet(run / "features.parquet")
+    tab = visit(build(run), "view=features")
+    with tab.expect_download() as caught:
+        tab.click("text=Download CSV")
+    caught.value.save_as(tmp_path / "f.csv")
+    names = {r["name"] for r in csv.DictReader((tmp_path / "f.csv").read_text().splitlines())}
+    assert names == {"'=HYPERLINK(1)", "'+1", "'@x", 'a "quoted", name', "'-y", "plain"}
+
+
+@pytest.mark.parametrize("panel", ["by-label", "histogram", "volcano", "heat"])
+def test_figures_are_saved(visit, small_page, small_run, tmp_path, panel):
+    number = int(pd.read_parquet(small_run / "features.parquet").feature[5])
+    tab = visit(small_page, f"feature={number}")
+    for kind, button in (("svg", "SVG"), ("png", "PNG")):
+        with tab.expect_download() as caught:
+            tab.locator(f"[data-panel={panel}] button", has_text=button).click()
+        path = tmp_path / f"figure.{kind}"
+        caught.value.save_as(path)
+        if kind == "svg":
+            root = ET.parse(path).getroot()
+            assert root.tag.endswith("svg")
+            assert "var(" not in path.read_text()
+            assert "class=" not in path.read_text()
+        else:
+            assert path.read_bytes().startswith(b"\x89PNG")
+            assert path.stat().st_size > 2000
+
+
+def test_map_click_shows_the_feature_and_is_linked(visit, small_page):
+    tab = visit(small_page, "view=map")
+    canvas = tab.locator(".map .main canvas")
+    box = canvas.bounding_box()
+    ring = tab.locator(".overlay .ring")
+    found = False
+    for x in np.linspace(0.1, 0.9, 12):
+        for y in np.linspace(0.1, 0.9, 12):
+            canvas.click(position={"x": x * box["width"], "y": y * box["height"]})
+            if "chosen=" in tab.url:
+                found = True
+                break
+        if found:
+            break
+    assert found
+    expect(ring).to_have_count(1)
+    expect(tab.locator(".side h3")).to_be_visible()
+    chosen = re.search(r"chosen=(\d+)", tab.url)[1]
+    assert f"#{chosen}" in tab.inner_text(".side")
+    tab.locator(".side button.primary").click()
+    expect(tab.locator(".feature h2")).to_be_visible()
+    assert tab.url.endswith(f"#feature={chosen}")
+
+
+def test_map_colours_and_layouts(visit, small_page):
+    tab = visit(small_page, "view=map&layout=set&colour=stability")
+    assert tab.locator(".map-key .ribbon").is_visible()
+    tab.locator(".field", has_text="colour").locator("select").select_option("top_label")
+    assert tab.locator(".map-key li").count() >= 3
+    tab.locator(".field", has_text="near by").locator("select").select_option("map")
+    assert "layout=map" in tab.url
+    assert tab.locator(".overlay .name").count() > 3
+
+
+def pixels(tab, selector):
+    """Distinct colours on a canvas."""
+    script = """(node) => { const c = Object.assign(document.createElement("canvas"), { width: node.width, height: node.height }).getContext("2d"); c.drawImage(node, 0, 0); const d = c.getImageData(0, 0, node.width, node.height).data;
+      const seen = new Set(); for (let i = 0; i < d.length; i += 4) if (d[i + 3] > 200) seen.add((d[i] << 16) | (d[i+1] << 8) | d[i+2]);
+      return seen.size; }"""
+    return tab.locator(selector).first.evaluate(script)
+
+
+@pytest.mark.parametrize(("query", "drawn"), [("", "canvas"), ("?webgl", "webgl"), ("?canvas", "canvas")])
+def test_maps_are_drawn_with_and_without_a_graphics_card(visit, small_page, small_run, query, drawn):
+    number = int(pd.read_parquet(small_run / "features.parquet").feature[5])
+    tab = visit(small_page, f"feature={number}", query=query)
+    expect(tab.locator("html")).to_have_attribute("data-drawn", drawn)
+    assert pixels(tab, "[data-panel=cells] canvas") > 5  # grey, and several strengths
+
+
+def drag_around(tab, selector):
+    """A lasso around the left half of a map."""
+    box = tab.locator(selector).bounding_box()
+    corners = [(0.02, 0.98), (0.5, 0.98), (0.5, 0.5), (0.5, 0.02), (0.3, 0.02), (0.02, 0.4)]
+    at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    tab.mouse.move(*at[0])
+    tab.mouse.down()
+    for point in at[1:]:
+        tab.mouse.move(*point, steps=4)
+    tab.mouse.up()
+
+
+def test_lasso_tells_what_sets_cells_apart(visit, small_page):
+    tab = visit(small_page, "view=cells")
+    tab.wait_for_timeout(200)
+    drag_around(tab, ".cells canvas")
+    expect(tab.locator("[data-panel=contrast] tbody tr").first).to_be_visible()
+    assert "cells: drawn around" in tab.inner_text("[data-panel=contrast] h3")
+    values = [
+        float(v) for v in tab.locator("[data-panel=contrast] table").first.locator("td:nth-child(2)").all_inner_texts()
+    ]
+    assert values == sorted(values, reverse=True)
+    tab.locator("[data-panel=contrast] button", has_text="Clear").click()
+    expect(tab.locator("[data-panel=contrast]")).to_have_count(0)
+
+
+def test_cells_of_a_label_have_the_auroc_of_scikit_learn(visit, small_page, small_run):
+    from sklearn.metrics import roc_auc_score
+
+    features = pd.read_parquet(small_run / "features.parquet")
+    cells = pd.read_parquet(small_run / "cells.parquet")
+    codes = sparse.csc_array(sparse.load_npz(small_run / "codes.npz"))[:, features.feature.to_numpy()].toarray()
+    chosen = (cells.cell_type == "CD19+ B").to_numpy()
+    expected = max(roc_auc_score(chosen, codes[:, i]) for i in range(codes.shape[1]))
+    tab = visit(small_page, "view=cells&by=cell_type")
+    tab.locator("button.pill", has_text="CD19+ B").click()
+    first = tab.locator("[data-panel=contrast] tbody tr").first
+    expect(first).to_be_visible()
+    assert float(first.locator("td").nth(1).inner_text()) == pytest.approx(expected, abs=0.003)
+    assert "of=CD19" in tab.url
+
+
+def test_gene_is_typed_and_chosen(visit, small_page, small_run):
+    genes = pd.read_parquet(small_run / "genes.parquet")
+    tab = visit(small_page, "view=gene&gene=")
+    tab.fill(".chooser input", "cd79")
+    expect(tab.locator(".choices li")).to_have_count(2)
+    tab.keyboard.press("ArrowDown")
+    tab.keyboard.press("Enter")
+    expect(tab.locator("h2")).to_have_text("CD79A")
+    mine = genes[genes.gene == "CD79A"]
+    rows = tab.locator("[data-panel=gene-table] tbody tr")
+    assert rows.count() == min(14, len(mine))
+    assert rows.first.locator("td").nth(2).inner_text() == f"{mine.statistic[mine.statistic.abs().idxmax()]:.1f}"
+    assert tab.locator("[data-panel=expression] canvas").is_visible()
+    assert tab.url.endswith("#gene=CD79A")
+    tab.fill(".chooser input", "nothing like it")
+    assert not tab.locator(".choices").is_visible()
+
+
+def test_compare_two_features(visit, small_page, small_run):
+    features = pd.read_parquet(small_run / "features.parquet")
+    codes = sparse.csc_array(sparse.load_npz(small_run / "codes.npz"))
+    a, b = (int(features.feature[i]) for i in (2, 3))
+    x, y = (codes[:, [i]].toarray().ravel() for i in (a, b))
+    tab = visit(small_page, f"compare={a},{b}")
+    said = tab.inner_text("[data-panel=overlap]")
+    assert f"{((x > 0) & (y > 0)).sum()} (" in said
+    cosine = float(re.search(r"cosine of activations\s+([\d.]+)", said)[1])
+    assert cosine == pytest.approx(x @ y / np.linalg.norm(x) / np.linalg.norm(y), abs=0.02)
+    tab.locator(".chooser input").nth(1).fill(f"#{features.feature[7]}")
+    tab.locator(".chooser").nth(1).locator(".choices li").first.click()
+    expect(tab.locator(f"[data-panel=half-{features.feature[7]}]")).to_be_visible()
+
+
+def test_compare_two_models(visit, small_run, tmp_path):
+    other = make_run(tmp_path / "other")
+    table = pd.read_parquet(other / "features.parquet")
+    table["name"] = "twin of " + table["name"]
+    table.to_parquet(other / "features.parquet")
+    tab = visit(build(small_run, tmp_path / "two.html", other=other), "compare=,")
+    panel = tab.locator("[data-panel=models]")
+    assert "100%" in panel.locator(".note").inner_text()  # the same codes: every feature finds its twin
+    panel.locator("tbody button").first.click()
+    expect(tab.locator("[data-panel=half-other]")).to_be_visible()
+    assert "yes, r 1.00" in tab.inner_text("[data-panel=overlap]")
+    assert tab.inner_text("[data-panel=half-other] h3").startswith("twin of ")
+
+
+def test_steering_is_on_the_card(visit, tmp_path):
+    run = make_run(tmp_path / "run", n_cells=80, n_features=6)
+    number = int(pd.read_parquet(run / "features.parquet").feature[1])
+    (run / "steered").mkdir()
+    genes = pd.DataFrame(
+        {
+            "gene": ["LYZ", "CD14"],
+            "symbol": ["LYZ", "CD14"],
+            "log2fc": [1.5, -0.25],
+            "qval": [1e-9, 0.2],
+            "null_pval": [0.01, 0.5],
+        }
+    )
+    genes.to_parquet(run / "steered" / "steering.parquet")
+    content = {
+        "summary": {"features": [number], "edit": {"kind": "set", "amount": 3.0}, "cells": 40},
+        "doses": [{"dose": d, "value": 3 * d, "strength": d} for d in (0, 0.5, 1)],
+        "neighbours": [{"column": "cell_type", "value": "CD34+", "change": 0.2}],
+    }
+    (run / "steered" / "steering.json").write_text(json.dumps(content))
+    tab = visit(build(run), f"feature={number}")
+    said = tab.inner_text("[data-panel=steering-0]")
+    assert "LYZ" in said
+    assert "CD34+ +20 points" in said
+    assert "set 3, in 40 cells" in said
+    assert tab.locator("[data-panel=steering-0] svg circle").count() == 3
+
+
+VIEWS = [
+    "view=overview",
+    "view=map",
+    "view=features",
+    "feature={f}",
+    "view=cells&by=cell_type&of=CD34%2B",
+    "gene=LYZ",
+    "compare={f},{g}",
+]
+
+
+def through_views(tab, numbers):
+    """Each view in turn, in one tab, as links lead to it."""
+    for fragment in VIEWS:
+        turn = tab.evaluate("document.documentElement.dataset.ready")
+        tab.evaluate("(to) => (location.hash = to)", fragment.format(f=numbers[0], g=numbers[1]))
+        expect(tab.locator("html")).not_to_have_attribute("data-ready", turn)
+        yield fragment
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_narrow_screen_does_not_overflow(visit, small_page, small_run, scheme):
+    tab = visit(small_page, "view=none", width=390, height=844, scheme=scheme)
+    assert tab.evaluate("document.documentElement.dataset.theme") == scheme
+    for fragment in through_views(tab, pd.read_parquet(small_run / "features.parquet").feature):
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390, fragment
+
+
+def test_controls_and_figures_have_names(visit, small_page, small_run):
+    nameless = """() => [...document.querySelectorAll("button, input, select, a, [role=img], [role=grid]")]
+        .filter((n) => !n.getAttribute("aria-label") && !n.textContent.trim() && !n.closest("label")).map((n) => n.outerHTML)"""
+    tab = visit(small_page, "view=none")
+    for fragment in through_views(tab, pd.read_parquet(small_run / "features.parquet").feature):
+        assert tab.evaluate(nameless) == [], fragment
+
+
+def contrast_ratio(a, b):
+    def luminance(colour):
+        rgb = np.array([int(v) for v in re.findall(r"\d+", colour)[:3]]) / 255
+        return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(visit, small_page, scheme):
+    tab = visit(small_page, scheme=scheme)
+    ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    for selector in (".summary", "#nav a", ".tiles dt", ".note", "button.link"):
+        colour = tab.locator(selector).first.evaluate("(n) => getComputedStyle(n).color")
+        assert contrast_ratio(colour, ground) >= 4.5, selector
+
+
+def test_theme_is_switched_and_kept(visit, small_page):
+    tab = visit(small_page)
+    tab.keyboard.press("d")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    tab.reload()
+    tab.wait_for_selector("html[data-ready]")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_prints_without_controls(visit, small_page, small_run):
+    tab = visit(small_page, f"feature={pd.read_parquet(small_run / 'features.parquet').feature[0]}")
+    tab.emulate_media(media="print")
+    assert not tab.locator(".top").is_visible()
+    assert tab.locator("[data-panel=volcano] svg").is_visible()
+
+
+def test_served_page_reads_its_blocks(visit, served):
+    tab = visit(served, "view=features")
+    tab.locator(".vt-row").first.click()
+    expect(tab.locator("[data-panel=volcano] svg")).to_be_visible()
+
+
+def test_runs_inside_a_notebook_frame(visit, small_run, tmp_path):
+    path = tmp_path / "notebook.html"
+    path.write_text(f"<!doctype html><html data-ready>{view(small_run)._repr_html_()}</html>")
+    frame = visit(path).frame_locator("iframe")
+    frame.locator("#nav >> text=Features").click()
+    frame.locator(".vt-row").first.click()
+    expect(frame.locator("[data-panel=volcano] svg")).to_be_visible()
+
+
+def test_large_run_through_every_view(visit, large_page):
+    tab = visit(large_page, "view=features")
+    assert tab.inner_text(".told") == "4,000 features"
+    assert tab.locator(".vt-row").count() < 60  # only what is in sight
+    tab.locator(".vt").evaluate("(n) => (n.scrollTop = n.scrollHeight)")
+    expect(tab.locator('.vt-row[aria-rowindex="4001"]')).to_be_visible()
+    tab.fill("[data-find]", "cytotoxicity gnly")
+    expect(tab.locator(".told")).to_contain_text(" of 4,000")
+    tab.locator(".vt-row").first.click()
+    expect(tab.locator("[data-panel=volcano] svg")).to_be_visible()
+    tab.click("#nav >> text=Map")
+    expect(tab.locator(".map canvas").first).to_be_visible()
+    tab.click("#nav >> text=Cells")
+    drag_around(tab, ".cells canvas")
+    expect(tab.locator("[data-panel=contrast] tbody tr").first).to_be_visible()
+    tab.click("#nav >> text=Genes")
+    tab.fill(".chooser input", "LYZ")
+    tab.keyboard.press("Enter")
+    expect(tab.locator("[data-panel=gene-table] tbody tr").first).to_be_visible()
+    tab.click("#nav >> text=Compare")
+    for i, wanted in enumerate(("lyz", "cd19")):
+        tab.locator(".chooser input").nth(i).fill(wanted)
+        tab.locator(".chooser").nth(i).locator(".choices li").first.click()
+        expect(tab.locator(".chooser input").nth(i)).not_to_have_value(wanted)
+    expect(tab.locator("[data-panel=overlap]")).to_be_visible()

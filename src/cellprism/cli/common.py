@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from cellprism.run.folder import RunFolder
 
-__all__ = ["best_features", "console", "print_findings", "say"]
+__all__ = ["best_features", "console", "gene_list", "print_findings", "print_shares", "say"]
 
 
 def console() -> Console:
@@ -25,22 +28,49 @@ def say(line: str) -> None:
 def best_features(folder: RunFolder, n: int) -> pd.DataFrame:
     """The ``n`` best-supported features, strongest evidence first, no two with the same name.
 
-    Evidence is ranked by how well a feature detects its label, then by its gene set's q value, then by stability.
+    Only features that could be tested and carry evidence count. They are ranked by the mean of three numbers between 0
+    and 1: how well they detect a label (AUROC, rescaled so that 0.5 is 0), how strong their gene set is (log10 q down to
+    1e-6), and their stability over seeds; a feature that mostly reads a technical covariate counts half.
     """
     table = folder.features.copy()
-    table["evidence"] = table["top_label_auroc"].fillna(0.5) * table["stability"].fillna(1).clip(lower=0)
-    table = table.sort_values(["evidence", "top_set_qval"], ascending=[False, True], kind="stable")
-    return table.drop_duplicates("name").head(n)
+    named = ~table["name"].str.startswith(("not testable", "no evidence")) & (table["top_set_qval"] < 0.05)
+    label = (2 * table["top_label_auroc"].fillna(0.5) - 1).clip(0, 1)
+    strength = (-np.log10(table["top_set_qval"].fillna(1).clip(1e-6, 1)) / 6).clip(0, 1)
+    table["support"] = (label + strength + table["stability"].fillna(0).clip(lower=0)) / 3
+    table.loc[table["confound"] != "", "support"] /= 2
+    table = table[named | (table["confound"] != "")]
+    return table.sort_values("support", ascending=False, kind="stable").drop_duplicates("name").head(n)
+
+
+def print_shares(records: list[dict[str, Any]], out: Console) -> None:
+    """Print each headline share beside its nulls, and what follows from them."""
+    nulls = list(dict.fromkeys(name for record in records for name in record["nulls"]))
+    table = Table(title="Share of features …", title_justify="left")
+    table.add_column("… with", max_width=56)
+    for name in ("these features", *nulls):
+        table.add_column(name, justify="right", max_width=16)
+    for record in records:
+        claim = record["claim"].removeprefix("features with ")
+        cells = [_percent(record["nulls"].get(name)) for name in nulls]
+        table.add_row(claim, _percent(record["observed"]), *cells)
+    out.print(table)
+    below = [r["claim"].removeprefix("features with ") for r in records if r["verdict"].startswith("not above")]
+    above = [r["claim"].removeprefix("features with ") for r in records if r["verdict"].startswith("above")]
+    if above:
+        out.print(f"  Above every null: {'; '.join(above)}.", highlight=False)
+    if below:
+        out.print(
+            f"  Not above the nulls, so no evidence that training found more than any direction of this embedding: "
+            f"{'; '.join(below)}.",
+            highlight=False,
+        )
 
 
 def print_findings(folder: RunFolder, n: int = 10) -> None:
     """Print the headline, the shares beside their nulls, and the best-supported features."""
     out, info = console(), folder.info
     out.print(f"\n{info['summary']}\n", highlight=False)
-    for record in info["shares"]:
-        nulls = ", ".join(f"{name} {_percent(value)}" for name, value in record["nulls"].items())
-        verdict = f"  ({record['verdict']})" if record.get("verdict") else ""
-        out.print(f"  {record['claim']}: {_percent(record['observed'])}; nulls: {nulls}{verdict}", highlight=False)
+    print_shares(info["shares"], out)
     if info["descriptive"]:
         out.print(
             "  p and q values are descriptive: the features were learned from the cells on which they are tested.",
@@ -51,20 +81,26 @@ def print_findings(folder: RunFolder, n: int = 10) -> None:
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for column in ("best label (AUROC)", "top genes", "gene set (q)"):
         table.add_column(column)
-    for row in best_features(folder, n).itertuples():
-        label = f"{row.top_label} ({row.top_label_auroc:.2f})" if pd.notna(row.top_label_auroc) else ""
-        found = f"{row.top_set} ({row.top_set_qval:.0e})" if pd.notna(row.top_set_qval) else ""
-        stability = f"{row.stability:.2f}" if pd.notna(row.stability) else ""
-        genes = ", ".join(_gene_list(row.top_genes)[:5])
-        table.add_row(str(row.feature), str(row.name), f"{row.n_active:,}", stability, label, genes, found)
+    for row in best_features(folder, n).to_dict("records"):
+        label, found, stable = row["top_label"], row["top_set"], row["stability"]
+        table.add_row(
+            str(row["feature"]),
+            str(row["name"]),
+            f"{row['n_active']:,}",
+            f"{stable:.2f}" if pd.notna(stable) else "",
+            f"{label} ({row['top_label_auroc']:.2f})" if label and pd.notna(label) else "",
+            ", ".join(gene_list(row["top_genes"])[:5]),
+            f"{found} ({row['top_set_qval']:.0e})" if found and pd.notna(found) else "",
+        )
     out.print(table)
     for warning in info["warnings"]:
         out.print(f"  Note: {warning}", highlight=False)
     out.print(f"\nReport: {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
 
 
-def _gene_list(value: object) -> list[str]:
-    return [g.strip() for g in value.split(",")] if isinstance(value, str) else [str(g) for g in value]  # type: ignore[attr-defined]
+def gene_list(value: Any) -> list[str]:
+    """Genes of a ``top_genes`` entry."""
+    return [g.strip() for g in value.split(",")] if isinstance(value, str) else [str(g) for g in value]
 
 
 def _percent(value: float | None) -> str:

@@ -41,7 +41,7 @@ def fit(
     else:
         choices: dict[str, Any] = {"activation": activation}
         asked = RunOptions(data=embedding, output=output, width=width, k=k, **choices)
-        cfg = asked.sae_config(default_config(*X.shape))
+        cfg = asked.sae_config(default_config(X))
     say(f"{len(X):,} cells x {X.shape[1]} dimensions; {cfg.width} features, {cfg.activation}, k {cfg.k}")
     fitted = train(X, cfg, seed=seed, epochs=epochs, progress=sys.stderr.isatty())
     with staged(output, overwrite=overwrite) as folder:

@@ -77,17 +77,34 @@ def layer_sizes(architecture: Architecture) -> list[int]:
 
 
 class Autoencoder(nn.Module):
-    """Encoder and mirrored decoder; ReLU between layers and on the output, which expression never lies below."""
+    """Encoder and mirrored decoder, with ReLU between layers and on the output, which expression never lies below.
+
+    Expression is centred by gene and divided by one number inside, which only conditions the optimisation: any
+    autoencoder of the plain values is one of these, with the same mean squared error.
+    """
+
+    centre: torch.Tensor
+    scale: torch.Tensor
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         sizes = layer_sizes(architecture)
         self.encoder = _layers(sizes, architecture.dropout)
-        self.decoder = _layers(sizes[::-1], architecture.dropout).append(nn.ReLU())
+        self.decoder = _layers(sizes[::-1], architecture.dropout)
+        self.register_buffer("centre", torch.zeros(architecture.n_genes))
+        self.register_buffer("scale", torch.ones(()))
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """(cells, genes) -> (cells, latent)."""
+        return cast(torch.Tensor, self.encoder((x - self.centre) / self.scale))
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        """(cells, latent) -> (cells, genes)."""
+        return torch.relu(self.decoder(z) * self.scale + self.centre)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(cells, genes) -> (cells, genes)."""
-        return cast(torch.Tensor, self.decoder(self.encoder(x)))
+        return self.decode(self.encode(x))
 
 
 def _layers(sizes: list[int], dropout: float) -> nn.Sequential:
@@ -203,12 +220,12 @@ class AutoencoderModel:
         with torch.random.fork_rng():  # layers start and drop out from torch's global state: put it back afterwards
             torch.manual_seed(seed)
             network = Autoencoder(architecture)
-            # Genes start at their mean: an output that starts below zero for all cells would never learn.
-            with torch.no_grad():
-                cast(nn.Linear, network.decoder[-2]).bias.copy_(torch.from_numpy(X.mean(axis=0)))
+            train = X[order[n_held:]]
+            network.centre.copy_(torch.from_numpy(train.mean(axis=0)))
+            network.scale.copy_(torch.tensor(max(float(train.std(axis=0).mean()), 1e-6)))
             history = _train(
                 network.to(device),
-                torch.from_numpy(X[order[n_held:]]).to(device),
+                torch.from_numpy(train).to(device),
                 torch.from_numpy(X[order[:n_held]]).to(device),
                 torch.optim.Adam(network.parameters(), lr=lr, weight_decay=weight_decay),
                 batch_size,
@@ -231,7 +248,7 @@ class AutoencoderModel:
         """Embed cells, (cells, latent) float32; genes are found by name."""
         X = self._expression(adata)
         blocks = [
-            self.network.encoder(torch.from_numpy(_prepared(X[i : i + _ENCODE_ROWS], self.transform))).numpy()
+            self.network.encode(torch.from_numpy(_prepared(X[i : i + _ENCODE_ROWS], self.transform))).numpy()
             for i in range(0, X.shape[0], _ENCODE_ROWS)
         ]
         return np.concatenate(blocks) if blocks else np.empty((0, self.architecture.latent), np.float32)
@@ -244,7 +261,7 @@ class AutoencoderModel:
         or to 10,000.
         """
         Z = check_width(Z, self.architecture.latent, None if adata is None else adata.n_obs)
-        out: NDArray[np.float32] = self.network.decoder(torch.from_numpy(Z)).numpy()
+        out: NDArray[np.float32] = self.network.decode(torch.from_numpy(Z)).numpy()
         if self.transform == "log1p":
             out = np.expm1(out)
             if adata is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,17 +11,19 @@ import scipy.sparse as sp
 from scipy import special
 
 from cellprism.stats.contrast import Contrast, active_contrast, paper_contrast
-from cellprism.stats.enrichment import SetCorrelation, feature_correlation, rank_enrichment
+from cellprism.stats.enrichment import SetCorrelation, feature_correlation, rank_enrichment, set_correlation
 from cellprism.stats.expression import Expression
-from cellprism.stats.fdr import benjamini_hochberg, critical_z
+from cellprism.stats.fdr import Family, benjamini_hochberg
 from cellprism.stats.genes import GeneResult, rank_sum, welch
 from cellprism.stats.labels import LabelResult, category_detectors
-from cellprism.stats.overrep import OverlapNull, OverrepResult, over_representation
-from cellprism.stats.setindex import SetIndex
+from cellprism.stats.overrep import OverlapNull, over_representation, overlap_null
+from cellprism.stats.parallel import for_chunks
+from cellprism.stats.pseudobulk import MIN_DONORS, paired_pseudobulk
+from cellprism.stats.setindex import SetIndex, index_sets
 
-__all__ = ["Evidence", "Question", "SetEvidence", "test_codes", "test_labels"]
+__all__ = ["Evidence", "Question", "SetEvidence", "prepare_question", "test_codes", "test_labels"]
 
-_SET_CHUNK = 2_000
+_SET_CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Question:
         Categorical columns.
     method
         "ranksum", "welch" or "paper".
+    donor_of
+        (strata,) donor of each stratum: genes are then tested over donors. None: over cells.
     level
         q value at which a finding counts.
     min_cells, pseudocount
@@ -52,18 +57,55 @@ class Question:
     level: float
     min_cells: int
     pseudocount: float
+    donor_of: np.ndarray | None = None
+
+
+def prepare_question(
+    prepared: Expression,
+    codes: sp.csc_array,
+    gene_sets: Mapping[str, Sequence[str]] | None,
+    genes: pd.DataFrame,
+    categorical: dict[str, np.ndarray],
+    rng: np.random.Generator,
+    *,
+    set_size: tuple[int, int],
+    min_overlap: float,
+    method: str,
+    level: float,
+    min_cells: int,
+    pseudocount: float,
+    n_permutations: int,
+    donor_of: np.ndarray | None = None,
+) -> Question:
+    """Index the gene sets, measure their correlation and their overlaps under permuted cells.
+
+    Parameters as in :func:`cellprism.features.annotate.annotate`.
+    """
+    sets = correlation = overlap = None
+    if gene_sets:
+        expressed = np.bincount(prepared.log.indices, minlength=prepared.n_genes)
+        sets = index_sets(gene_sets, genes["symbol"].tolist(), expressed, set_size, min_overlap)
+        correlation = set_correlation(prepared, sets, rng)
+        active = np.diff(codes.indptr)
+        testable = active[(active >= min_cells) & (active <= codes.shape[0] - min_cells)]
+        if testable.size:
+            overlap = overlap_null(prepared, sets, testable, rng, n_permutations=n_permutations)
+    return Question(prepared, sets, correlation, overlap, categorical, method, level, min_cells, pseudocount, donor_of)
 
 
 @dataclass(frozen=True)
 class SetEvidence:
-    """Gene-set tests of all features; arrays (features, sets) or (features, 2 directions, sets)."""
+    """Gene-set tests of all features; arrays (features, sets) or (features, 2 directions, sets), NaN where untested."""
 
     z: np.ndarray
     effect: np.ndarray
     ora: np.ndarray
+    """Natural log of the over-representation p value; float32."""
     hits: np.ndarray
     combined: np.ndarray
-    """One p value a direction from both tests: twice the smaller, at most 1."""
+    """Natural log of one p value a direction from both tests: twice the smaller, at most 1; float32."""
+    families: tuple[Family, Family, Family]
+    """All tests of ``combined``, ``z`` and ``ora``."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +114,8 @@ class Evidence:
 
     contrast: Contrast
     genes: GeneResult
+    family: Family
+    """All features and genes."""
     critical: float
     """Calibrated |z| at which a gene passes the level within the family of all features and genes."""
     sets: SetEvidence | None
@@ -86,10 +130,20 @@ def make_contrast(codes: sp.csc_array, question: Question) -> Contrast:
 def test_codes(codes: sp.csc_array, question: Question) -> Evidence:
     """Test every gene and set for every feature of one code matrix."""
     contrast = make_contrast(codes, question)
-    gene_test = rank_sum if question.method == "ranksum" else welch
-    genes = gene_test(question.expression, contrast, pseudocount=question.pseudocount)
-    critical = critical_z(genes.calibrated, question.level)
-    return Evidence(contrast, genes, critical, _test_sets(genes, critical, contrast, question))
+    if question.donor_of is not None:
+        genes, n_donors = paired_pseudobulk(
+            question.expression, contrast, question.donor_of, pseudocount=question.pseudocount
+        )
+        short = contrast.testable & (n_donors < MIN_DONORS)
+        reason = contrast.reason.copy()
+        reason[short] = [f"both sides in {n} donors, fewer than {MIN_DONORS}" for n in n_donors[short]]
+        contrast = replace(contrast, reason=reason)
+    else:
+        gene_test = rank_sum if question.method == "ranksum" else welch
+        genes = gene_test(question.expression, contrast, pseudocount=question.pseudocount)
+    family = Family(genes.calibrated, "z")
+    critical = family.critical(question.level)
+    return Evidence(contrast, genes, family, critical, _test_sets(genes, critical, contrast, question))
 
 
 def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question: Question) -> SetEvidence | None:
@@ -97,26 +151,29 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
     if sets is None or correlation is None or overlap is None:
         return None
     n, s = contrast.n_features, sets.names.size
-    out = SetEvidence(
-        np.full((n, s), np.nan),
-        np.full((n, s), np.nan),
-        np.full((n, 2, s), np.nan),
-        np.zeros((n, 2, s), dtype=np.int16),
-        np.full((n, 2, s), np.nan),
-    )
+    set_z, effect = np.full((n, s), np.nan), np.full((n, s), np.nan, dtype=np.float32)
+    ora, combined = (np.full((n, 2, s), np.nan, dtype=np.float32) for _ in range(2))
+    hits = np.zeros((n, 2, s), dtype=np.int16)
     testable = np.flatnonzero(contrast.testable)
-    for start in range(0, testable.size, _SET_CHUNK):
-        rows = testable[start : start + _SET_CHUNK]
-        z = genes.calibrated[rows][:, sets.genes]
-        ranked = rank_enrichment(z, feature_correlation(z, correlation, sets), sets)
+
+    def test(part: slice) -> None:
+        rows = testable[part]
+        z = genes.calibrated[rows][:, sets.genes].astype(np.float64)
+        order = np.argsort(z, axis=1)
+        ranked = rank_enrichment(z, feature_correlation(z, correlation, sets), sets, order)
         passing = np.stack([(z >= critical).sum(axis=1), (z <= -critical).sum(axis=1)], axis=1)
         counts = contrast.positive[rows].sum(axis=1)
-        over: OverrepResult = over_representation(z, passing, counts, overlap, sets)
-        out.z[rows], out.effect[rows] = ranked.z, ranked.effect
-        out.ora[rows], out.hits[rows] = over.pval, over.hits
-        one_sided = np.stack([special.ndtr(-ranked.z), special.ndtr(ranked.z)], axis=1)
-        out.combined[rows] = np.minimum(2.0 * np.minimum(one_sided, over.pval), 1.0)
-    return out
+        over = over_representation(z, passing, counts, overlap, sets, order)
+        set_z[rows], effect[rows] = ranked.z, ranked.effect
+        log_over = np.log(np.maximum(over.pval, 1e-300))
+        ora[rows], hits[rows] = log_over, over.hits
+        one_sided = np.stack([special.log_ndtr(-ranked.z), special.log_ndtr(ranked.z)], axis=1)
+        smaller = np.minimum(one_sided, log_over)
+        combined[rows] = np.minimum(smaller + np.log(2.0), 0.0)
+
+    for_chunks(test, testable.size, _SET_CHUNK)
+    families = Family(combined, "log p"), Family(set_z.astype(np.float32), "z"), Family(ora, "log p")
+    return SetEvidence(set_z, effect, ora, hits, combined, families)
 
 
 def test_labels(codes: sp.csc_array, labels: dict[str, np.ndarray]) -> tuple[dict[str, LabelResult], np.ndarray]:
@@ -136,17 +193,3 @@ def test_labels(codes: sp.csc_array, labels: dict[str, np.ndarray]) -> tuple[dic
     live = np.diff(codes.indptr) > 0
     pval = np.where(live[:, None], 2.0 * special.ndtr(-np.abs(z)), np.nan)
     return results, benjamini_hochberg(pval)
-
-
-def split_columns(labels: pd.DataFrame) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Categorical and continuous columns; numbers with more than 30 distinct values are continuous."""
-    categorical: dict[str, np.ndarray] = {}
-    continuous: dict[str, np.ndarray] = {}
-    for name in labels.columns:
-        column = labels[name]
-        number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-        if number and (pd.api.types.is_float_dtype(column) or column.nunique() > 30):
-            continuous[str(name)] = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        else:
-            categorical[str(name)] = column.to_numpy(dtype=object)
-    return categorical, continuous

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.features.beyond import beyond_random
 from cellprism.features.evidence import Evidence, Question, test_codes, test_labels
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.enrichment import set_correlation
-from cellprism.stats.fdr import benjamini_hochberg, two_sided_log_p
 from cellprism.stats.nulls import matched_directions, permuted_codes, random_sets
 from cellprism.stats.overrep import overlap_null
 
@@ -21,8 +21,13 @@ __all__ = ["null_evidence", "share_row", "share_table"]
 LABEL_AUROC = 0.9
 
 
-def share_row(codes: sp.csc_array, found: Evidence, question: Question) -> dict[str, float]:
-    """Share of the testable features with each kind of evidence; NaN where it was not asked."""
+def share_row(
+    codes: sp.csc_array, found: Evidence, question: Question, random: Evidence | None = None
+) -> dict[str, float]:
+    """Share of the testable features with each kind of evidence; NaN where it was not asked.
+
+    ``random``, the evidence of random directions, adds the share with a set that none of them reaches as strongly.
+    """
     level = question.level
     testable = found.contrast.testable
     n = int(testable.sum())
@@ -33,14 +38,20 @@ def share_row(codes: sp.csc_array, found: Evidence, question: Question) -> dict[
         (np.nanmax(np.abs(found.genes.calibrated[testable]), axis=1) >= found.critical).mean()
     )
     if found.sets is not None:
-        rank = benjamini_hochberg(np.exp(two_sided_log_p(found.sets.z)))[testable]
-        over = benjamini_hochberg(found.sets.ora)[testable]
-        both = benjamini_hochberg(found.sets.combined)[testable]
-        row[f"features with a set at q < {level:g}"] = float((both < level).any(axis=(1, 2)).mean())
-        row[f"features with a set at q < {level:g}, rank test"] = float((rank < level).any(axis=1).mean())
-        row[f"features with a set at q < {level:g}, over-representation"] = float(
-            (over < level).any(axis=(1, 2)).mean()
-        )
+        claim = f"features with a set at q < {level:g}"
+        names = "", ", rank test", ", over-representation"
+        tests = found.sets.combined, found.sets.z, found.sets.ora
+        for name, values, family in zip(names, tests, found.sets.families, strict=True):
+            limit = family.critical(level)
+            passes = (
+                np.abs(values[testable].astype(np.float32)) >= limit
+                if values is found.sets.z
+                else values[testable] <= limit
+            )
+            row[claim + name] = float(passes.reshape(n, -1).any(axis=1).mean())
+        if random is not None and random.sets is not None:
+            best = beyond_random(found.sets, random.sets, level, themselves=found is random)
+            row[claim + " that no random direction reaches"] = sum(share == 0 for _, _, share in best.values()) / n
     if question.labels:
         results, qval = test_labels(codes, question.labels)
         auroc = np.concatenate([r.auroc for r in results.values()], axis=1)
@@ -66,20 +77,30 @@ def null_evidence(
     extra: Mapping[str, sp.sparray | np.ndarray],
     n_features: int,
     rng: np.random.Generator,
-) -> dict[str, dict[str, float]]:
-    """Shares of every null asked for, each on at most ``n_features`` features matched to the observed ones."""
+) -> tuple[dict[str, dict[str, float]], Evidence | None]:
+    """Shares of every null asked for, each on at most ``n_features`` features matched to the observed ones.
+
+    Returns
+    -------
+    shares
+        By null.
+    random
+        Evidence of the random directions; None where they were not asked for.
+    """
     testable = np.flatnonzero(found.contrast.testable)
     if testable.size == 0:
-        return {}
+        return {}, None
     chosen = np.sort(rng.choice(testable, min(n_features, testable.size), replace=False))
     part = sp.csc_array(codes[:, chosen])
     out: dict[str, dict[str, float]] = {}
+    random: Evidence | None = None
     if "random" in nulls and embedding is not None:
-        random = matched_directions(embedding, np.diff(part.indptr), rng)
-        out["random"] = share_row(random, test_codes(random, question), question)
+        directions = matched_directions(embedding, np.diff(part.indptr), rng)
+        random = test_codes(directions, question)
+        out["random"] = share_row(directions, random, question, random)
     if "permuted" in nulls:
         permuted = permuted_codes(part, question.expression.strata, rng)
-        out["permuted"] = share_row(permuted, test_codes(permuted, question), question)
+        out["permuted"] = share_row(permuted, test_codes(permuted, question), question, random)
     if "random_sets" in nulls and question.sets is not None:
         other = _with_random_sets(question, np.diff(part.indptr), rng)
         row = share_row(part, test_codes(part, other), replace(other, labels={}))
@@ -88,8 +109,8 @@ def null_evidence(
         null = check_codes(raw, codes.shape[0])
         if null.shape[1] > n_features:
             null = sp.csc_array(null[:, np.sort(rng.choice(null.shape[1], n_features, replace=False))])
-        out[name] = share_row(null, test_codes(null, question), question)
-    return out
+        out[name] = share_row(null, test_codes(null, question), question, random)
+    return out, random
 
 
 def _with_random_sets(question: Question, n_active: np.ndarray, rng: np.random.Generator) -> Question:
@@ -99,4 +120,4 @@ def _with_random_sets(question: Question, n_active: np.ndarray, rng: np.random.G
     mean = question.expression.linear_total[sets.genes]
     drawn = replace(sets, members=random_sets(sets.sizes, sets.members, mean, rng))
     overlap = overlap_null(question.expression, drawn, n_active, rng)
-    return replace(question, sets=drawn, correlation=set_correlation(question.expression, drawn), overlap=overlap)
+    return replace(question, sets=drawn, correlation=set_correlation(question.expression, drawn, rng), overlap=overlap)

@@ -9,6 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellprism.features import naming
+from cellprism.features.beyond import beyond_random
 from cellprism.features.evidence import Evidence, Question, test_labels
 from cellprism.features.kinds import cell_type_kinds
 from cellprism.features.table import label_table
@@ -23,6 +24,7 @@ TOP_GENES = 10
 CONFOUND_SHARE = 0.7
 """A feature carries a covariate's mark when |rho| reaches this share of the largest rho its zeros allow."""
 _DETECTED = "detected genes"
+_SPECIFIC = ("specific_set", "specific_set_qval", "specific_set_reach")
 
 
 def label_rows(
@@ -86,6 +88,7 @@ def feature_table(
     genes: pd.DataFrame,
     labels: pd.DataFrame,
     columns: pd.DataFrame,
+    random: Evidence | None,
     *,
     kind_by: str | None,
     confounds: Sequence[str] | None,
@@ -101,14 +104,8 @@ def feature_table(
     mark = _confound_marks(codes, question, columns, confounds, strata, depth)
     display = [naming.display_gene(g, s) for g, s in zip(genes["gene"], genes["symbol"], strict=True)]
     top = _top_sets(found, question)
-    best_label = labels[labels["value"] != ""]
-    best_label = (
-        best_label.loc[best_label.groupby("feature")["auroc"].idxmax().dropna()] if len(best_label) else best_label
-    )
-    detected = {
-        int(f): (str(value), float(auroc))
-        for f, value, auroc in zip(best_label["feature"], best_label["value"], best_label["auroc"], strict=True)
-    }
+    specific = _specific_sets(found, random, question)
+    detected = _best_labels(labels)
     good = _good_labels(labels, columns, question.level)
     rows = []
     for f in live.tolist():
@@ -143,12 +140,13 @@ def feature_table(
                 "top_set_qval": set_q,
                 "top_label": label_name,
                 "top_label_auroc": label_auroc,
+                **dict(zip(_SPECIFIC, specific.get(f, ("", np.nan, np.nan)), strict=True)),
                 "untestable": str(found.contrast.reason[f]),
             }
         )
     names = [
         "feature", "name", "kind", "n_active", "mean_active", "max_active", "stability", "confound", "top_genes",
-        "top_set", "top_set_qval", "top_label", "top_label_auroc", "untestable",
+        "top_set", "top_set_qval", "top_label", "top_label_auroc", *_SPECIFIC, "untestable",
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=names)
 
@@ -167,13 +165,36 @@ def _top_sets(found: Evidence, question: Question) -> dict[int, tuple[str, float
     """Best set of each testable feature's up direction, with its q value over both tests."""
     if found.sets is None or question.sets is None:
         return {}
-    q = benjamini_hochberg(found.sets.combined)[:, 0]
-    p = found.sets.combined[:, 0]
-    out = {}
-    for f in np.flatnonzero(found.contrast.testable):
-        s = int(np.lexsort((-found.sets.z[f], p[f]))[0])
-        out[int(f)] = (str(question.sets.names[s]), float(q[f, s]))
-    return out
+    testable = np.flatnonzero(found.contrast.testable)
+    if testable.size == 0:
+        return {}
+    p = found.sets.combined[testable, 0]
+    best = (p - 1e-6 * found.sets.z[testable]).argmin(axis=1)
+    q = found.sets.families[0].q(p[np.arange(testable.size), best])
+    names = question.sets.names[best]
+    return {int(f): (str(name), float(value)) for f, name, value in zip(testable, names, q, strict=True)}
+
+
+def _specific_sets(found: Evidence, random: Evidence | None, question: Question) -> dict[int, tuple[str, float, float]]:
+    """Set at the level that the fewest random directions reach, its q value, and the share of them that does."""
+    if found.sets is None or question.sets is None or random is None or random.sets is None:
+        return {}
+    best = beyond_random(found.sets, random.sets, question.level)
+    return {f: (str(question.sets.names[item]), q, share) for f, (item, q, share) in best.items()}
+
+
+def _best_labels(labels: pd.DataFrame) -> dict[int, tuple[str, float]]:
+    """Category that each feature detects best, by F1, and its AUROC.
+
+    F1 chooses because AUROC does not mind how few of the active cells are of the category: the thirteen cells of a rare
+    type may all lie among two hundred active ones.
+    """
+    rows = labels[(labels["value"] != "") & (labels["auroc"] > 0.5)]
+    rows = rows.sort_values(["f1", "auroc"], ascending=False, kind="stable").drop_duplicates("feature")
+    return {
+        int(f): (str(value), float(auroc))
+        for f, value, auroc in zip(rows["feature"], rows["value"], rows["auroc"], strict=True)
+    }
 
 
 def _good_labels(labels: pd.DataFrame, columns: pd.DataFrame, level: float) -> dict[int, str]:

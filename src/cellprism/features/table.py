@@ -8,14 +8,16 @@ import numpy as np
 import pandas as pd
 
 from cellprism.features.evidence import SetEvidence
-from cellprism.stats.fdr import q_from_p, q_from_z, two_sided_log_p
+from cellprism.stats.fdr import Family, two_sided_log_p
 from cellprism.stats.genes import GeneResult
+from cellprism.stats.parallel import for_chunks
 from cellprism.stats.setindex import SetIndex
 
 __all__ = ["KEEP_TOP", "gene_table", "keep_pairs", "label_table", "set_table"]
 
 KEEP_TOP = 100
-_NO_TABLE = np.empty(0, dtype=np.int64)
+_NOTHING = np.empty(0, dtype=np.int32)
+_CHUNK = 64
 _SET_COLUMNS = {
     "feature": "int32", "set": "object", "direction": "object", "n_measured": "int32", "n_hits": "int32",
     "effect": "float64", "pval_rank": "float64", "qval_rank": "float64", "pval_ora": "float64", "qval_ora": "float64",
@@ -23,38 +25,38 @@ _SET_COLUMNS = {
 }  # fmt: skip
 
 
-def keep_pairs(score: np.ndarray, passes: np.ndarray | None, keep: str, top: int = KEEP_TOP) -> np.ndarray:
-    """Flat positions of (feature, item) pairs that a table keeps, features in order, best score first.
+def keep_pairs(score: np.ndarray, limit: float, keep: str, top: int = KEEP_TOP) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the (feature, item) pairs that a table keeps: features in order, best score first.
 
     Parameters
     ----------
     score
         (features, items), larger is better; NaN rows are left out.
-    passes
-        The same shape: pairs kept whatever their rank.
+    limit
+        Pairs with this score or a better one are kept whatever their rank.
     keep
         "significant": what passes, and the ``top`` best of each feature; "all": every pair.
     """
     n_features, n_items = score.shape
-    if n_items == 0 or n_features == 0:
-        return _NO_TABLE
-    tested = ~np.isnan(score[:, 0])
-    if keep == "all" or n_items <= top:
-        chosen = np.broadcast_to(tested[:, None], score.shape)
-    else:
-        chosen = np.zeros(score.shape, dtype=bool)
-        best = np.argpartition(-score[tested], top - 1, axis=1)[:, :top]
-        chosen[np.flatnonzero(tested)[:, None], best] = True
-        if passes is not None:
-            chosen |= passes
-    flat = np.flatnonzero(chosen)
-    order = np.lexsort((-score.ravel()[flat], flat // n_items))
-    kept: np.ndarray = flat[order]
-    return kept
+    rows: list[np.ndarray] = [_NOTHING] * n_features
+    columns = rows.copy()
+    if n_items == 0:
+        return _NOTHING, _NOTHING
+
+    def choose(part: slice) -> None:
+        order = np.argsort(score[part], axis=1)[:, ::-1]
+        for i, f in enumerate(range(part.start, part.stop)):
+            if np.isnan(score[f, 0]):
+                continue
+            n = n_items if keep == "all" else min(n_items, max(top, int((score[f] >= limit).sum())))
+            rows[f], columns[f] = np.full(n, f, dtype=np.int32), order[i, :n].astype(np.int32)
+
+    for_chunks(choose, n_features, _CHUNK)
+    return np.concatenate([_NOTHING, *rows]), np.concatenate([_NOTHING, *columns])
 
 
 def gene_table(
-    result: GeneResult, features: np.ndarray, genes: pd.DataFrame, critical: float, keep: str
+    result: GeneResult, features: np.ndarray, genes: pd.DataFrame, family: Family, level: float, keep: str
 ) -> pd.DataFrame:
     """Rows of ``genes.parquet``: what passes its q value plus the strongest of each feature.
 
@@ -62,24 +64,19 @@ def gene_table(
     ----------
     genes
         Columns ``gene``, ``symbol``, ``modality``, one row a gene of the expression matrix.
-    critical
-        The calibrated |z| at which the q value reaches the stated level.
+    family
+        The calibrated statistics of all features and genes.
     """
-    size = np.abs(result.calibrated)
-    flat = keep_pairs(size, size >= critical, keep)
-    row, gene = np.divmod(flat, max(result.z.shape[1], 1))
-    z = result.z.ravel()[flat]
+    row, gene = keep_pairs(np.abs(result.calibrated), family.critical(level), keep)
+    z = result.z[row, gene]
     log_p = two_sided_log_p(z)
     columns: dict[str, Any] = {"feature": features[row].astype(np.int32)}
     for name in ("gene", "symbol", "modality"):
         columns[name] = pd.Categorical(genes[name])[gene]
-    columns["log2fc"] = result.log2fc.ravel()[flat].astype(np.float64)
-    columns["statistic"], columns["logpval"] = z, log_p
+    columns["log2fc"], columns["statistic"], columns["logpval"] = result.log2fc[row, gene], z, log_p
     columns["pval"] = np.exp(log_p)
-    tail = result.calibrated.ravel()[flat]
-    columns["qval"] = q_from_z(result.calibrated, flat) if flat.size else z
-    columns["pval_calibrated"] = np.exp(two_sided_log_p(tail))
-    return pd.DataFrame(columns)
+    columns["qval"] = family.q(result.calibrated[row, gene])
+    return pd.DataFrame(columns, copy=False)
 
 
 def set_table(
@@ -88,32 +85,31 @@ def set_table(
     """Rows of ``sets.parquet``: an up and a down row for every (feature, set) that is kept."""
     if sets is None or found is None:
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in _SET_COLUMNS.items()})
-    n_sets = sets.names.size
-    q_both = q_from_p(found.combined, np.arange(found.combined.size)).reshape(found.combined.shape)
-    best = found.combined.min(axis=1)
-    score = -np.log(np.maximum(best, 1e-300)) + 1e-6 * np.abs(found.z)
-    flat = keep_pairs(score, q_both.min(axis=1) <= level, keep)
-    row, item = np.divmod(flat, n_sets)
-    up = (row * 2) * n_sets + item
-    position = np.stack([up, up + n_sets], axis=1).ravel()  # an up row, then a down row
-    stat = found.z.ravel()[flat]
+    both, rank, over = found.families
+    # the z breaks ties among sets whose p values are both 1
+    score = 1e-6 * np.abs(found.z).astype(np.float32) - found.combined.min(axis=1)
+    row, item = keep_pairs(score, -both.critical(level), keep)
+    stat = found.z[row, item]
     mine = np.stack([stat >= 0, stat < 0], axis=1).ravel()
-    twice = np.repeat(np.arange(flat.size), 2)
-    q_rank = q_from_z(found.z, flat) if flat.size else stat
-    item = item[twice]
+    q_rank, log_p = rank.q(stat), two_sided_log_p(stat)
+    twice = np.repeat(np.arange(row.size), 2)  # an up row, then a down row
+    down = np.tile(np.array([0, 1]), row.size)
+    effect = found.effect[row, item][twice]
+    row, item = row[twice], item[twice]
+    log_over = found.ora[row, down, item]
     return pd.DataFrame(
         {
-            "feature": features[row[twice]].astype(np.int32),
+            "feature": features[row].astype(np.int32),
             "set": pd.Categorical.from_codes(item, categories=pd.Index(sets.names)),
-            "direction": pd.Categorical.from_codes(np.tile([0, 1], flat.size), categories=pd.Index(["up", "down"])),
+            "direction": pd.Categorical.from_codes(down, categories=pd.Index(["up", "down"])),
             "n_measured": sets.sizes[item].astype(np.int32),
-            "n_hits": found.hits.ravel()[position].astype(np.int32),
-            "effect": found.effect.ravel()[flat][twice],
-            "pval_rank": np.where(mine, np.exp(two_sided_log_p(stat))[twice], np.nan),
+            "n_hits": found.hits[row, down, item].astype(np.int32),
+            "effect": effect,
+            "pval_rank": np.where(mine, np.exp(log_p)[twice], np.nan),
             "qval_rank": np.where(mine, q_rank[twice], np.nan),
-            "pval_ora": found.ora.ravel()[position],
-            "qval_ora": q_from_p(found.ora, position),
-            "qval": q_both.ravel()[position],
+            "pval_ora": np.exp(log_over.astype(np.float64)),
+            "qval_ora": over.q(log_over),
+            "qval": both.q(found.combined[row, down, item]),
         }
     )
 

@@ -6,10 +6,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cellprism.errors import InputError
+from cellprism.genesets.annotations import read_annotations
 from cellprism.genesets.bundled import bundled
 from cellprism.genesets.gmt import read_gmt
+from cellprism.genesets.libraries import LIBRARIES, fetch_library, is_library_name, library_path
+from cellprism.genesets.networks import NETWORKS, fetch_network, network_path, signed_sets
+from cellprism.genesets.ontology import ontology_sets, read_ontology
 
-__all__ = ["load"]
+__all__ = ["files_behind", "load"]
+
+# PROGENy weighs thousands of genes for each pathway; its authors advise the strongest hundred or so.
+_TOP = {"progeny": 100}
 
 
 def load(names_or_paths: str | Path | Iterable[str | Path]) -> dict[str, list[str]]:
@@ -18,7 +25,14 @@ def load(names_or_paths: str | Path | Iterable[str | Path]) -> dict[str, list[st
     Parameters
     ----------
     names_or_paths
-        One or several of: ``"bundled"``, or a GMT file.
+        One or several of:
+
+        - ``"bundled"``, the collection of this package;
+        - a GMT file, plain or gzipped;
+        - the name of a library, such as ``"GO_Biological_Process_2023"`` (:data:`cellprism.genesets.LIBRARIES`),
+          fetched on first use;
+        - ``"collectri"`` or ``"progeny"``, as sets of induced and of repressed genes;
+        - an ontology and its annotations joined by a plus sign: ``"go-basic.obo+goa_human.gaf.gz"``.
 
     Returns
     -------
@@ -29,7 +43,7 @@ def load(names_or_paths: str | Path | Iterable[str | Path]) -> dict[str, list[st
     Raises
     ------
     InputError
-        If nothing is given, or one of the names is neither a file nor a known collection.
+        If nothing is given, one of the names is neither a file nor a known collection, or a collection cannot be had.
     """
     given = [names_or_paths] if isinstance(names_or_paths, str | Path) else list(names_or_paths)
     if not given:
@@ -43,16 +57,52 @@ def load(names_or_paths: str | Path | Iterable[str | Path]) -> dict[str, list[st
     return joined
 
 
+def files_behind(names_or_paths: str | Path | Iterable[str | Path]) -> dict[str, Path]:
+    """Return the files that :func:`load` reads for these, so that a run can record what it was made from.
+
+    Parameters
+    ----------
+    names_or_paths
+        As :func:`load` takes them, after it has fetched what it had to.
+
+    Returns
+    -------
+    dict
+        What was given (both parts of an ontology apart) -> the file. ``"bundled"`` has none: the version of the
+        package says what it holds.
+    """
+    given = [names_or_paths] if isinstance(names_or_paths, str | Path) else list(names_or_paths)
+    found: dict[str, Path] = {}
+    for one in map(str, given):
+        if Path(one).is_file():
+            found[one] = Path(one)
+        elif one in NETWORKS:
+            found[one] = network_path(one)
+        elif is_library_name(one):
+            found[one] = library_path(one)
+        elif "+" in one:
+            found |= {part: Path(part) for part in one.split("+", 1)}
+    return {name: path for name, path in found.items() if path.is_file()}
+
+
 def _collection(one: str | Path) -> dict[str, list[str]]:
     """Return the sets behind one name or path."""
-    if one == "bundled":
+    name = str(one)
+    if name == "bundled":
         return bundled()
-    if Path(one).exists() or Path(one).suffix in {".gmt", ".gz"}:
-        return read_gmt(one)
+    if Path(name).exists() or name.endswith((".gmt", ".gmt.gz")):
+        return read_gmt(name)
+    ontology, plus, annotations = name.partition("+")
+    if plus and ontology.removesuffix(".gz").endswith(".obo"):
+        return ontology_sets(read_ontology(ontology), read_annotations(annotations)).sets
+    if name in NETWORKS:
+        return signed_sets(fetch_network(name), NETWORKS[name], _TOP.get(name))
+    if isinstance(one, str) and is_library_name(name):
+        return fetch_library(name)
     raise InputError(
         "gene sets are a GMT file or the name of a collection",
-        f"{str(one)!r}, which is neither",
-        "check the path, or give 'bundled'",
+        f"{name!r}, which is neither",
+        f"check the path, or give 'bundled' or a library such as {', '.join(list(LIBRARIES)[:4])}",
     )
 
 

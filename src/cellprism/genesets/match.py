@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from cellprism.errors import InputError
+from cellprism.genesets.bundled import former_symbols
 
 __all__ = ["MatchedSets", "match_sets"]
 
@@ -38,6 +39,8 @@ class MatchedSets:
     """Distinct genes in all sets given."""
     n_genes_measured: int
     """How many of them are measured."""
+    n_former: int
+    """How many of these are measured under a former name (or are given under one)."""
     n_too_small: int
     """Sets left out for too few measured genes."""
     n_too_large: int
@@ -51,8 +54,10 @@ class MatchedSets:
     def summary(self) -> str:
         """One line for people: how much of the sets is measured, and which were left out."""
         n_given = len(self.names) + self.n_too_small + self.n_too_large
+        former = f", {self.n_former:,} by a former name" if self.n_former else ""
         return (
-            f"{self.n_genes_measured:,} of {self.n_genes_given:,} set genes are measured ({self.measured_share:.0%}); "
+            f"{self.n_genes_measured:,} of {self.n_genes_given:,} set genes are measured "
+            f"({self.measured_share:.0%}{former}); "
             f"{len(self.names):,} of {n_given:,} sets are tested ({self.n_too_small:,} too small, "
             f"{self.n_too_large:,} too large)"
         )
@@ -64,6 +69,8 @@ def match_sets(
     min_size: int = 5,
     max_size: int = 500,
     min_overlap: float = 0.2,
+    *,
+    former: Mapping[str, str] | None = None,
 ) -> MatchedSets:
     """Find the measured genes of each set.
 
@@ -80,6 +87,10 @@ def match_sets(
         Refused when both the share of set genes that are measured and the share of measured symbols that are in a
         set lie below it. (Either alone may be low in sound data: a panel of 300 genes covers little of an ontology,
         and one small set covers few of the genes.)
+    former
+        Former symbol -> present one; :func:`cellprism.genesets.former_symbols` where not given, ``{}`` for none. A gene
+        that is not measured under its name is looked for under its other one, so that data annotated years ago meet
+        sets of today, and the other way.
 
     Returns
     -------
@@ -94,7 +105,7 @@ def match_sets(
 
     Notes
     -----
-    Names are compared as they are. Matching without regard to case would join mouse genes to human sets without
+    Names are otherwise compared as they are. Matching without regard to case would join mouse genes to human sets without
     anybody having chosen orthologs, so it is not done; the message says when that is what the data look like.
     """
     if min_size < 1 or max_size < min_size:
@@ -108,11 +119,16 @@ def match_sets(
     for index, symbol in enumerate(symbols):
         if isinstance(symbol, str) and symbol:
             column.setdefault(symbol, index)
-    n_measured = sum(gene in column for gene in given)
+    former = former_symbols() if former is None else former
+    renamed: dict[str, int] = {}
+    for symbol, index in column.items():
+        renamed.setdefault(former.get(symbol, symbol), index)
+    place = {gene: column.get(gene, renamed.get(former.get(gene, gene), -1)) for gene in given}
+    n_measured = sum(index >= 0 for index in place.values())
     if n_measured < min_overlap * min(len(given), len(column)) or n_measured == 0:
         raise _no_overlap(list(given), list(column), n_measured, min_overlap)
 
-    rows = {name: sorted(column[gene] for gene in members if gene in column) for name, members in sets.items()}
+    rows = {name: sorted({place[gene] for gene in members} - {-1}) for name, members in sets.items()}
     kept = {name: columns for name, columns in rows.items() if min_size <= len(columns) <= max_size}
     n_too_small = sum(len(columns) < min_size for columns in rows.values())
     if not kept:
@@ -138,6 +154,7 @@ def match_sets(
         background=background,
         n_genes_given=len(given),
         n_genes_measured=n_measured,
+        n_former=n_measured - sum(gene in column for gene in given),
         n_too_small=n_too_small,
         n_too_large=len(rows) - len(kept) - n_too_small,
     )

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from cellprism.report.bundle import bundle
+from cellprism.report.notebook import View, view
 from cellprism.report.page import page
+from cellprism.report.serve import make_app, serve
 from cellprism.report.source import read_source
 
-__all__ = ["build"]
+__all__ = ["View", "build", "make_app", "serve", "view"]
 
 
-def build(run_dir: str | Path, output: str | Path | None = None) -> Path:
+def build(run_dir: str | Path, output: str | Path | None = None, *, other: str | Path | None = None) -> Path:
     """Write the explorer of a run as one HTML file that makes no network request.
 
     Parameters
@@ -21,6 +23,9 @@ def build(run_dir: str | Path, output: str | Path | None = None) -> Path:
     output
         The file to write; ``None`` is ``report.html`` in `run_dir`.
 
+    other
+        The run folder of another model on the same cells, to be shown beside this one under "Compare".
+
     Returns
     -------
     The file written.
@@ -28,10 +33,10 @@ def build(run_dir: str | Path, output: str | Path | None = None) -> Path:
     Raises
     ------
     InputError
-        Where `run_dir` is no run folder or its files disagree.
+        Where a folder is no run folder, its files disagree, or the two runs share too few cells.
     """
     path = Path(output) if output is not None else Path(run_dir) / "report.html"
-    text = page(bundle(read_source(run_dir)))
+    text = page(bundle(read_source(run_dir), other=None if other is None else read_source(other)))
     part = path.with_name(path.name + ".part")  # a killed run leaves no page that reads as whole
     part.write_text(text, encoding="utf-8")
     part.replace(path)

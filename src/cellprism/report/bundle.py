@@ -10,15 +10,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellprism.report.chunks import Evidence, feature_chunk, gather, gene_chunk
+from cellprism.report.chunks import feature_chunk, gene_chunks
 from cellprism.report.columns import as_json, minus_log10, pool, text
+from cellprism.report.evidence import Evidence, gather
 from cellprism.report.layout import coactive, plane, similar
 from cellprism.report.pack import Quantised, pack, smallest
+from cellprism.report.pair import match_block
 from cellprism.report.source import Source
+from cellprism.report.steered import steered
 
 __all__ = ["Bundle", "bundle"]
 
-CHUNK_BYTES: Final = 256_000  # before compression: small enough to be unpacked between two frames
+CHUNK_BYTES: Final = 128_000  # before compression: small enough to be unpacked between two frames
 GENE_ROWS: Final = (2000, 600, 300, 150, 80, 40)
 MANY_CATEGORIES: Final = 200
 
@@ -37,17 +40,28 @@ class Bundle:
         return sum(map(len, self.blocks.values()))
 
 
-def bundle(source: Source, *, max_bytes: int = 40_000_000) -> Bundle:
+def bundle(source: Source, *, other: Source | None = None, max_bytes: int = 40_000_000) -> Bundle:
     """Turn the tables of a run into blocks.
 
     Parameters
     ----------
     source
         The run.
+    other
+        A run of another model on the same cells, to be compared with; its blocks are named ``other.…``.
     max_bytes
         Rough size that the gene rows may reach before compression; fewer rows a feature are kept for large runs,
         the largest statistics first.
     """
+    blocks = _blocks(source, max_bytes)
+    if other is not None:
+        blocks |= {f"other.{name}": block for name, block in _blocks(other, max_bytes).items()}
+        blocks["match"] = match_block(source, other)
+    summary = source.info.get("summary") or f"{source.n_features:,} features of {source.n_cells:,} cells."
+    return Bundle(blocks, title=f"cellprism · {source.n_features:,} features", summary=str(summary))
+
+
+def _blocks(source: Source, max_bytes: int) -> dict[str, bytes]:
     per_feature = _gene_rows(source, max_bytes)
     evidence = gather(source, per_feature)
     near = similar(source.directions) if source.directions is not None else None
@@ -56,7 +70,7 @@ def bundle(source: Source, *, max_bytes: int = 40_000_000) -> Bundle:
     blocks: dict[str, bytes] = {}
     for i, (start, stop) in enumerate(itertools.pairwise(bounds)):
         blocks[f"feature-{i}"] = feature_chunk(source, evidence, near, together, start, stop)
-    gene_bounds, gene_blocks = gene_chunk(evidence)
+    gene_bounds, gene_blocks = gene_chunks(source, evidence)
     blocks |= gene_blocks
     blocks["names"] = pack(
         {"modality": smallest(evidence.modality)},
@@ -73,8 +87,7 @@ def bundle(source: Source, *, max_bytes: int = 40_000_000) -> Bundle:
     blocks["features"] = _features(source, evidence)
     info = as_json(source.info)
     blocks["overview"] = pack({}, _overview(source, info, evidence, bounds, gene_bounds))
-    summary = info.get("summary") or f"{source.n_features:,} features of {source.n_cells:,} cells."
-    return Bundle(blocks, title=f"cellprism · {source.n_features:,} features", summary=str(summary))
+    return blocks
 
 
 def _gene_rows(source: Source, max_bytes: int) -> int:
@@ -177,6 +190,7 @@ def _overview(
         "n_sets": len(evidence.sets),
         "gene_rows": evidence.rows_kept,
         "gene_rows_cut": evidence.rows_cut,
+        "steering": steered(source.steering),
         "feature_bounds": bounds,
         "gene_bounds": gene_bounds,
     }

@@ -32,7 +32,7 @@ def page(bundle: Bundle, *, served_from: str | None = None) -> str:
     style, library, script = _asset("static/page.css"), _asset("vendor/d3.min.js"), _script()
     blocks = "" if served_from else "\n".join(_block(name, data) for name, data in bundle.blocks.items())
     filled = {
-        "root": f' data-blocks="{html.escape(served_from)}"' if served_from else "",
+        "root": _root(bundle, served_from),
         "policy": _policy([library, script], style, connect=served_from is not None),
         "version": html.escape(_version()),
         "title": html.escape(bundle.title),
@@ -45,6 +45,11 @@ def page(bundle: Bundle, *, served_from: str | None = None) -> str:
     parts = _asset("static/page.html").split("{{")
     # Filled in one pass, so that braces inside a name or the script are never read as a place to fill.
     return parts[0] + "".join(filled[key] + rest for key, rest in (part.split("}}", 1) for part in parts[1:]))
+
+
+def _root(bundle: Bundle, served_from: str | None) -> str:
+    root = f' data-blocks="{html.escape(served_from)}"' if served_from else ""
+    return root + (" data-other" if "match" in bundle.blocks else "")
 
 
 def _block(name: str, data: bytes) -> str:

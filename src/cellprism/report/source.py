@@ -14,7 +14,7 @@ from scipy import sparse
 
 from cellprism.errors import InputError
 
-__all__ = ["Source", "read_source"]
+__all__ = ["Source", "completed", "mean_directions", "read_source"]
 
 NEEDED: Final = ("features.parquet", "cells.parquet", "codes.npz")
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
@@ -42,8 +42,6 @@ class Source:
         ``run.json``.
     steering
         Steering experiments found in the folder: each its JSON and its table.
-    matches
-        Features of other seeds or models: ``feature``, ``other``, ``other_feature``, ``score``; may be empty.
     """
 
     features: pd.DataFrame
@@ -57,7 +55,6 @@ class Source:
     expression_genes: list[str]
     info: dict[str, Any]
     steering: list[tuple[dict[str, Any], pd.DataFrame]] = field(default_factory=list)
-    matches: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def n_cells(self) -> int:
@@ -116,32 +113,42 @@ def read_source(run_dir: str | Path) -> Source:
         expression_genes=expression_genes,
         info=json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {},
         steering=_steering(run_dir),
-        matches=_matches(run_dir),
     )
 
 
-def _table(run_dir: Path, name: str) -> pd.DataFrame:
-    path = run_dir / f"{name}.parquet"
-    table = pd.read_parquet(path).reset_index(drop=True) if path.is_file() else pd.DataFrame({"feature": []})
+def completed(table: pd.DataFrame | None, name: str) -> pd.DataFrame:
+    """A table of evidence with every column that is read of it; empty where there is none."""
+    table = pd.DataFrame({"feature": []}) if table is None else table.reset_index(drop=True)
     for column in COLUMNS[name]:
         if column not in table:
             table[column] = pd.Series(np.nan, index=table.index)
     return table
 
 
-def _directions(run_dir: Path, codes: sparse.csc_array, numbers: NDArray[np.int64]) -> NDArray[np.float32] | None:
+def _table(run_dir: Path, name: str) -> pd.DataFrame:
+    path = run_dir / f"{name}.parquet"
+    return completed(pd.read_parquet(path) if path.is_file() else None, name)
+
+
+def mean_directions(
+    embedding: NDArray[Any], codes: sparse.csc_array, numbers: NDArray[np.int64]
+) -> NDArray[np.float32]:
     """Mean embedding of a feature's cells, weighted by activation, less the mean cell: (features, d)."""
-    path = run_dir / "embedding.npy"
-    if not path.is_file():
-        return None
-    embedding = np.load(path, mmap_mode="r")
-    if embedding.ndim != 2 or embedding.shape[0] != codes.shape[0]:
-        return None
     chosen = sparse.csc_array(codes[:, numbers])
     total = np.asarray(chosen.sum(axis=0)).ravel()
     centre = np.asarray(embedding.mean(axis=0), dtype=np.float32)
     mean = (chosen.T @ np.asarray(embedding, dtype=np.float32)) / np.maximum(total, 1e-12)[:, None]
     return np.asarray(mean - centre, dtype=np.float32)
+
+
+def _directions(run_dir: Path, codes: sparse.csc_array, numbers: NDArray[np.int64]) -> NDArray[np.float32] | None:
+    path = run_dir / "embedding.npy"
+    if not path.is_file():
+        return None
+    embedding = np.load(path, mmap_mode="r", allow_pickle=False)
+    if embedding.ndim != 2 or embedding.shape[0] != codes.shape[0]:
+        return None
+    return mean_directions(embedding, codes, numbers)
 
 
 def _expression(run_dir: Path, n_cells: int) -> tuple[sparse.csr_array | None, list[str]]:
@@ -160,8 +167,3 @@ def _steering(run_dir: Path) -> list[tuple[dict[str, Any], pd.DataFrame]]:
         if table.is_file():
             found.append((json.loads(path.read_text(encoding="utf-8")), pd.read_parquet(table)))
     return found
-
-
-def _matches(run_dir: Path) -> pd.DataFrame:
-    path = run_dir / "matches.parquet"
-    return pd.read_parquet(path) if path.is_file() else pd.DataFrame()

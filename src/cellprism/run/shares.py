@@ -25,20 +25,18 @@ def share_records(shares: pd.DataFrame) -> list[dict[str, Any]]:
     to a claim.
     """
     table = shares.set_index("claim")
-    counts = table.loc["testable features"]
+    counts = {str(k): float(v) for k, v in table.loc["testable features"].to_dict().items()}
     records = []
-    for claim, row in table.drop(index="testable features").iterrows():
-        nulls = {str(k): float(v) for k, v in row.drop("observed").items() if pd.notna(v)}
-        observed, n = float(row["observed"]), float(counts["observed"])
+    for claim, shares_of in table.drop(index="testable features").T.to_dict().items():
+        nulls = {str(k): float(v) for k, v in shares_of.items() if k != "observed" and pd.notna(v)}
+        observed, n = float(shares_of["observed"]), counts["observed"]
         records.append(
             {
                 "claim": str(claim),
                 "observed": observed,
                 "n": int(n),
                 "nulls": {NULL_NAMES.get(k, k): v for k, v in nulls.items()},
-                "verdict": verdict(
-                    observed, n, {NULL_NAMES.get(k, k): (v, float(counts[k])) for k, v in nulls.items()}
-                ),
+                "verdict": verdict(observed, n, {NULL_NAMES.get(k, k): (v, counts[k]) for k, v in nulls.items()}),
             }
         )
     return records

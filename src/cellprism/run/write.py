@@ -26,6 +26,7 @@ def write_arrays(folder: Path, inputs: Inputs, codes: sp.csr_array) -> None:
     np.save(folder / "embedding.npy", inputs.embedding, allow_pickle=False)
     if inputs.expression.values.nnz <= _LARGEST_COPY:
         sp.save_npz(folder / "expression.npz", inputs.expression.values)
+        write_json(folder / "expression_genes.json", list(inputs.expression.genes))  # its columns
     else:
         source = inputs.hashes["data"] | {"thinned": inputs.thinned, "kind": inputs.expression_kind}
         write_json(folder / "expression.json", source)

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from cellprism.sae.config import Scaling
 
-__all__ = ["AffineScaling", "fit_scaling"]
+__all__ = ["AffineScaling", "effective_dimension", "fit_scaling"]
 
 _CHUNK = 65_536
+# A direction that is taken for noise is turned down, not dropped, so that the scaling can be undone.
+_LEAST_SHARE = 0.05
 
 
 class AffineScaling(NamedTuple):
@@ -39,6 +41,16 @@ def _moments(X: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.f
     return mean, cov / n
 
 
+def effective_dimension(X: NDArray[np.floating]) -> float:
+    """Sum over the principal axes of the share of their variance that stands above the least axis.
+
+    Between 0 (all axes alike) and d; axes without variance do not count as the least.
+    """
+    eigenvalues = np.linalg.eigvalsh(_moments(X)[1])
+    eigenvalues = eigenvalues[eigenvalues > 1e-10 * eigenvalues[-1]]
+    return float((1 - eigenvalues[0] / eigenvalues).sum())
+
+
 def fit_scaling(X: NDArray[np.floating], mode: Scaling, power: float = 1.0) -> AffineScaling:
     """Scaling of an embedding.
 
@@ -55,7 +67,7 @@ def fit_scaling(X: NDArray[np.floating], mode: Scaling, power: float = 1.0) -> A
     -------
     AffineScaling
         float32 arrays. Directions with less than 1e-10 of the largest variance have no scale of their own: ``whiten``
-        leaves them out, ``standard`` leaves them unscaled.
+        and ``wiener`` leave them out, ``standard`` leaves them unscaled.
     """
     d = X.shape[1]
     if mode == "none":
@@ -75,7 +87,10 @@ def fit_scaling(X: NDArray[np.floating], mode: Scaling, power: float = 1.0) -> A
         # The sign of an eigenvector is arbitrary: fix it, so that the map does not depend on the linear algebra library.
         axes = axes[:, keep] * np.sign(axes[np.abs(axes[:, keep]).argmax(axis=0), np.flatnonzero(keep)])
         sd = np.sqrt(eigenvalues[keep])
-        scale = sd**-power
+        # whiten: flatten the axes; wiener: shrink each by the share of its variance that stands above the least one's
+        scale = (
+            sd**-power if mode == "whiten" else np.maximum(1 - eigenvalues[keep][0] / eigenvalues[keep], _LEAST_SHARE)
+        )
         scale /= np.sqrt(np.mean((sd * scale) ** 2))
         forward, backward = axes * scale, (axes / scale).T
     return AffineScaling(mean.astype(np.float32), forward.astype(np.float32), backward.astype(np.float32))

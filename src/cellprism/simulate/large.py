@@ -15,7 +15,11 @@ from cellprism.simulate.measurement import Measurement, peak_counts
 from cellprism.simulate.process import BLOCK, Cells, LargeProcess
 from cellprism.simulate.small import split_column
 
-__all__ = ["describe", "large", "multiome", "observations"]
+__all__ = ["STRIP", "block_rows", "describe", "draw_cells", "large", "multiome", "observations"]
+
+STRIP = 100
+"""Cells measured from one random stream, and cells in a chunk on disk: small enough for the allocator to use its memory
+again, where fresh pages for every block would cost more than the arithmetic."""
 
 SPARSE_BELOW = 0.3
 """Share of non-zero entries under which counts are kept as CSR; above it CSR takes more room than it saves."""
@@ -88,9 +92,9 @@ def large(
     measurement = measurement or Measurement()
     X = np.empty((n_cells, n_genes), dtype=np.float32)
     Y = X if measurement.exact else np.empty_like(X)
-    for block, rows in enumerate(block_rows(n_cells)):
+    for strip, rows in enumerate(block_rows(n_cells, STRIP)):
         Y[rows] = model.genes(cells.X2[rows])
-        X[rows] = measurement.measure(Y[rows], np.random.default_rng([seed, block, 1]))
+        X[rows] = measurement.measure(Y[rows], np.random.default_rng([seed, strip, 1]))
     return AnnData(
         X=_fitting(X),
         layers={} if measurement.exact else {"Y": Y},
@@ -172,9 +176,9 @@ def multiome(
         return MuData({"rna": rna, "atac": atac})
 
 
-def block_rows(n_cells: int) -> list[slice]:
-    """Cut cells into the blocks of one random stream each."""
-    return [slice(start, min(start + BLOCK, n_cells)) for start in range(0, n_cells, BLOCK)]
+def block_rows(n_cells: int, size: int = BLOCK) -> list[slice]:
+    """Cut cells into the parts of one random stream each."""
+    return [slice(start, min(start + size, n_cells)) for start in range(0, n_cells, size)]
 
 
 def draw_cells(model: LargeProcess, n_cells: int, seed: int) -> Cells:

@@ -1,4 +1,4 @@
-"""Simulations larger than memory, written to Zarr block by block."""
+"""Simulations larger than memory, written to Zarr strip by strip."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from anndata import AnnData
 from anndata.io import write_elem
 
 from cellprism.errors import InputError
-from cellprism.simulate.large import block_rows, describe, draw_cells, observations
+from cellprism.simulate.large import STRIP, block_rows, describe, draw_cells, observations
 from cellprism.simulate.measurement import Measurement
 from cellprism.simulate.process import LargeProcess
 
 __all__ = ["large_zarr"]
 
 ZARR_WORKERS = 2
-"""Blocks in the making at once; each holds a few copies of (1,000, genes) float32."""
+"""Strips of 100 cells in the making at once."""
 
 
 def large_zarr(
@@ -32,7 +32,7 @@ def large_zarr(
     measurement: Measurement | None = None,
     **process: Any,
 ) -> Path:
-    """Simulate as :func:`~cellprism.simulate.large` does, but write each block of 1,000 cells to Zarr once drawn.
+    """Simulate as :func:`~cellprism.simulate.large` does, but write every 100 cells to Zarr once drawn.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def large_zarr(
     Notes
     -----
     The expression is never in memory as a whole: the peak is the hidden variables (three arrays of cells x programs)
-    and a few blocks. The noise-free expression of a measured simulation is not stored; it is
+    and a few hundred cells. The noise-free expression of a measured simulation is not stored; it is
     ``obsm["X2_truth"] @ varm["program_gene"].T``.
     """
     path = Path(path)
@@ -77,23 +77,23 @@ def large_zarr(
     partial = path.with_name(path.name + ".partial")
     group = zarr.open_group(partial, mode="w", zarr_format=2)  # every release of anndata reads it
     write_elem(group, "/", frame)
-    rows = block_rows(n_cells)
+    strips = block_rows(n_cells, STRIP)
     X = group.create_array(
         "X",
         shape=(n_cells, model.n_genes),
-        chunks=(rows[0].stop, model.n_genes),
+        chunks=(strips[0].stop, model.n_genes),
         dtype="float32",
         compressors=None,  # sums of Gaussian noise hardly compress, and writing them plainly is what keeps the pace
         overwrite=True,
     )
     X.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
 
-    def write(block: int) -> None:
-        Y = model.genes(cells.X2[rows[block]])
-        X[rows[block]] = measurement.measure(Y, np.random.default_rng([seed, block, 1]))
+    def write(strip: int) -> None:
+        rows = strips[strip]
+        X[rows] = measurement.measure(model.genes(cells.X2[rows]), np.random.default_rng([seed, strip, 1]))
 
     with ThreadPoolExecutor(ZARR_WORKERS) as pool:
-        for _ in pool.map(write, range(len(rows))):
+        for _ in pool.map(write, range(len(strips))):
             pass
     partial.rename(path)
     return path

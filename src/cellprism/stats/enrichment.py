@@ -13,7 +13,8 @@ how:
 3. Each set's value is shrunken towards the mean of sets of similar size, by the share of its variance that is
    estimation error (empirical Bayes).
 4. Correlated noise can only act on the part of a statistic that is noise. With statistics of variance V over genes,
-   of which 1 is noise (it is exactly 1 when cells are permuted), the correlation that counts is rho / max(V, 1).
+   of which 1 is noise (it is 1 on average when cells are permuted; twice its standard deviation there is taken off V
+   first), the correlation that counts is rho / max(V, 1).
 """
 
 from __future__ import annotations
@@ -21,25 +22,32 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from scipy import special
 
 from cellprism.stats.expression import Expression
-from cellprism.stats.kernels import midranks_rows, set_sums
+from cellprism.stats.kernels import ranks_from_order, set_sums
 from cellprism.stats.setindex import SetIndex
 
 __all__ = ["SetCorrelation", "SetResult", "feature_correlation", "rank_enrichment", "set_correlation", "two_sided"]
 
+_BLOCK, _PROBES = 512, 30
 _SIZE_EDGES = np.array([7, 10, 15, 25, 50, 100, 200])
 
 
 class SetCorrelation(NamedTuple):
-    """Second moments of the genes of each set over cells, for unit-length rank columns."""
+    """Second moments of genes over cells, for rank columns of unit length with each cell's mean taken out."""
 
     total: np.ndarray
     """(sets,) variance of the sum of the set's genes."""
     own: np.ndarray
     """(sets,) sum of the variances of the set's genes."""
     n_cells: int
+    """Cells of the expression."""
+    n_used: int
+    """Cells these moments were measured on."""
+    spread: float
+    """Standard deviation, under permuted cells, of the variance of a feature's statistics over genes."""
 
 
 class SetResult(NamedTuple):
@@ -51,18 +59,26 @@ class SetResult(NamedTuple):
     """(features, sets) rank-biserial correlation, -1 ... 1: 2 AUC - 1 of the set's genes against the others."""
 
 
-def set_correlation(expression: Expression, sets: SetIndex) -> SetCorrelation:
-    """Measure each set's inter-gene covariance once, over all cells."""
-    own = np.zeros(sets.names.size)
+def set_correlation(
+    expression: Expression, sets: SetIndex, rng: np.random.Generator, max_cells: int = 10_000
+) -> SetCorrelation:
+    """Measure each set's inter-gene covariance once, over at most ``max_cells`` random cells."""
+    n, n_genes = expression.n_cells, sets.genes.size
+    used = np.arange(n) if n <= max_cells else np.sort(rng.choice(n, max_cells, replace=False))
+    own = np.zeros(n_genes)
     total = np.zeros(sets.names.size)
-    ranks = expression.standard_ranks(sets.genes)
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    square = (ranks**2).sum(axis=0)
-    for s in range(sets.names.size):
-        members = sets.members[sets.ptr[s] : sets.ptr[s + 1]]
-        own[s] = square[members].sum()
-        total[s] = (ranks[:, members].sum(axis=1) ** 2).sum()
-    return SetCorrelation(total, own, expression.n_cells)
+    member = sp.csr_array((np.ones(sets.members.size), sets.members, sets.ptr), (sets.names.size, n_genes)).T.tocsc()
+    probe = rng.choice(np.array([-1.0, 1.0]), (n_genes, _PROBES))
+    image = np.zeros_like(probe)
+    for start in range(0, used.size, _BLOCK):
+        ranks = expression.standard_ranks(used[start : start + _BLOCK], sets.genes)
+        ranks -= ranks.mean(axis=1, keepdims=True)
+        own += (ranks**2).sum(axis=0)
+        total += ((ranks @ member) ** 2).sum(axis=0)
+        image += ranks.T @ (ranks @ probe)
+    # a probe of random signs measures the squared Frobenius norm of the correlation matrix
+    square = float((image**2).sum(axis=0).mean()) / max(own.sum() / n_genes, 1e-12) ** 2
+    return SetCorrelation(total, own @ member, n, used.size, float(np.sqrt(2.0 * square) / n_genes))
 
 
 def feature_correlation(z: np.ndarray, correlation: SetCorrelation, sets: SetIndex) -> np.ndarray:
@@ -76,12 +92,14 @@ def feature_correlation(z: np.ndarray, correlation: SetCorrelation, sets: SetInd
     m = sets.sizes.astype(np.float64)
     centred = z - z.mean(axis=1, keepdims=True)
     r = centred / np.sqrt(max(correlation.n_cells - 1.0, 1.0))
-    explained = set_sums(r, sets.ptr, sets.members)
-    explained_own = set_sums(r**2, sets.ptr, sets.members)
+    seen = correlation.n_used / correlation.n_cells
+    explained = set_sums(r, sets.ptr, sets.members) * np.sqrt(seen)
+    explained_own = set_sums(r**2, sets.ptr, sets.members) * seen
     own = np.maximum(correlation.own - explained_own, 0.05 * correlation.own)
     rho = (correlation.total - explained**2 - own) / ((m - 1.0) * np.maximum(own, 1e-12))
-    rho = _shrink(rho, m, correlation.n_cells)
-    noise = 1.0 / np.maximum(centred.var(axis=1), 1.0)
+    rho = _shrink(rho, m, correlation.n_used)
+    # a variance that correlated noise alone can reach says nothing about real differences
+    noise = 1.0 / np.maximum(centred.var(axis=1) - 2.0 * correlation.spread, 1.0)
     out: np.ndarray = np.clip(rho, 0.0, 0.95) * noise[:, None]
     return out
 
@@ -101,7 +119,7 @@ def _shrink(rho: np.ndarray, sizes: np.ndarray, n_cells: int) -> np.ndarray:
     return out
 
 
-def rank_enrichment(z: np.ndarray, rho: np.ndarray, sets: SetIndex) -> SetResult:
+def rank_enrichment(z: np.ndarray, rho: np.ndarray, sets: SetIndex, order: np.ndarray | None = None) -> SetResult:
     """Rank-sum z of each set's statistics against all other background genes.
 
     Parameters
@@ -110,11 +128,13 @@ def rank_enrichment(z: np.ndarray, rho: np.ndarray, sets: SetIndex) -> SetResult
         (features, background genes) signed statistics.
     rho
         (features, sets) correlation within each set, from :func:`feature_correlation` (zeros: independent genes).
+    order
+        ``np.argsort(z, axis=1)`` where it is known.
     """
     n_genes = z.shape[1]
     m = sets.sizes.astype(np.float64)
     rest = n_genes - m
-    ranks, ties = midranks_rows(z)
+    ranks, ties = ranks_from_order(z, np.argsort(z, axis=1) if order is None else order)
     shift = set_sums(ranks, sets.ptr, sets.members) - m * (n_genes + 1.0) / 2.0
     tie_factor = 1.0 - ties / (n_genes**3 - n_genes)
     variance = (

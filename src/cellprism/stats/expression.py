@@ -9,8 +9,9 @@ import scipy.sparse as sp
 
 from cellprism.errors import InputError
 from cellprism.stats.kernels import rank_offsets
+from cellprism.stats.parallel import for_chunks
 
-__all__ = ["Expression", "prepare_expression"]
+__all__ = ["Expression", "column_order", "prepare_expression"]
 
 _LARGEST_LOG = 30.0  # e^30 is beyond any count: larger values were not logged
 
@@ -53,20 +54,20 @@ class Expression:
         """Number of genes."""
         return int(self.log.shape[1])
 
-    def standard_ranks(self, genes: np.ndarray) -> np.ndarray:
-        """Ranks within strata of some genes, centred within strata, each column of unit length: (cells, genes).
+    def standard_ranks(self, cells: np.ndarray, genes: np.ndarray) -> np.ndarray:
+        """Ranks of some cells and genes, centred within strata and scaled to unit length over all cells.
 
-        Constant genes give a column of zeros. Correlations between these columns are Spearman's.
+        Sums of products of these columns over all cells are Spearman correlations (within strata); a constant gene
+        gives zeros.
         """
-        column = self.log[:, genes].tocsr()
-        lookup = sp.csr_array((self.values[:, 0].astype(np.float64), self.log.indices, self.log.indptr), self.log.shape)
-        dense = lookup[:, genes].toarray()
-        if column.nnz:
-            dense += self.zero_rank[:, genes][self.strata]
-            dense -= ((self.sizes + 1.0) / 2.0)[self.strata][:, None]
-        length = np.sqrt((dense**2).sum(axis=0))
-        out: np.ndarray = dense / np.where(length > 0, length, 1.0)
-        return out
+        ranks = sp.csr_array((self.values[:, 0], self.log.indices, self.log.indptr), self.log.shape)
+        dense: np.ndarray = ranks[cells][:, genes].toarray().astype(np.float64)
+        centre = (self.sizes[:, None] + 1.0) / 2.0
+        dense += (self.zero_rank[:, genes] - centre)[self.strata[cells]]
+        sizes = self.sizes[:, None].astype(np.float64)
+        length = np.sqrt(((sizes**3 - sizes - self.ties[:, genes]) / 12.0).sum(axis=0))
+        dense /= np.where(length > 0, length, 1.0)
+        return dense
 
 
 def prepare_expression(expression: sp.sparray | np.ndarray, strata: np.ndarray | None = None) -> Expression:
@@ -95,12 +96,40 @@ def prepare_expression(expression: sp.sparray | np.ndarray, strata: np.ndarray |
     # positions ride through the transpose so that ranks can be put back in row order
     position = sp.csr_array((np.arange(log.nnz, dtype=np.int64), log.indices, log.indptr), log.shape).tocsc()
     by_gene = position.data
-    offset, zero_rank, ties, cubes = rank_offsets(position.indptr, position.indices, log.data[by_gene], code, sizes)
+    ptr, cells, sorted_values = position.indptr.astype(np.int64), position.indices, log.data[by_gene]
+    offset = np.empty(log.nnz)
+    zero_rank, ties, cubes = (np.empty((sizes.size, log.shape[1])) for _ in range(3))
+
+    def rank(part: slice) -> None:
+        start, stop = ptr[part.start], ptr[part.stop]
+        order = column_order(ptr[part.start : part.stop + 1] - start, sorted_values[start:stop])
+        rank_offsets(
+            ptr[part.start : part.stop + 1] - start,
+            cells[start:stop],
+            sorted_values[start:stop],
+            order,
+            code,
+            sizes,
+            offset[start:stop],
+            zero_rank[:, part],
+            ties[:, part],
+            cubes[:, part],
+        )
+
+    for_chunks(rank, log.shape[1], 128)
     values = np.empty((log.nnz, 2), dtype=np.float32)
     values[by_gene, 0] = offset
     np.expm1(log.data, out=values[:, 1])
     linear_total = np.bincount(log.indices, weights=values[:, 1], minlength=log.shape[1])
     return Expression(log, values, zero_rank, ties, cubes, linear_total, code, sizes)
+
+
+def column_order(ptr: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Positions that sort each sparse column's values upwards."""
+    order = np.empty(values.size, dtype=np.int64)
+    for start, stop in zip(ptr[:-1].tolist(), ptr[1:].tolist(), strict=True):
+        order[start:stop] = np.argsort(values[start:stop]) + start
+    return order
 
 
 def _check(log: sp.csr_array) -> None:

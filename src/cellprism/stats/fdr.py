@@ -1,90 +1,102 @@
-"""Benjamini-Hochberg q values, from p values or, for millions of tests, from their z statistics."""
+"""Benjamini-Hochberg q values within a stated family of tests, for millions of tests at once."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
-from cellprism.stats.kernels import log_two_sided
+from cellprism.stats.kernels import last_not_above, log_two_sided, stretch_starts
+from cellprism.stats.parallel import for_chunks
 
-__all__ = ["benjamini_hochberg", "critical_z", "q_from_p", "q_from_z", "two_sided_log_p"]
+__all__ = ["Family", "benjamini_hochberg", "two_sided_log_p"]
 
-
-def benjamini_hochberg(pval: np.ndarray) -> np.ndarray:
-    """Benjamini-Hochberg q values over every finite entry of an array, whatever its shape.
-
-    Parameters
-    ----------
-    pval
-        p values; NaN (not tested) stays NaN and does not count as a test.
-
-    Returns
-    -------
-    Array of the same shape: the smallest false discovery rate at which each entry is called.
-    """
-    pval = np.asarray(pval, dtype=np.float64)
-    out = np.full(pval.shape, np.nan)
-    tested = np.isfinite(pval)
-    p = pval[tested]
-    order = np.argsort(p)
-    scaled = p[order] * p.size / np.arange(1, p.size + 1)
-    q = np.empty(p.size)
-    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    out[tested] = q
-    return out
+_STEP = 1 << 20
 
 
 def two_sided_log_p(z: np.ndarray) -> np.ndarray:
     """Natural log of two-sided normal p values; any shape, NaN kept, finite where z is finite."""
-    z = np.asarray(z, dtype=np.float64)
-    out: np.ndarray = log_two_sided(z.ravel()).reshape(z.shape)
-    return out
+    flat = np.ascontiguousarray(z, dtype=np.float64).ravel()
+    out = np.empty(flat.size)
+
+    def part(span: slice) -> None:
+        out[span] = log_two_sided(flat[span])
+
+    for_chunks(part, flat.size, _STEP)
+    return out.reshape(np.shape(z))
 
 
-def q_from_z(z: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Two-sided Benjamini-Hochberg q values of a few entries within the family of all entries.
+class Family:
+    """All tests among which a false discovery rate is controlled (Benjamini & Hochberg, 1995).
+
+    Only the sorted tests are kept: the q value of any of them is looked up, so that tables of a few findings need no
+    array of q values for all tests. Tests given in single precision are kept so.
 
     Parameters
     ----------
-    z
-        All statistics of the family (any shape); NaN does not count as a test.
-    wanted
-        Flat positions in ``z`` whose q value is asked for.
-
-    Returns
-    -------
-    q values, one for each of ``wanted``. They are those of :func:`benjamini_hochberg` on the p values: only one copy
-    of ``z`` is sorted and no matrix of p values is made.
+    tests
+        z statistics of two-sided tests, p values, or natural logs of p values; any shape. NaN was not tested and does
+        not count.
+    kind
+        "z", "p" or "log p".
     """
-    flat = np.abs(z.ravel())
-    size = flat[~np.isnan(flat)]
-    size.sort()
-    n = size.size
-    log_q = log_two_sided(size)  # ascending |z|: descending p
-    log_q += np.log(n) - np.log(np.arange(n, 0, -1))
-    np.minimum.accumulate(log_q, out=log_q)
-    # equal statistics share the q value of the group's largest rank, which stands first in ascending |z|
-    position = np.searchsorted(size, flat[wanted], side="left")
-    out: np.ndarray = np.exp(np.minimum(log_q[np.minimum(position, n - 1)], 0.0))
-    return out
+
+    def __init__(self, tests: np.ndarray, kind: Literal["z", "p", "log p"] = "p") -> None:
+        self._kind = kind
+        keys = np.asarray(tests).ravel()
+        keys = keys[~np.isnan(keys)]
+        if kind == "z":
+            np.negative(np.abs(keys, out=keys), out=keys)
+        keys.sort()
+        log_q = np.empty_like(keys)
+
+        def part(span: slice) -> None:
+            with np.errstate(divide="ignore"):
+                log_p = (
+                    keys[span] if kind == "log p" else log_two_sided(keys[span]) if kind == "z" else np.log(keys[span])
+                )
+            rank = np.arange(span.start + 1, span.stop + 1)
+            log_q[span] = np.minimum(log_p + np.log(keys.size / rank), 0.0)
+
+        for_chunks(part, keys.size, _STEP)
+        np.minimum.accumulate(log_q[::-1], out=log_q[::-1])
+        self._keys, self._log_q = keys, log_q
+        self._start, self._scale = _stretches(keys)
+
+    def q(self, tests: np.ndarray) -> np.ndarray:
+        """Look up q values of some of the family's tests (of the same kind as the family was given)."""
+        asked = np.asarray(tests, dtype=self._keys.dtype)
+        out = np.full(asked.size, np.nan)
+        if self._keys.size == 0:
+            return out.reshape(asked.shape)
+        keys = (-np.abs(asked) if self._kind == "z" else asked).ravel()
+
+        def part(span: slice) -> None:
+            # equal tests share the q value of the last of them
+            position = last_not_above(self._keys, self._start, self._scale, keys[span])
+            out[span] = np.exp(self._log_q[position].astype(np.float64))
+
+        for_chunks(part, keys.size, _STEP)
+        out[np.isnan(keys)] = np.nan
+        return out.reshape(asked.shape)
+
+    def critical(self, level: float) -> float:
+        """The weakest test with a q value of at most ``level``: its p, log p or |z| (-inf or inf when none has)."""
+        passing = int(np.searchsorted(self._log_q, np.log(level), side="right"))
+        if self._kind == "z":
+            return float(-self._keys[passing - 1]) if passing else float("inf")
+        return float(self._keys[passing - 1]) if passing else float("-inf")
 
 
-def critical_z(z: np.ndarray, level: float) -> float:
-    """Smallest |z| that passes two-sided Benjamini-Hochberg at a level; infinity when none does."""
-    size = np.abs(z[~np.isnan(z)])
-    size.sort()
-    log_q = log_two_sided(size) + np.log(max(size.size, 1)) - np.log(np.arange(size.size, 0, -1))
-    passes = np.flatnonzero(log_q <= np.log(level))
-    return float(size[passes[0]]) if passes.size else float("inf")
+def _stretches(keys: np.ndarray) -> tuple[np.ndarray, float]:
+    """Where stretches of equal width begin among the sorted keys, and the inverse of that width."""
+    if keys.size == 0 or not np.isfinite(keys[0]) or keys[-1] <= keys[0]:
+        return np.array([0, keys.size], dtype=np.int64), 0.0
+    n = int(min(max(keys.size // 16, 1), 1 << 20))
+    scale = n / (float(keys[-1]) - float(keys[0]))
+    return stretch_starts(keys, scale, n), scale
 
 
-def q_from_p(pval: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Benjamini-Hochberg q values of a few entries (flat positions) within the family of all finite entries."""
-    flat = pval.ravel()
-    p = flat[np.isfinite(flat)]
-    p.sort()
-    q = p * (p.size / np.arange(1, p.size + 1))
-    q = np.minimum.accumulate(q[::-1])[::-1]
-    # equal p values share the q value of the last of them
-    position = np.searchsorted(p, flat[wanted], side="right") - 1
-    out: np.ndarray = np.minimum(q[np.clip(position, 0, None)], 1.0) if p.size else np.full(wanted.size, np.nan)
-    return out
+def benjamini_hochberg(pval: np.ndarray) -> np.ndarray:
+    """Benjamini-Hochberg q values over every entry of an array, whatever its shape; NaN stays NaN and is no test."""
+    return Family(pval).q(np.asarray(pval, dtype=np.float64))

@@ -9,15 +9,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 from cellprism.stats.contrast import Contrast
 from cellprism.stats.expression import Expression
 from cellprism.stats.kernels import group_sums, skewed_z
+from cellprism.stats.moderate import t_to_z
+from cellprism.stats.parallel import for_chunks
 
-__all__ = ["GeneResult", "rank_sum", "welch"]
+__all__ = ["GeneResult", "cell_sums", "log2_fold_change", "rank_sum", "split_by_stratum", "welch"]
 
-_CHUNK_BYTES = 64 * 2**20
+_CHUNK_BYTES = 2**20
 
 
 class GeneResult(NamedTuple):
@@ -26,7 +27,7 @@ class GeneResult(NamedTuple):
     z: np.ndarray
     """(features, genes) signed z; NaN for untestable features, 0 for genes that are constant."""
     calibrated: np.ndarray
-    """The same with the tail of its permutation distribution: what q values and gene sets use."""
+    """The same, float32, with the tail of its permutation distribution: what q values and gene sets use."""
     log2fc: np.ndarray
     """(features, genes) float32 log2 fold change of the normalised (unlogged) means."""
 
@@ -66,10 +67,11 @@ def rank_sum(expression: Expression, contrast: Contrast, *, pseudocount: float =
     third = sizes * (sizes - 1.0) * (sizes - 2.0)
     cubes = np.where(third > 0, weight**3 / np.where(third > 0, third, 1.0), 0.0)[:, None] * expression.cubes
     z = np.full((contrast.n_features, expression.n_genes), np.nan)
-    calibrated = z.copy()
+    calibrated = np.full(z.shape, np.nan, dtype=np.float32)
     fold = np.full(z.shape, np.nan, dtype=np.float32)
-    for part in _chunks(contrast, expression.n_genes):
-        sums = _sums(expression, contrast.ptr, contrast.cells, part, expression.values, cell_weight)
+
+    def test(part: slice) -> None:
+        sums = cell_sums(expression, contrast.ptr, contrast.cells, part, expression.values, cell_weight)
         pos, neg = contrast.positive[part].astype(np.float64), contrast.negative[part].astype(np.float64)
         shift = sums[:, 0] + pos @ centre
         sd = np.sqrt((pos * neg * weight**2) @ spread)
@@ -77,7 +79,9 @@ def rank_sum(expression: Expression, contrast: Contrast, *, pseudocount: float =
         safe = np.where(sd > 0, sd, 1.0)
         z[part] = np.where(sd > 0, np.sign(shift) * size / safe, 0.0)
         calibrated[part] = skewed_z(z[part], ((pos * neg * (neg - pos)) @ cubes) / safe**3)
-        fold[part] = _log2fc(sums[:, 1], expression.linear_total - sums[:, 1], pos, neg, pseudocount)
+        fold[part] = log2_fold_change(sums[:, 1], expression.linear_total - sums[:, 1], pos, neg, pseudocount)
+
+    for_chunks(test, contrast.n_features, _step(expression.n_genes))
     for array in (z, calibrated, fold):
         array[~contrast.testable] = np.nan
     return GeneResult(z, calibrated, fold)
@@ -94,33 +98,33 @@ def welch(expression: Expression, contrast: Contrast, *, pseudocount: float = 0.
     n_strata = expression.sizes.size
     log = expression.log.data.astype(np.float64)
     moments = np.stack([log, log**2], axis=1)
-    one = np.ones(expression.n_cells)
     unit = np.zeros(n_strata + 1, dtype=np.int64)
     unit[1:] = np.cumsum(expression.sizes)
     order = np.argsort(expression.strata, kind="stable")
-    total = group_sums(
-        unit, order, np.ones(order.size), expression.log.indptr, expression.log.indices, moments, expression.n_genes
-    )
+    total = cell_sums(expression, unit, order, slice(0, n_strata), moments)
     z = np.full((contrast.n_features, expression.n_genes), np.nan)
     fold = np.full(z.shape, np.nan, dtype=np.float32)
-    ptr, cells = _by_stratum(contrast.ptr, contrast.cells, expression.strata, n_strata)
-    out_ptr, out_cells = _by_stratum(contrast.excluded_ptr, contrast.excluded_cells, expression.strata, n_strata)
+    ptr, cells = split_by_stratum(contrast.ptr, contrast.cells, expression.strata, n_strata)
+    out_ptr, out_cells = split_by_stratum(contrast.excluded_ptr, contrast.excluded_cells, expression.strata, n_strata)
     linear = np.repeat(expression.values[:, 1:], 2, axis=1)
-    for part in _chunks(contrast, expression.n_genes * n_strata):
+
+    def test(part: slice) -> None:
         groups = slice(part.start * n_strata, part.stop * n_strata)
         width = (part.stop - part.start, n_strata, 2, expression.n_genes)
-        inside = _sums(expression, ptr, cells, groups, moments, one).reshape(width)
-        outside = total[None] - inside - _sums(expression, out_ptr, out_cells, groups, moments, one).reshape(width)
+        inside = cell_sums(expression, ptr, cells, groups, moments).reshape(width)
+        outside = total[None] - inside - cell_sums(expression, out_ptr, out_cells, groups, moments).reshape(width)
         pos, neg = contrast.positive[part].astype(np.float64), contrast.negative[part].astype(np.float64)
         t, df = _stratified_welch(inside, outside, pos, neg)
-        z[part] = _t_to_z(t, df)
-        lin_in = _sums(expression, contrast.ptr, contrast.cells, part, linear, one)[:, 1]
+        z[part] = t_to_z(t, df)
+        lin_in = cell_sums(expression, contrast.ptr, contrast.cells, part, linear)[:, 1]
         lin_out = expression.linear_total - lin_in
-        lin_out -= _sums(expression, contrast.excluded_ptr, contrast.excluded_cells, part, linear, one)[:, 1]
-        fold[part] = _log2fc(lin_in, lin_out, pos, neg, pseudocount)
+        lin_out -= cell_sums(expression, contrast.excluded_ptr, contrast.excluded_cells, part, linear)[:, 1]
+        fold[part] = log2_fold_change(lin_in, lin_out, pos, neg, pseudocount)
+
+    for_chunks(test, contrast.n_features, _step(expression.n_genes * n_strata))
     z[~contrast.testable] = np.nan
     fold[~contrast.testable] = np.nan
-    return GeneResult(z, z, fold)
+    return GeneResult(z, z.astype(np.float32), fold)
 
 
 def _stratified_welch(
@@ -147,31 +151,18 @@ def _stratified_welch(
     return t, df
 
 
-def _t_to_z(t: np.ndarray, df: np.ndarray) -> np.ndarray:
-    """Normal deviates with the two-sided p values of Student's t, through logarithms in the far tail."""
-    with np.errstate(divide="ignore", over="ignore", under="ignore"):
-        log_tail = np.log(special.stdtr(df, -np.abs(t)))
-        far = ~(log_tail > -600.0)
-        x = df[far] / (df[far] + t[far] ** 2)
-        a = df[far] / 2.0
-        # log of I_x(a, 1/2) / 2 with the leading factors apart, so that nothing underflows
-        log_beta = special.betaln(a, 0.5)
-        series = special.hyp2f1(a + 0.5, 1.0, a + 1.0, np.minimum(x, 1.0))
-        log_tail[far] = np.log(0.5) + a * np.log(x) + 0.5 * np.log1p(-x) - np.log(a) - log_beta + np.log(series)
-    log_tail = np.maximum(np.nan_to_num(log_tail, nan=-5e7, neginf=-5e7), -5e7)
-    out: np.ndarray = -np.sign(t) * special.ndtri_exp(log_tail)
-    return out
-
-
-def _log2fc(
+def log2_fold_change(
     inside: np.ndarray, outside: np.ndarray, pos: np.ndarray, neg: np.ndarray, pseudocount: float
 ) -> np.ndarray:
+    """Log2 ratio of the means of two sums, the pseudocount added to both; counts are (features, strata)."""
     n1, n2 = np.maximum(pos.sum(axis=1), 1.0)[:, None], np.maximum(neg.sum(axis=1), 1.0)[:, None]
     out: np.ndarray = np.log2((inside / n1 + pseudocount) / (np.maximum(outside, 0.0) / n2 + pseudocount))
     return out
 
 
-def _by_stratum(ptr: np.ndarray, cells: np.ndarray, strata: np.ndarray, n_strata: int) -> tuple[np.ndarray, np.ndarray]:
+def split_by_stratum(
+    ptr: np.ndarray, cells: np.ndarray, strata: np.ndarray, n_strata: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Split the cell list of each feature into one list a stratum."""
     if n_strata == 1:
         return ptr, cells
@@ -180,27 +171,29 @@ def _by_stratum(ptr: np.ndarray, cells: np.ndarray, strata: np.ndarray, n_strata
     return np.concatenate([[0], np.cumsum(counts)]), cells[np.argsort(group, kind="stable")]
 
 
-def _sums(
+def cell_sums(
     expression: Expression,
     ptr: np.ndarray,
     cells: np.ndarray,
     part: slice,
     values: np.ndarray,
-    cell_weight: np.ndarray,
+    cell_weight: np.ndarray | None = None,
 ) -> np.ndarray:
-    span = slice(ptr[part.start], ptr[part.stop])
-    member = cells[span]
+    """(groups of ``part``, 2, genes) sums of two values over lists of cells, the first one weighted by cell."""
+    if cell_weight is None:
+        cell_weight = np.ones(expression.n_cells)
+    start, stop = ptr[part.start], ptr[part.stop]
+    groups = (ptr[part.start : part.stop + 1] - start).astype(np.int64)
     return group_sums(
-        ptr[part.start : part.stop + 1] - ptr[part.start],
-        member,
-        cell_weight[member],
-        expression.log.indptr,
-        expression.log.indices,
-        values,
-        expression.n_genes,
+        groups, cells[start:stop].astype(np.int64), cell_weight, *_rows(expression), values, expression.n_genes
     )
 
 
-def _chunks(contrast: Contrast, row: int) -> list[slice]:
-    step = max(1, _CHUNK_BYTES // (16 * max(row, 1)))
-    return [slice(a, min(a + step, contrast.n_features)) for a in range(0, contrast.n_features, step)]
+def _rows(expression: Expression) -> tuple[np.ndarray, np.ndarray]:
+    """Row pointers and columns in one integer width, so that the compiled loop is compiled once."""
+    return expression.log.indptr.astype(np.int64), expression.log.indices.astype(np.uint32)
+
+
+def _step(row: int) -> int:
+    """Features a chunk: small enough for the sums to stay in the cache of a core."""
+    return max(1, _CHUNK_BYTES // (16 * max(row, 1)))

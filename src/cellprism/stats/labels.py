@@ -8,7 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy import stats
 
-from cellprism.stats.kernels import auroc_f1
+from cellprism.stats.expression import column_order
+from cellprism.stats.kernels import auroc_f1, lift_over_zeros
 
 __all__ = ["LabelResult", "category_detectors", "spearman"]
 
@@ -40,22 +41,20 @@ def category_detectors(codes: sp.csc_array, labels: np.ndarray) -> LabelResult:
         (cells,) categories; None, NaN and "" are missing and those cells are left out.
     """
     names, number, sizes = _encode(labels)
-    auroc, ties, f1, threshold, precision, recall = auroc_f1(codes.indptr, codes.indices, codes.data, number, sizes)
+    ptr = codes.indptr.astype(np.int64)
+    auroc = np.empty((codes.shape[1], sizes.size))
+    ties = np.empty(codes.shape[1])
+    best = np.zeros((codes.shape[1], sizes.size, 4))
+    order = column_order(ptr, codes.data)
+    auroc_f1(ptr, codes.indices.astype(np.int64), codes.data, order, number, sizes, auroc, ties, best)
     usable = (sizes >= 2) & (sizes < sizes.sum())
     n = float(sizes.sum())
     m = sizes[usable].astype(np.float64)
     variance = (n + 1.0 - ties[:, None] / max(n * (n - 1.0), 1.0)) / (12.0 * m * (n - m))
     safe = np.where(variance > 0, variance, 1.0)
     z = np.where(variance > 0, (auroc[:, usable] - 0.5) / np.sqrt(safe), 0.0)
-    return LabelResult(
-        names[usable],
-        auroc[:, usable],
-        f1[:, usable],
-        threshold[:, usable],
-        precision[:, usable],
-        recall[:, usable],
-        z,
-    )
+    f1, threshold, precision, recall = (best[:, usable, i] for i in range(4))
+    return LabelResult(names[usable], auroc[:, usable], f1, threshold, precision, recall, z)
 
 
 def _encode(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -92,20 +91,11 @@ def spearman(codes: sp.csc_array, covariate: np.ndarray) -> tuple[np.ndarray, np
     y = stats.rankdata(covariate[known])
     y -= y.mean()
     y_length = np.sqrt((y**2).sum())
-    rho = np.zeros(codes.shape[1])
-    attainable = np.zeros(codes.shape[1])
-    for f in range(codes.shape[1]):
-        span = slice(part.indptr[f], part.indptr[f + 1])
-        active = part.data[span]
-        if active.size == 0 or y_length == 0:
-            continue
-        zeros = n - active.size
-        rank = stats.rankdata(active) + zeros
-        zero_rank = (zeros + 1.0) / 2.0
-        # ranks less the rank of the zeros: only active cells contribute
-        lift = rank - zero_rank
-        length = np.sqrt(((rank - (n + 1.0) / 2.0) ** 2).sum() + zeros * (zero_rank - (n + 1.0) / 2.0) ** 2)
-        if length > 0:
-            rho[f] = float(lift @ y[part.indices[span]]) / (length * y_length)
-            attainable[f] = length / np.sqrt((float(n) ** 3 - n) / 12.0)
+    ptr = part.indptr.astype(np.int64)
+    lift, length = lift_over_zeros(ptr, part.data, column_order(ptr, part.data), n)
+    # ranks less the rank of the zeros: only active cells contribute
+    product = sp.csc_array((lift, part.indices, part.indptr), part.shape).T @ y
+    usable = (length > 0) & (y_length > 0)
+    rho = np.where(usable, product / np.where(usable, length * y_length, 1.0), 0.0)
+    attainable = length / np.sqrt((float(n) ** 3 - n) / 12.0)
     return rho, attainable, rho * np.sqrt(n - 1.0)

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from cellprism.stats.contrast import active_contrast, check_codes
 from cellprism.stats.expression import Expression
 from cellprism.stats.genes import rank_sum
-from cellprism.stats.overrep_kernels import overlap_pvalues, top_lists
+from cellprism.stats.overrep_kernels import overlap_pvalues
 from cellprism.stats.setindex import SetIndex
 
 __all__ = ["LIST_LENGTHS", "OverlapNull", "OverrepResult", "over_representation", "overlap_null"]
@@ -85,19 +85,22 @@ def overlap_null(
         draw = sp.csc_array((np.ones(rows.size, dtype=np.float32), rows, ptr), (expression.n_cells, n_permutations))
         contrast = active_contrast(check_codes(draw), expression.strata, expression.sizes, min_cells=1)
         z = np.nan_to_num(rank_sum(expression, contrast).calibrated[:, sets.genes])
-        for d, signed in enumerate((z, -z)):
-            _, longest = top_lists(signed, np.full(n_permutations, lengths[-1], dtype=np.int64))
-            nested = longest.reshape(n_permutations, lengths[-1])  # a shorter list is the head of a longer one
+        order = np.argsort(z, axis=1)
+        for d in range(2):
             for j, length in enumerate(lengths):
-                lists = np.arange(n_permutations + 1, dtype=np.int64) * length, nested[:, :length].ravel()
-                overlap = (_as_lists(lists, sets.genes.size) @ by_set).toarray()
+                overlap = _overlaps(order, np.full(n_permutations, length), d, by_set)
                 mean[b, j, d] = overlap.mean(axis=0)
                 variance[b, j, d] = overlap.var(axis=0, ddof=1)
     return OverlapNull(counts, mean, variance)
 
 
 def over_representation(
-    z: np.ndarray, n_significant: np.ndarray, n_active: np.ndarray, null: OverlapNull, sets: SetIndex
+    z: np.ndarray,
+    n_significant: np.ndarray,
+    n_active: np.ndarray,
+    null: OverlapNull,
+    sets: SetIndex,
+    order: np.ndarray | None = None,
 ) -> OverrepResult:
     """Test the overlap of every set with each feature's top genes.
 
@@ -110,6 +113,8 @@ def over_representation(
         longest of :data:`LIST_LENGTHS` that they fill; with fewer than the shortest there is no list.
     n_active
         (features,) active cells: the nearest bin of ``null`` is used.
+    order
+        ``np.argsort(z, axis=1)`` where it is known.
     """
     n_lengths = null.mean.shape[1]
     which = np.searchsorted(LIST_LENGTHS[:n_lengths], n_significant, side="right") - 1
@@ -117,19 +122,19 @@ def over_representation(
     nearest = np.abs(np.log(np.maximum(n_active, 1))[:, None] - np.log(null.n_active)[None, :]).argmin(axis=1)
     by_set = _membership(sets).T.tocsr()
     noise = 1.0 / np.maximum(z.var(axis=1), 1.0)
+    order = np.argsort(z, axis=1) if order is None else order
     hits = np.zeros((z.shape[0], 2, sets.names.size), dtype=np.int16)
     pval = np.full(hits.shape, np.nan)
-    for d, signed in enumerate((z, -z)):
-        lists = top_lists(signed, length[:, d])
-        hits[:, d] = (_as_lists(lists, sets.genes.size) @ by_set).toarray()
+    for d in range(2):
+        hits[:, d] = _overlaps(order, length[:, d], d, by_set)
         chosen = np.maximum(which[:, d], 0)
         pval[:, d] = overlap_pvalues(
-            hits[:, d],
-            length[:, d],
+            np.ascontiguousarray(hits[:, d]),
+            np.ascontiguousarray(length[:, d]),
             sets.sizes,
             sets.genes.size,
-            null.mean[:, :, d],
-            null.variance[:, :, d],
+            np.ascontiguousarray(null.mean[:, :, d]),
+            np.ascontiguousarray(null.variance[:, :, d]),
             nearest,
             chosen,
             noise,
@@ -137,6 +142,13 @@ def over_representation(
     return OverrepResult(pval, hits, length)
 
 
-def _as_lists(lists: tuple[np.ndarray, np.ndarray], n_genes: int) -> sp.csr_array:
-    ptr, genes = lists
-    return sp.csr_array((np.ones(genes.size, dtype=np.float32), genes, ptr), (ptr.size - 1, n_genes))
+def _overlaps(order: np.ndarray, length: np.ndarray, direction: int, by_set: sp.csr_array) -> np.ndarray:
+    """(rows, sets) genes of each set among the last (up) or first (down) so many of each row's order."""
+    n_rows, n_genes = order.shape
+    longest = int(length.max(initial=0))
+    head = order[:, ::-1][:, :longest] if direction == 0 else order[:, :longest]
+    chosen = head[np.arange(longest)[None, :] < length[:, None]]
+    ptr = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+    lists = sp.csr_array((np.ones(chosen.size, dtype=np.float32), chosen, ptr), (n_rows, n_genes))
+    out: np.ndarray = (lists @ by_set).toarray()
+    return out

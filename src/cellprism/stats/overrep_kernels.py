@@ -4,43 +4,19 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
 from cellprism.stats.kernels import njit
 
-__all__ = ["overlap_pvalues", "top_lists"]
+__all__ = ["beta_binomial_tail", "hypergeometric_tail", "overlap_pvalues"]
 
 
-@njit(parallel=True)
-def _top(z: np.ndarray, ptr: np.ndarray) -> np.ndarray:
-    out = np.empty(ptr[-1], dtype=np.int64)
-    for i in numba.prange(z.shape[0]):
-        k = ptr[i + 1] - ptr[i]
-        if k > 0:
-            row = z[i]
-            # only the genes at or above the k-th value need an order; ties at the edge go to the first gene
-            edge = np.partition(row, row.size - k)[row.size - k]
-            above = np.flatnonzero(row > edge)
-            level = np.flatnonzero(row == edge)
-            order = np.argsort(-row[above], kind="mergesort")
-            out[ptr[i] : ptr[i] + above.size] = above[order]
-            out[ptr[i] + above.size : ptr[i + 1]] = level[: k - above.size]
-    return out
-
-
-def top_lists(z: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the largest values of each row: row pointers and positions."""
-    ptr = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
-    return ptr, _top(z, ptr)
-
-
-@njit(parallel=False)
+@njit
 def _log_choose(n: float, k: float) -> float:
     return math.lgamma(n + 1.0) - math.lgamma(k + 1.0) - math.lgamma(n - k + 1.0)
 
 
-@njit(parallel=False)
+@njit
 def hypergeometric_tail(k: int, n_genes: int, m: int, length: int) -> float:
     """P(overlap >= k) of a set of m with a list among n_genes genes."""
     if k <= 0:
@@ -60,7 +36,7 @@ def hypergeometric_tail(k: int, n_genes: int, m: int, length: int) -> float:
     return min(total, 1.0)
 
 
-@njit(parallel=False)
+@njit
 def beta_binomial_tail(k: int, m: int, a: float, b: float) -> float:
     """P(X >= k) of a beta-binomial with m trials."""
     if k <= 0:
@@ -84,7 +60,7 @@ def beta_binomial_tail(k: int, m: int, a: float, b: float) -> float:
     return min(total, 1.0)
 
 
-@njit(parallel=True)
+@njit
 def overlap_pvalues(
     hits: np.ndarray,
     length: np.ndarray,
@@ -98,7 +74,7 @@ def overlap_pvalues(
 ) -> np.ndarray:
     """The larger of the hypergeometric and the matched beta-binomial tail, (features, sets)."""
     out = np.ones(hits.shape)
-    for i in numba.prange(hits.shape[0]):
+    for i in range(hits.shape[0]):
         if length[i] == 0:
             continue
         for s in range(hits.shape[1]):

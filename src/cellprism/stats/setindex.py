@@ -26,7 +26,7 @@ class SetIndex:
         Positions (in the gene axis of the expression) of the background: one gene a symbol.
     ptr, members
         Members of set ``s`` are ``members[ptr[s]:ptr[s + 1]]``, positions within ``genes``.
-    overlap
+    measured
         Share of the distinct symbols in the given sets that were measured.
     """
 
@@ -34,7 +34,7 @@ class SetIndex:
     genes: np.ndarray
     ptr: np.ndarray
     members: np.ndarray
-    overlap: float
+    measured: float
 
     @property
     def sizes(self) -> np.ndarray:
@@ -69,7 +69,8 @@ def index_sets(
     set_size
         Smallest and largest number of measured genes for a set to be tested.
     min_overlap
-        Refuse when fewer than this share of the sets' symbols are measured in every set's union.
+        Refuse when a smaller share of symbols matches: of the sets' symbols or of the measured ones, whichever are
+        fewer (a panel of 500 genes cannot cover a collection of 20,000).
 
     Raises
     ------
@@ -85,7 +86,6 @@ def index_sets(
     place = {names[g]: i for i, g in enumerate(genes)}
     union = {member for members in gene_sets.values() for member in members}
     found = len(union & place.keys())
-    # of the smaller of the two lists: a panel of 500 genes cannot cover a collection of 20,000
     overlap = found / max(1, min(len(union), len(place)))
     if gene_sets and overlap < min_overlap:
         raise InputError(
@@ -108,4 +108,4 @@ def index_sets(
         )
     ptr = np.concatenate([[0], np.cumsum([k.size for k in kept])]).astype(np.int64)
     members_flat = np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)
-    return SetIndex(np.array(kept_names, dtype=object), genes, ptr, members_flat, overlap)
+    return SetIndex(np.array(kept_names, dtype=object), genes, ptr, members_flat, found / max(1, len(union)))

@@ -8,7 +8,7 @@ import pandas as pd
 
 from cellprism.genesets.gmt import read_gmt
 
-__all__ = ["bundled", "bundled_sources"]
+__all__ = ["bundled", "bundled_sources", "former_symbols"]
 
 
 def bundled() -> dict[str, list[str]]:
@@ -39,3 +39,18 @@ def bundled_sources() -> pd.DataFrame:
     """
     with as_file(files(__name__) / "sources.tsv") as path:
         return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+
+
+def former_symbols() -> dict[str, str]:
+    """Return symbols that were approved for a human gene before, and the one that is approved now.
+
+    Returns
+    -------
+    dict
+        Former symbol -> present one. Only renames that leave no doubt: the former symbol names no other gene. Not all
+        of HGNC, but the families that were renamed as a whole (histones, aminoacyl-tRNA synthetases, ATP synthase)
+        and single genes that occur in common sets.
+    """
+    with as_file(files(__name__) / "former_symbols.tsv") as path:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    return dict(zip(table["former"], table["symbol"], strict=True))

@@ -7,9 +7,12 @@ import { overviewView } from "./view-overview.js";
 import { mapView } from "./view-map.js";
 import { featuresView } from "./view-features.js";
 import { featureView } from "./view-feature.js";
+import { cellsView } from "./view-cells.js";
+import { geneView } from "./view-gene.js";
+import { compareView } from "./view-compare.js";
 
-const VIEWS = { overview: overviewView, map: mapView, features: featuresView, feature: featureView };
-const TABS = [["overview", "Overview"], ["map", "Map"], ["features", "Features"]]; // prettier-ignore
+const VIEWS = { overview: overviewView, map: mapView, features: featuresView, feature: featureView, cells: cellsView, gene: geneView, compare: compareView };
+const TABS = [["overview", "Overview"], ["map", "Map"], ["features", "Features"], ["cells", "Cells"], ["gene", "Genes"], ["compare", "Compare"]]; // prettier-ignore
 
 const main = document.getElementById("main");
 const nav = document.getElementById("nav");
@@ -34,7 +37,7 @@ async function show(to) {
   scrollTo(0, 0);
   document.title = `${next.title} · cellprism`;
   for (const a of nav.children) {
-    if (a.dataset.view === to.view) a.setAttribute("aria-current", "page");
+    if (a.dataset.view === (to.view === "feature" ? "features" : to.view)) a.setAttribute("aria-current", "page");
     else a.removeAttribute("aria-current");
   }
   document.documentElement.dataset.ready = String(turn);
@@ -97,7 +100,7 @@ function toggle() {
 
 async function start() {
   startTheme();
-  nav.replaceChildren(...TABS.map(([view, text]) => el("a", { href: link({ view }), "data-view": view, onclick: (e) => { e.preventDefault(); go({ view }); } }, text))); // prettier-ignore
+  nav.replaceChildren(...TABS.map(([view, text]) => el("a", { href: link({ view }), "data-view": view, onclick: (e) => { e.preventDefault(); go(view === "gene" || view === "compare" ? { view, [view]: "" } : { view }); } }, text))); // prettier-ignore
   document.getElementById("tools").append(
     button("Search", find, { class: "quiet", title: "Search (/)" }),
     button("Light or dark", toggle, { class: "quiet", title: "Light or dark (d)" }),

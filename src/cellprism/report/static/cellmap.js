@@ -7,14 +7,17 @@ import { readBlock } from "./blocks.js";
 import { theRun } from "./run.js";
 import { scatter } from "./scatter.js";
 
-let cellNames = null;
+const cellNames = new Map();
 
 /** A map of the run's cells; `hover` may add lines to a cell's name. */
-export function cellMap(label, { lasso, hover, wheel } = {}) {
-  const { cells, overview } = theRun();
+export function cellMap(label, { lasso, hover, wheel } = {}, run = theRun()) {
+  const { cells, overview } = run;
   if (!cells.map) return { node: empty("This run has no 2-D map of its cells."), colours() {}, free() {} };
-  if (!cellNames) readBlock("cell-names").then(({ meta }) => (cellNames = meta.cells));
-  const described = (i) => [cellNames?.[i] ?? `cell ${count(i)}`, ...(hover ? hover(i) : [])];
+  if (!cellNames.has(run)) {
+    cellNames.set(run, null);
+    readBlock(`${run.prefix}cell-names`).then(({ meta }) => cellNames.set(run, meta.cells));
+  }
+  const described = (i) => [cellNames.get(run)?.[i] ?? `cell ${count(i)}`, ...(hover ? hover(i) : [])];
   const map = scatter({ label, xs: cells.x, ys: cells.y, hover: described, lasso, wheel });
   map.n = overview.n_cells;
   return map;
@@ -22,6 +25,7 @@ export function cellMap(label, { lasso, hover, wheel } = {}) {
 
 /** Cells in the ground's grey, those of a feature in its strength and on top. */
 export function colourByFeature(map, feature) {
+  if (!map.snapshot) return; // a run without a map
   const bytes = greyBytes(map.n);
   const ramp = rampBytes(256);
   const order = new Uint32Array(map.n);
@@ -47,19 +51,20 @@ export function greyBytes(n) {
 }
 
 export function colourByCategory(map, codes) {
+  if (!map.snapshot) return;
   const bytes = new Uint8Array(4 * map.n);
   for (let i = 0; i < map.n; i++) putColour(bytes, i, categoryColour(codes[i]));
   map.colours(bytes);
 }
 
 /** The scale of activation: a ribbon from zero to the largest. */
-export function activationLegend(feature) {
+export function activationLegend(feature, zero = "inactive") {
   const stops = d3.range(0, 1.01, 0.1).map((t) => strength(t)).join(", "); // prettier-ignore
   return el(
     "div",
     { class: "legend", role: "img", "aria-label": `Colour scale of activation from 0 to ${compact(feature.max)}` },
     el("span", { class: "swatch", style: { "background-color": themed("--faint-point") } }),
-    el("span", {}, "inactive"),
+    el("span", {}, zero),
     el("span", {}, "0"),
     el("span", { class: "ribbon", style: { background: `linear-gradient(to right, ${stops})` } }),
     el("span", {}, compact(feature.max)),

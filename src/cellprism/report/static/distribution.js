@@ -10,17 +10,18 @@ const SHOWN = 16; // rows of labels; the rest are told by a line
 
 /** Histogram of the activation of active cells; inactive ones are told in words. */
 export function histogram(feature, nCells) {
-  const bins = new Uint32Array(BINS);
-  for (const level of feature.levels) bins[Math.min(BINS - 1, Math.floor(((level - 1) / 255) * BINS))]++;
+  const n = Math.max(8, Math.min(BINS, Math.round(2 * Math.sqrt(feature.cells.length))));
+  const bins = new Uint32Array(n);
+  for (const level of feature.levels) bins[Math.min(n - 1, Math.floor(((level - 1) / 255) * n))]++;
   const label = `Histogram of activation in ${count(feature.cells.length)} active cells`;
   return chart(label, 210, (root, w, h) => {
     const x = d3.scaleLinear([0, feature.max], [48, w - 14]);
     const y = d3.scaleLinear([0, d3.max(bins) || 1], [h - 42, 26]).nice(4);
-    axisY(root, y, 48, { title: "active cells", ticks: 4, format: d3.format("~s") });
-    const step = (w - 62) / BINS;
-    bins.forEach((n, i) => {
-      const bar = svg("rect", { x: 48 + i * step + 0.5, y: y(n), width: Math.max(1, step - 1), height: y(0) - y(n), fill: strength((i + 0.5) / BINS) });
-      root.append(told(bar, `${count(n)} cells from ${compact((feature.max * i) / BINS)} to ${compact((feature.max * (i + 1)) / BINS)}`));
+    axisY(root, y, 48, { title: "active cells", ticks: Math.min(4, d3.max(bins)), format: d3.format("~s") });
+    const step = (w - 62) / n;
+    bins.forEach((cells, i) => {
+      const bar = svg("rect", { x: 48 + i * step + 0.5, y: y(cells), width: Math.max(1, step - 1), height: y(0) - y(cells), fill: strength((i + 0.5) / n) });
+      root.append(told(bar, `${count(cells)} cells from ${compact((feature.max * i) / n)} to ${compact((feature.max * (i + 1)) / n)}`));
     });
     axisX(root, x, h - 42, { title: `activation (${percent(1 - feature.cells.length / nCells, 1)} of cells: zero)` });
   });
@@ -56,7 +57,7 @@ export function violins(feature, column, codes) {
     rows.forEach((g, r) => {
       const y = 20 + r * pitch + pitch / 2;
       const line = svg("g", {});
-      line.append(svg("text", { x: left - 10, y: y + 4, "text-anchor": "end", class: "row-name" }, truncate(g.name, Math.floor(left / 6.8))));
+      line.append(svg("text", { x: left - 10, y: y + 4, "text-anchor": "end", class: "row-name" }, truncate(g.name, Math.floor((left - 12) / 7))));
       line.append(svg("line", { x1: left, x2: w - right, y1: y, y2: y, class: "rule" }));
       if (g.active) {
         const smooth = blur(g.bins);

@@ -1,6 +1,6 @@
 // A feature in short, beside the map.
 
-import { button, el, empty } from "./dom.js";
+import { button, el } from "./dom.js";
 import { activationLegend, cellMap, colourByFeature } from "./cellmap.js";
 import { kindChip, warningChip } from "./chips.js";
 import { count, fixed, percent, pvalue } from "./format.js";
@@ -9,14 +9,10 @@ import { loadFeature, theRun } from "./run.js";
 
 let map = null;
 
-/** Fill `side` with the feature in `row`, or with a word on what to do. */
+/** Fill `side` with the feature in `row`. */
 export async function preview(side, row) {
   map?.free();
   map = null;
-  if (row < 0) {
-    side.replaceChildren(empty("Choose a feature: each point is one. Those near each other point the same way in the embedding."));
-    return;
-  }
   const { features: f, overview } = theRun();
   side.dataset.row = row;
   const feature = await loadFeature(row);
@@ -36,6 +32,7 @@ export async function preview(side, row) {
     el("div", { class: "stage small" }, map.node),
     activationLegend(feature),
     el("dl", { class: "facts" }, facts.map(([k, v]) => [el("dt", {}, k), el("dd", {}, v)])),
+    el("p", { class: "note" }, "Each point of the map is a feature; those near each other are alike."),
     button("Open the feature card", () => go({ view: "feature", feature: feature.id }), { class: "primary" }),
   ); // prettier-ignore
   colourByFeature(map, feature);

@@ -22,27 +22,32 @@ export function link(to) {
   return `#${params.toString().replaceAll("%2C", ",")}`;
 }
 
-/** Go to a place; `replace` leaves no step to go back to. */
-export function go(to, { replace = false } = {}) {
+function write(how, to) {
   const hash = link(to);
   here = parse(hash);
   try {
-    history[replace ? "replaceState" : "pushState"](null, "", hash);
+    history[how](null, "", hash);
   } catch {
     // A document without an address of its own (a notebook's frame) keeps its place in memory only.
   }
-  tell();
+}
+
+/** Go to a place, as one follows a link. */
+export function go(to) {
+  write("pushState", to);
+  for (const listener of listeners) listener(here);
+}
+
+/** Write down what the present view shows, without a step to go back to and without showing it anew. */
+export function note(to) {
+  write("replaceState", to);
 }
 
 export function onPlace(listener) {
   listeners.push(listener);
 }
 
-function tell() {
-  for (const listener of listeners) listener(here);
-}
-
 addEventListener("popstate", () => {
   here = parse(location.hash);
-  tell();
+  for (const listener of listeners) listener(here);
 });

@@ -2,21 +2,41 @@
 
 import { readBlock } from "./blocks.js";
 
-const run = {};
+let first = null;
+let second = null;
 
-/** Load what the first view needs; everything else comes later. */
-export async function openRun() {
-  const [overview, features, cells] = await Promise.all(["overview", "features", "cells"].map(readBlock));
-  Object.assign(run, {
+/** Load what the first view needs of a run; everything else comes later. */
+async function open(prefix) {
+  const [overview, features, cells] = await Promise.all(["overview", "features", "cells"].map((name) => readBlock(prefix + name)));
+  return {
+    prefix,
     overview: overview.meta,
     cells: { ...cells.arrays, columns: cells.meta.columns, map: cells.meta.map },
     features: tableOf(features),
-  });
-  return run;
+    names: null,
+  };
 }
 
+/** Open the run of the page. */
+export async function openRun() {
+  first = await open("");
+  return first;
+}
+
+/** The run of the page, once open. */
 export function theRun() {
-  return run;
+  return first;
+}
+
+/** Whether the page holds a second model to compare with. */
+export function hasOther() {
+  return document.documentElement.dataset.other !== undefined;
+}
+
+/** The second model, and which of its features match those of the first: { run, match }. */
+export function openOther() {
+  second ??= Promise.all([open("other."), readBlock("match")]).then(([run, { arrays, meta }]) => ({ run, match: { ...arrays, cells: meta.cells } }));
+  return second;
 }
 
 /** Columns of the feature table; a text column is { codes, names } and `text(column, row)` reads it. */
@@ -28,9 +48,9 @@ function tableOf({ arrays, meta }) {
 }
 
 /** Names of genes, gene sets and label pairs, loaded once. */
-export async function loadNames() {
+export async function loadNames(run = first) {
   if (run.names) return run.names;
-  const { arrays, meta } = await readBlock("names");
+  const { arrays, meta } = await readBlock(`${run.prefix}names`);
   const geneId = new Map();
   meta.genes.forEach((g, i) => geneId.has(g.toLowerCase()) || geneId.set(g.toLowerCase(), i));
   meta.symbols.forEach((s, i) => s && !geneId.has(s.toLowerCase()) && geneId.set(s.toLowerCase(), i));
@@ -44,8 +64,8 @@ function placeIn(bounds, value) {
   return d3.bisectRight(bounds, value, 1, bounds.length - 1) - 1;
 }
 
-/** Cells of a feature and their activations, in cell order: { cells: Uint32Array, levels: Uint8Array, max }. */
-function activations(arrays, i, max) {
+/** Cells of a packed column and their levels, in cell order: { cells: Uint32Array, levels: Uint8Array, max }. */
+function column(arrays, i, max) {
   const n = arrays.cell_ptr[i + 1] - arrays.cell_ptr[i];
   const cells = new Uint32Array(n);
   let at = arrays.byte_ptr[i];
@@ -70,10 +90,17 @@ function cut(arrays, prefix, columns, i) {
   return out;
 }
 
+/** Mean expression by decile: [{ id, means: inactive, then ten deciles }]. */
+function heat(arrays, i) {
+  if (!arrays.heat_ptr) return [];
+  const bins = arrays.heat.length / arrays.heat_gene.length || 1;
+  return d3.range(arrays.heat_ptr[i], arrays.heat_ptr[i + 1]).map((g) => ({ id: arrays.heat_gene[g], means: arrays.heat.subarray(g * bins, (g + 1) * bins) }));
+}
+
 /** All the evidence of the feature in `row` of the feature table. */
-export async function loadFeature(row) {
+export async function loadFeature(row, run = first) {
   const place = placeIn(run.overview.feature_bounds, row);
-  const [{ arrays, meta }] = await Promise.all([readBlock(`feature-${place}`), loadNames()]);
+  const [{ arrays }] = await Promise.all([readBlock(`${run.prefix}feature-${place}`), loadNames(run)]);
   const i = row - run.overview.feature_bounds[place];
   const near = (name) => {
     const all = arrays[name];
@@ -87,7 +114,7 @@ export async function loadFeature(row) {
   return {
     row,
     id: run.features.feature[row],
-    ...activations(arrays, i, run.features.max_code[row]),
+    ...column(arrays, i, run.features.max_code[row]),
     genes: cut(arrays, "gene", { id: "gene", fc: "gene_fc", z: "gene_z", mlp: "gene_mlp", mlq: "gene_mlq" }, i),
     sets: cut(
       arrays,
@@ -118,35 +145,36 @@ export async function loadFeature(row) {
     ),
     near: near("near"),
     together: near("together"),
-    extra: meta.extra?.[i] ?? {},
+    heat: heat(arrays, i),
   };
 }
 
-/** The strongest features of a gene: [{ row, fc, z, mlq }]. */
-export async function loadGene(id) {
+/** The strongest features of a gene, and its expression where the page has it: { features: [{ row, fc, z, mlq }], expression }. */
+export async function loadGene(id, run = first) {
   const place = placeIn(run.overview.gene_bounds, id);
-  const { arrays } = await readBlock(`gene-${place}`);
+  const { arrays } = await readBlock(`${run.prefix}gene-${place}`);
   const i = id - run.overview.gene_bounds[place];
-  return d3
+  const features = d3
     .range(arrays.ptr[i], arrays.ptr[i + 1])
     .map((j) => ({ row: arrays.row[j], fc: arrays.fc[j], z: arrays.z[j], mlq: arrays.mlq[j] }));
+  return { features, expression: arrays.cell_ptr ? column(arrays, i, arrays.max[i]) : null };
 }
 
 /** Activations of every feature, a chunk at a time: calls `visit(row, cells, levels, max)`. */
 export async function eachFeature(visit) {
-  const bounds = run.overview.feature_bounds;
+  const bounds = first.overview.feature_bounds;
   for (let c = 0; c + 1 < bounds.length; c++) {
     const { arrays } = await readBlock(`feature-${c}`);
     for (let row = bounds[c]; row < bounds[c + 1]; row++) {
-      const { cells, levels, max } = activations(arrays, row - bounds[c], run.features.max_code[row]);
+      const { cells, levels, max } = column(arrays, row - bounds[c], first.features.max_code[row]);
       visit(row, cells, levels, max);
     }
   }
 }
 
 /** The category columns of the cells, those used as labels first. */
-export function categories() {
-  const first = new Set(run.overview.label_columns);
+export function categories(run = first) {
+  const labels = new Set(run.overview.label_columns);
   const found = run.cells.columns.filter((c) => c.type === "category");
-  return [...found.filter((c) => first.has(c.name)), ...found.filter((c) => !first.has(c.name))];
+  return [...found.filter((c) => labels.has(c.name)), ...found.filter((c) => !labels.has(c.name))];
 }

@@ -7,10 +7,12 @@ import { histogram, violins } from "./distribution.js";
 import { geneRows, geneTable, labelTable, setTable } from "./evidence.js";
 import { figureTools, mapTools } from "./figure.js";
 import { compact, count, fixed, percent, pvalue, truncate } from "./format.js";
+import { heatmap } from "./heatmap.js";
 import { rowsShown } from "./listing.js";
 import { go, place } from "./router.js";
 import { categories, loadFeature, loadNames, theRun } from "./run.js";
 import { saveCsv } from "./save.js";
+import { steeringPanels } from "./steering.js";
 import { volcano } from "./volcano.js";
 
 export async function featureView() {
@@ -29,17 +31,29 @@ export async function featureView() {
     ],
   }); // prettier-ignore
   const file = `feature-${id}`;
-  const panels = [
+  const [byLabel, spread] = distribution(feature, file);
+  const genes = genePanels(feature, names, file);
+  const heat = feature.heat.length ? heatmap(feature.heat, names) : null;
+  const sets = (up) => panel(up ? "Gene sets up" : "Gene sets down", { id: up ? "sets-up" : "sets-down", note: up ? "in genes that are higher in active cells" : "in genes that are lower" }, setTable(feature, names, up)); // prettier-ignore
+  // Two columns that fill each on its own; on a narrow screen the left one comes first.
+  const left = [
     panel("Cells", { id: "cells", tools: mapTools(`${file}-cells`, () => map) }, el("div", { class: "stage" }, map.node), activationLegend(feature)),
-    ...distribution(feature, file),
-    ...genePanels(feature, names, file),
-    panel("Gene sets up", { id: "sets-up", note: "in genes that are higher in active cells" }, setTable(feature, names, true)),
-    panel("Gene sets down", { id: "sets-down", note: "in genes that are lower" }, setTable(feature, names, false)),
-    feature.labels.n ? panel("Labels", { id: "labels", note: "the feature as detector of each", wide: true }, labelTable(feature, names)) : null,
+    genes.volcano,
+    genes.down,
+    feature.labels.n ? panel("Labels", { id: "labels", note: "the feature as detector of each" }, labelTable(feature, names)) : null,
     neighbours("Similar features", "near", "directions that point the same way", feature.near),
+  ];
+  const right = [
+    byLabel,
+    spread,
+    genes.up,
+    heat ? panel("Genes by activation", { id: "heat", note: "mean expression, each gene scaled to its largest", tools: figureTools(`${file}-genes-by-activation`, () => heat) }, heat) : null,
+    sets(true),
+    sets(false),
+    ...steeringPanels(id, file),
     neighbours("Co-active features", "together", "active in the same cells", feature.together),
   ];
-  const node = el("div", { class: "view feature" }, heading(row, feature), el("div", { class: "card" }, panels));
+  const node = el("div", { class: "view feature" }, heading(row, feature), el("div", { class: "card" }, el("div", { class: "stack" }, left), el("div", { class: "stack" }, right)));
   colourByFeature(map, feature);
   const restyle = () => {
     colourByFeature(map, feature);
@@ -96,28 +110,27 @@ async function copyLink(node) {
 function distribution(feature, file) {
   const { overview, cells } = theRun();
   const spread = histogram(feature, overview.n_cells);
-  const parts = [];
+  let byLabel = null;
   const columns = categories();
   if (columns.length) {
     const room = el("div");
     const show = (name) => room.replaceChildren(violins(feature, columns.find((c) => c.name === name), cells[columns.find((c) => c.name === name).key])); // prettier-ignore
     show(columns[0].name);
     const choice = columns.length > 1 ? select("by", columns.map((c) => [c.name, c.name]), columns[0].name, show) : null; // prettier-ignore
-    parts.push(panel("By label", { id: "by-label", tools: [choice, ...figureTools(`${file}-by-label`, () => room)] }, room));
+    byLabel = panel("By label", { id: "by-label", tools: [choice, ...figureTools(`${file}-by-label`, () => room)] }, room);
   }
-  parts.push(panel("Activation", { id: "histogram", tools: figureTools(`${file}-histogram`, () => spread) }, spread));
-  return parts;
+  return [byLabel, panel("Activation", { id: "histogram", tools: figureTools(`${file}-histogram`, () => spread) }, spread)];
 }
 
 function genePanels(feature, names, file) {
-  if (!feature.genes.n) return [panel("Genes", { id: "volcano" }, empty("No gene was kept for this feature."))];
+  if (!feature.genes.n) return { volcano: panel("Genes", { id: "volcano" }, empty("No gene was kept for this feature.")), up: null, down: null };
   const figure = volcano(feature.genes, names, (gene) => go({ view: "gene", gene: names.shown(gene) }));
   const save = () => saveCsv(`${file}-genes`, ["gene", "symbol", "log2fc", "z", "minus_log10_p", "minus_log10_q"], [...geneRows(feature, true), ...geneRows(feature, false)].map((d) => [names.genes[d.id], names.symbols[d.id], d.fc, d.z, d.mlp, d.mlq])); // prettier-ignore
-  return [
-    panel("Volcano", { id: "volcano", note: "each point a gene; click one", tools: figureTools(`${file}-volcano`, () => figure) }, figure),
-    panel("Genes up", { id: "genes-up", tools: [button("CSV", save, { class: "quiet small", "aria-label": "Download genes as CSV" })] }, geneTable(feature, names, true)),
-    geneRows(feature, false).length ? panel("Genes down", { id: "genes-down" }, geneTable(feature, names, false)) : null,
-  ];
+  return {
+    volcano: panel("Volcano", { id: "volcano", note: "each point a gene; click one", tools: figureTools(`${file}-volcano`, () => figure) }, figure),
+    up: panel("Genes up", { id: "genes-up", tools: [button("CSV", save, { class: "quiet small", "aria-label": "Download genes as CSV" })] }, geneTable(feature, names, true)),
+    down: geneRows(feature, false).length ? panel("Genes down", { id: "genes-down" }, geneTable(feature, names, false)) : null,
+  };
 }
 
 function neighbours(title, id, note, list) {

@@ -7,7 +7,7 @@ import { compact, count, fixed, percent, pvalue, truncate } from "./format.js";
 import { mapTools } from "./figure.js";
 import { filters } from "./view-features.js";
 import { listing, onListing, rowsShown } from "./listing.js";
-import { go, place } from "./router.js";
+import { note, place } from "./router.js";
 import { theRun } from "./run.js";
 import { scatter } from "./scatter.js";
 import { preview } from "./preview.js";
@@ -37,7 +37,7 @@ export function mapView() {
   const told = el("output", { class: "told", "aria-live": "polite" });
   let shown = null;
 
-  const remember = () => go({ view: "map", layout, colour, ...(chosen >= 0 ? { chosen: f.feature[chosen] } : {}) }, { replace: true });
+  const remember = () => note({ view: "map", layout, colour, ...(chosen >= 0 ? { chosen: f.feature[chosen] } : {}) });
 
   const importance = d3.sort(d3.range(f.n), (i) => -((f.top_set_mlq[i] || 0) / 20 + (f.top_label_auroc[i] || 0) + (f.stability[i] || 0)));
 
@@ -106,6 +106,7 @@ export function mapView() {
     told,
     el("span", { class: "tools" }, mapTools("feature-map", () => map ?? { snapshot: true })),
   ); // prettier-ignore
+  if (chosen < 0) chosen = importance[0]; // something to look at; the address names it only once it is chosen
   build();
   preview(side, chosen);
   const stop = onListing(paint);

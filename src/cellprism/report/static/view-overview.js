@@ -2,8 +2,10 @@
 
 import { button, el, panel } from "./dom.js";
 import { compact, count, fixed, percent } from "./format.js";
+import { categoryLegend, cellMap, colourByCategory } from "./cellmap.js";
+import { mapTools } from "./figure.js";
 import { go } from "./router.js";
-import { theRun } from "./run.js";
+import { categories, theRun } from "./run.js";
 import { landscape } from "./landscape.js";
 
 const METRICS = [
@@ -24,6 +26,7 @@ const NULLS = {
 
 export function overviewView() {
   const { overview: o, features } = theRun();
+  const maps = [];
   const node = el(
     "div",
     { class: "view overview" },
@@ -31,10 +34,27 @@ export function overviewView() {
     cautions(o),
     tiles(o, features),
     o.shares.length ? shares(o) : null,
-    el("div", { class: "columns" }, best(features), o.landscape?.length ? landscape(o.landscape) : null),
+    el("div", { class: "columns" }, best(features), cellsPanel(maps)),
+    o.landscape?.length ? landscape(o.landscape) : null,
     method(o),
   );
-  return { node, title: "Overview" };
+  const restyle = () => {
+    for (const paint of maps) paint.paint();
+    for (const box of node.querySelectorAll(".chart-box")) box.redraw();
+  };
+  return { node, title: "Overview", restyle, free: () => maps.forEach((m) => m.free()) };
+}
+
+/** The cells by their first label, as a place to start from. */
+function cellsPanel(maps) {
+  const column = categories()[0];
+  const { cells } = theRun();
+  if (!column || !cells.map) return null;
+  const map = cellMap(`Cells by ${column.name}`, { hover: (i) => [`${column.name}: ${column.names[cells[column.key][i]]}`] });
+  const paint = () => colourByCategory(map, cells[column.key]);
+  maps.push({ paint, free: () => map.free() });
+  paint();
+  return panel(`Cells by ${column.name}`, { id: "overview-cells", tools: [button("Explore", () => go({ view: "cells", by: column.name }), { class: "quiet small" }), ...mapTools("cells", () => map)] }, el("div", { class: "stage" }, map.node), categoryLegend(column.names)); // prettier-ignore
 }
 
 function cautions(o) {
@@ -64,7 +84,7 @@ function shares(o) {
     return el(
       "li",
       {},
-      el("div", { class: "claim" }, el("span", {}, s.claim), s.n ? el("span", { class: "muted" }, ` of ${count(s.n)}`) : null),
+      el("div", { class: "claim" }, el("span", {}, s.claim), s.n ? el("span", { class: "muted" }, ` of ${count(s.n)}`) : null, s.verdict ? el("div", { class: "note" }, s.verdict) : null),
       el(
         "div",
         { class: "track", role: "img", "aria-label": `${percent(s.observed)}; ${said}` },

@@ -1,0 +1,170 @@
+"""Draw the figures of docs/recovery.md and write its tables from benchmarks/results/.
+
+Usage: python benchmarks/recovery_page.py
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from recovery_common import FIGURES, Rows, interval
+
+from cellprism.recovery import METHODS
+from cellprism.recovery.plots import COLOURS, landscape, probe_against_loss
+
+PAGE = Path(__file__).parent.parent / "docs" / "recovery.md"
+LEVELS = ["X2", "X1", "X0"]
+
+
+def main() -> None:
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    text = PAGE.read_text()
+    for name, make in TABLES.items():
+        block = make()
+        if block:
+            text = re.sub(
+                rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)",
+                lambda found, block=block: f"{found[1]}{block}\n{found[2]}",
+                text,
+                flags=re.DOTALL,
+            )
+    PAGE.write_text(text)
+
+
+def completeness() -> str:
+    """The probe by the embedding's dimensions."""
+    rows = Rows("recovery_superposition.json", []).table()
+    if rows.empty:
+        return ""
+    save(probe_against_loss(rows), "superposition")
+    rows = rows[(rows["depth"] == 2) & (rows["shape"] == "narrow")]
+    lines = [
+        "| latent | seeds | validation loss | X2 | X1 | X0 | X1 where visible | X0 where visible |",
+        "|---|" + "---|" * 7,
+    ]
+    for latent, part in rows.groupby("latent"):
+        level = dict(part.groupby("level"))
+        lines.append(
+            f"| {latent} | {part['seed'].nunique()} | {shown(level['X2']['validation_loss'], 2)} | "
+            + " | ".join(shown(level[name]["r2"]) for name in LEVELS)
+            + f" | {shown(level['X1']['r2_visible'])} | {shown(level['X0']['r2_visible'])} |"
+        )
+    return "\n".join(lines)
+
+
+def identifiability() -> str:
+    """What raw dimensions, PCA and ICA of the embedding find, by its dimensions."""
+    rows = Rows("recovery_superposition.json", []).table()
+    if rows.empty:
+        return ""
+    rows = rows[(rows["depth"] == 2) & (rows["shape"] == "narrow") & (rows["level"] == "X2")]
+    names = {"embedding": "raw dimensions", "pca-embedding": "PCA", "ica-embedding": "ICA", "null": "null"}
+    lines = [f"| latent | {' | '.join(names.values())} | ceiling: X2 readable at r > 0.95 |", "|---|" + "---|" * 5]
+    for latent, part in rows.groupby("latent"):
+        cells = [shown(part[name]) for name in names]
+        lines.append(f"| {latent} | {' | '.join(cells)} | {percent(part['share_readable'])} |")
+    return "\n".join(lines)
+
+
+def methods() -> str:
+    """Every method at level X2, and where the deeper levels are visible."""
+    rows = Rows("recovery_methods.json", []).table()
+    if rows.empty:
+        return ""
+    save(method_figure(rows), "methods")
+    head = [
+        "method",
+        "seeds",
+        "X2: share > 0.95",
+        "X2: mean best r",
+        "X2: MCC",
+        "X0 where visible",
+        "A: best r",
+        "B: best r",
+        "live",
+        "L0",
+        "redundant",
+    ]
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---|" * (len(head) - 1)]
+    x2 = rows[rows["level"] == "X2"].groupby("method")["mean_best_abs_r"].mean().sort_values(ascending=False)
+    for method in x2.index:
+        at = dict(rows[rows["method"] == method].groupby("level"))
+        lines.append(
+            f"| `{method}` | {at['X2']['seed'].nunique()} | {percent(at['X2']['share_over_0.95'])} | {shown(at['X2']['mean_best_abs_r'])} | "
+            f"{shown(at['X2']['mcc'])} | {shown(at['X0']['mean_best_abs_r_visible'])} | {shown(at['A']['mean_best_abs_r'])} | "
+            f"{shown(at['B']['mean_best_abs_r'])} | {at['X2']['n_live'].mean():.0f} | {at['X2']['l0'].mean():.0f} | "
+            f"{at['X2']['redundant'].mean():.0f} |"
+        )
+    null = rows[rows["level"] == "X2"]["null_mean_best_abs_r"]
+    lines.append(
+        f"\nNull of the mean best r at X2 (truth of other cells): {null.min():.2f} to {null.max():.2f}, by the number of features."
+    )
+    return "\n".join(lines)
+
+
+def sweeps() -> str:
+    """Landscapes of the sweeps that were run."""
+    rows = Rows("recovery_sweep.json", []).table()
+    if rows.empty:
+        return ""
+    save(landscape(rows, "l0", ["mean_best_abs_r", "share_over_0.95", "redundant", "n_live"], level="X2"), "sweep")
+    table = rows[rows["level"] == "X2"]
+    lines = ["| variant | SAEs | best share > 0.95 | at width, L0 | best mean r | at width, L0 |", "|---|" + "---|" * 5]
+    for variant, part in table.groupby("variant", sort=False):
+        share, mean = part.loc[part["share_over_0.95"].idxmax()], part.loc[part["mean_best_abs_r"].idxmax()]
+        lines.append(
+            f"| {variant} | {len(part)} | {100 * share['share_over_0.95']:.0f} % | {share['width']:,}, {share['l0']:.0f} | "
+            f"{mean['mean_best_abs_r']:.2f} | {mean['width']:,}, {mean['l0']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def method_figure(rows: pd.DataFrame) -> Figure:
+    """Mean best |r| by method: X2 over all cells, X0 where visible, A; intervals over seeds."""
+    panels = [("X2", "mean_best_abs_r", "X2, all cells"), ("X0", "mean_best_abs_r_visible", "X0, where visible"), ("A", "mean_best_abs_r", "A, cell types")]  # fmt: skip
+    order = rows[rows["level"] == "X2"].groupby("method")["mean_best_abs_r"].mean().sort_values().index
+    figure = Figure(figsize=(9.5, 0.8 + 0.27 * len(order)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for ax, (level, metric, title) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
+        for y, method in enumerate(order):
+            part = rows[(rows["level"] == level) & (rows["method"] == method)]
+            mean, half = interval(part[metric].astype(float))
+            ax.barh(y, mean, xerr=None if np.isnan(half) else half, color=COLOURS[METHODS[method].kind], alpha=0.75, height=0.7, error_kw={"linewidth": 1})  # fmt: skip
+        ax.set_title(title, fontsize=10)
+        ax.set_xlim(0, 1.02)
+        ax.set_yticks(range(len(order)), order, fontsize=8)
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def shown(values: pd.Series, digits: int = 2) -> str:
+    mean, half = interval(values.astype(float))
+    if np.isnan(mean):
+        return "–"
+    return f"{mean:.{digits}f}" if np.isnan(half) else f"{mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def percent(values: pd.Series) -> str:
+    mean, half = interval(100 * values.astype(float))
+    return f"{mean:.0f} %" if np.isnan(half) else f"{mean:.0f} ± {half:.0f} %"
+
+
+def save(figure: Figure, name: str) -> None:
+    figure.savefig(FIGURES / f"{name}.png", dpi=130)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "completeness": completeness,
+    "identifiability": identifiability,
+    "methods": methods,
+    "sweeps": sweeps,
+}
+
+if __name__ == "__main__":
+    main()

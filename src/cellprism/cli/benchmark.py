@@ -1,0 +1,72 @@
+"""``cellprism benchmark``: how much of a known truth each method finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cellprism.cli.run import Output, Overwrite
+
+__all__ = ["register"]
+
+
+def benchmark(
+    preset: Annotated[str, typer.Argument(help="small, reduced or paper.", show_default=False)],
+    output: Output,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Data set and fits; may be repeated.", show_default="0")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="auto, or a YAML file with the fields of SAEConfig.")] = "auto",
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Names separated by commas; 'all' runs every one installed.", show_default="the preset's"),
+    ] = None,
+    n_cells: Annotated[
+        int | None, typer.Option(help="Cells, instead of the preset's.", show_default="the preset's")
+    ] = None,
+    n_programs: Annotated[int | None, typer.Option(help="Programs (large simulation).", show_default="100")] = None,
+    n_cell_types: Annotated[int | None, typer.Option(help="Cell types (large simulation).", show_default="40")] = None,
+    n_covariates: Annotated[int | None, typer.Option(help="Batches (large simulation).", show_default="3")] = None,
+    latent: Annotated[
+        int | None, typer.Option(help="Dimensions of the embedding.", show_default="the preset's")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Simulate cells, embed them, fit every method and score it against the truth, its null and the ceiling."""
+    import dataclasses
+
+    from cellprism.cli.common import console, say
+    from cellprism.cli.fit import read_yaml
+    from cellprism.recovery import METHODS, PRESETS
+    from cellprism.recovery import benchmark as run
+    from cellprism.recovery.benchmark import preset_of
+    from cellprism.recovery.page import headline
+    from cellprism.run.folder import check_output, staged
+
+    check_output(output, overwrite=overwrite)
+    size = preset_of(preset)
+    if latent is not None:
+        size = dataclasses.replace(size, autoencoder=dict(size.autoencoder) | {"latent": latent})
+    sizes = {"n_cells": n_cells, "n_programs": n_programs, "n_cell_types": n_cell_types, "n_covariates": n_covariates}
+    changes: dict[str, Any] = {name: value for name, value in sizes.items() if value is not None}
+    names = [name for name in METHODS if METHODS[name].installed] if methods == "all" else _split(methods)
+    fields = None if recipe == "auto" else read_yaml(Path(recipe))
+    found = run(size, seeds=seed or [0], methods=names, recipe=fields, cells=changes, report=say)
+    with staged(output, overwrite=overwrite) as folder:
+        found.save(folder)
+    level = PRESETS[preset].level
+    out = console()
+    out.print(f"\nLevel {level} on held-out cells:", highlight=False)
+    out.print(headline(found, level).round(3).to_string(index=False), highlight=False, soft_wrap=True)
+    out.print(f"\nTables, figures and page: {output / 'index.html'}", highlight=False, soft_wrap=True)
+
+
+def _split(names: str | None) -> list[str] | None:
+    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(benchmark)

@@ -1,0 +1,231 @@
+"""Ontologies from OBO files: terms, their levels, and gene sets by the true-path rule."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from cellprism.errors import InputError
+from cellprism.genesets.annotations import Annotations
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+__all__ = ["Ontology", "OntologySets", "ontology_sets", "read_ontology"]
+
+
+@dataclass(frozen=True)
+class Ontology:
+    """Terms of an ontology and the relations along which annotations are inherited."""
+
+    terms: pd.DataFrame
+    """Index: term id. Columns ``name``; ``namespace``; ``level`` (fewest is_a steps from a root, 0 for a root);
+    ``level1`` (id of the ancestor just below the root, the nearest one where there are several; the term itself at
+    level 1, "" for a root) and ``level1_name``."""
+    graph: nx.DiGraph[str]
+    """An edge from each term to each of its parents along the chosen relations, without cycles."""
+    replaced: dict[str, str]
+    """Alternative id -> the id that took its place."""
+
+
+@dataclass(frozen=True)
+class OntologySets:
+    """Gene sets of an ontology and what is known of their terms."""
+
+    sets: dict[str, list[str]]
+    """``name (id)`` -> genes annotated to the term or to a term below it, sorted."""
+    terms: pd.DataFrame
+    """A row a set: ``set``, ``term``, ``name``, ``namespace``, ``level``, ``level1``, ``level1_name``, ``n_direct``
+    (genes annotated to the term itself), ``n_genes`` (genes of the set)."""
+    n_used: int
+    """Annotations that reached a term."""
+    n_unknown: int
+    """Annotations to terms that the ontology does not hold (obsolete ones, or of another ontology)."""
+
+    def summary(self) -> str:
+        """One line for people."""
+        return (
+            f"{self.n_used:,} annotations give {len(self.sets):,} sets; "
+            f"{self.n_unknown:,} annotations are to terms that the ontology does not hold"
+        )
+
+
+def read_ontology(path: str | Path, relations: Collection[str] = ("is_a", "part_of")) -> Ontology:
+    """Read an OBO file, plain or compressed.
+
+    Parameters
+    ----------
+    path
+        Such as ``go-basic.obo``. Obsolete terms are left out.
+    relations
+        Relations along which a gene of the child counts as a gene of the parent. For the Gene Ontology is_a and
+        part_of are safe for this, regulates is not (Gene Ontology documentation, "Ontology relations").
+
+    Returns
+    -------
+    Ontology
+        Terms with their levels, and the graph of parents.
+
+    Raises
+    ------
+    InputError
+        If obonet is not installed, the file cannot be read or holds no term, or the relations form a cycle.
+    """
+    try:
+        import networkx as nx
+        import obonet
+    except ImportError as error:
+        raise InputError(
+            "reading OBO files needs the package obonet",
+            f"{error.name!r} not installed",
+            "pip install 'cellprism[genesets]'",
+        ) from error
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError("an ontology file must exist", f"no file {path}", "check the path")
+    try:
+        full = obonet.read_obo(path)
+    except (OSError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise InputError(
+            "an ontology must be a file in OBO format", f"{path}: {error!r}", "check or fetch the file again"
+        ) from error
+    named = {term: data for term, data in full.nodes(data=True) if "name" in data}
+    if not named:
+        raise InputError("an ontology must hold a term", f"none in {path}", "give an OBO file")
+
+    is_a: nx.DiGraph[str] = nx.DiGraph()
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for part in (is_a, graph):
+        part.add_nodes_from(named)
+    for child, parent, relation in full.edges(keys=True):
+        if child in named and parent in named:
+            if relation == "is_a":
+                is_a.add_edge(child, parent)
+            if relation in relations:
+                graph.add_edge(child, parent)
+    for part in (is_a, graph):
+        if not nx.is_directed_acyclic_graph(part):
+            raise InputError(
+                "the relations of an ontology must not form a cycle",
+                f"{[child for child, _ in nx.find_cycle(part)][:5]} in {path}",
+                "use a release without cycles, such as go-basic.obo, or fewer relations",
+            )
+    default = full.graph.get("default-namespace", "")  # a list in some versions of the parser, a word in others
+    default = default if isinstance(default, str) else next(iter(default), "")
+    terms = pd.DataFrame(
+        {
+            "name": [data["name"] for data in named.values()],
+            "namespace": [data.get("namespace", default) for data in named.values()],
+        },
+        index=pd.Index(named, name="term", dtype=object),
+    )
+    level, level1 = _levels(is_a)
+    terms["level"] = [level[term] for term in named]
+    terms["level1"] = [level1[term] for term in named]
+    terms["level1_name"] = [named[level1[term]]["name"] if level1[term] else "" for term in named]
+    replaced = {other: term for term, data in named.items() for other in data.get("alt_id", []) if other not in named}
+    return Ontology(terms, graph, replaced)
+
+
+def ontology_sets(
+    ontology: Ontology,
+    annotations: Annotations,
+    *,
+    namespace: str | Iterable[str] | None = None,
+    min_level: int = 1,
+    max_level: int | None = None,
+    min_genes: int = 1,
+) -> OntologySets:
+    """Turn annotations into gene sets by the true-path rule: a gene of a term is a gene of all terms above it.
+
+    Parameters
+    ----------
+    ontology
+        From :func:`read_ontology`.
+    annotations
+        From :func:`cellprism.genesets.read_annotations`.
+    namespace
+        Keep the terms of these only, such as ``"biological_process"``.
+    min_level, max_level
+        Keep the terms of these levels only; 1 leaves out the roots, which hold every gene.
+    min_genes
+        Keep terms with at least so many genes.
+
+    Returns
+    -------
+    OntologySets
+        The sets, in the order of the ontology, and their terms.
+
+    Raises
+    ------
+    InputError
+        If the namespace is unknown, or no set comes out.
+    """
+    import networkx as nx
+
+    terms = ontology.terms
+    wanted = None if namespace is None else {namespace} if isinstance(namespace, str) else set(namespace)
+    known = set(terms["namespace"])
+    if wanted is not None and not wanted <= known:
+        raise InputError(
+            "the namespace must be one of the ontology's", f"{sorted(wanted - known)}", f"choose from {sorted(known)}"
+        )
+    direct: dict[str, set[str]] = {}
+    n_unknown = 0
+    for gene, term in annotations.table[["gene", "term"]].itertuples(index=False):
+        term = ontology.replaced.get(term, term)
+        if term in ontology.graph:
+            direct.setdefault(term, set()).add(gene)
+        else:
+            n_unknown += 1
+    genes: dict[str, set[str]] = {term: set(members) for term, members in direct.items()}
+    for child in nx.topological_sort(ontology.graph):  # children before parents, so one pass carries genes to the top
+        members = genes.get(child)
+        if members:
+            for parent in ontology.graph.successors(child):
+                genes.setdefault(parent, set()).update(members)
+
+    keep = terms["level"] >= min_level
+    if max_level is not None:
+        keep &= terms["level"] <= max_level
+    if wanted is not None:
+        keep &= terms["namespace"].isin(wanted)
+    keep &= pd.Series([len(genes.get(term, ())) >= max(min_genes, 1) for term in terms.index], index=terms.index)
+    table = terms[keep].reset_index(names="term")
+    if table.empty:
+        raise InputError(
+            "annotations and ontology must share terms",
+            f"no set from {len(annotations.table):,} annotations, {n_unknown:,} of them to terms that the ontology "
+            f"does not hold",
+            "give files of the same ontology, or widen namespace, levels and evidence",
+        )
+    table.insert(0, "set", [f"{name} ({term})" for name, term in zip(table["name"], table["term"], strict=True)])
+    table["n_direct"] = [len(direct.get(term, ())) for term in table["term"]]
+    table["n_genes"] = [len(genes[term]) for term in table["term"]]
+    sets = {name: sorted(genes[term]) for name, term in zip(table["set"], table["term"], strict=True)}
+    return OntologySets(sets, table, len(annotations.table) - n_unknown, n_unknown)
+
+
+def _levels(is_a: nx.DiGraph[str]) -> tuple[dict[str, int], dict[str, str]]:
+    """Return for each term its level, and the nearest ancestor (or itself) of level 1, "" for a root."""
+    import networkx as nx
+
+    order = list(nx.topological_sort(is_a))[::-1]  # parents before children
+    level: dict[str, int] = {}
+    for term in order:
+        level[term] = min((level[parent] + 1 for parent in is_a.successors(term)), default=0)
+    # Of several ancestors at level 1 the nearest says most; of equally near ones the narrowest, then the first by id.
+    breadth = {term: len(nx.ancestors(is_a, term)) for term in order if level[term] == 1}
+    nearest: dict[str, tuple[int, int, str]] = {}
+    for term in order:
+        if level[term] == 1:
+            nearest[term] = (0, breadth[term], term)
+        elif level[term] > 1:
+            above = (nearest[parent] for parent in is_a.successors(term) if parent in nearest)
+            nearest[term] = min((steps + 1, width, top) for steps, width, top in above)
+    return level, {term: nearest[term][2] if term in nearest else "" for term in order}

@@ -1,0 +1,154 @@
+"""Maps: cells by a feature's activation, features by what they are alike in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+
+from cellprism.errors import InputError
+from cellprism.pl.style import CATEGORIES, GREY, bare, own_axes
+from cellprism.report.columns import text
+from cellprism.report.from_anndata import as_source
+from cellprism.report.layout import plane
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+    from cellprism.report.source import Source
+
+__all__ = ["cells", "feature_map", "row_of"]
+
+MOST: Final = len(CATEGORIES)
+
+
+def row_of(source: Source, feature: int) -> int:
+    """Place of a feature in the feature table.
+
+    Raises
+    ------
+    InputError
+        Where it is not live.
+    """
+    found = np.flatnonzero(source.features["feature"].to_numpy() == feature)
+    if not len(found):
+        numbers = source.features["feature"].to_numpy()
+        some = ", ".join(map(str, numbers[:5]))
+        raise InputError("a feature is named by its number and must be live", f"{feature}", f"choose one of {some}, …")
+    return int(found[0])
+
+
+def cells(
+    data: AnnData | Source | str | Path,
+    feature: int,
+    *,
+    key: str = "prism",
+    ax: Axes | None = None,
+    size: float | None = None,
+) -> Axes:
+    """Cells on their 2-D map, coloured by the activation of a feature, the most active on top.
+
+    Parameters
+    ----------
+    data
+        An AnnData with features, or a run folder.
+    feature
+        Number of the feature.
+    key
+        Name of the result in the AnnData.
+    ax
+        Axes to draw into.
+    size
+        Area of a point in square points; by default smaller the more cells there are.
+    """
+    source = as_source(data, key)
+    row = row_of(source, feature)
+    if not {"x", "y"} <= set(source.cells):
+        raise InputError("cells need a 2-D map to be drawn on", "none", "compute one, such as sc.tl.umap(adata)")
+    ax = own_axes(ax, (4.2, 3.6))
+    level = source.codes[:, [row]].toarray().ravel()
+    x, y = source.cells["x"].to_numpy(), source.cells["y"].to_numpy()
+    area = size if size is not None else float(np.clip(6000 / max(len(x), 1), 0.5, 18))
+    active = level > 0
+    ax.scatter(x[~active], y[~active], s=area, c=GREY, linewidths=0, rasterized=True)
+    order = np.flatnonzero(active)[np.argsort(level[active])]
+    drawn = ax.scatter(
+        x[order], y[order], s=area, c=level[order], cmap="viridis_r", vmin=0, linewidths=0, rasterized=True
+    )
+    ax.figure.colorbar(drawn, ax=ax, shrink=0.6, label="activation")
+    return bare(ax)
+
+
+def feature_map(
+    data: AnnData | Source | str | Path,
+    *,
+    colour: str = "kind",
+    names: int = 12,
+    key: str = "prism",
+    ax: Axes | None = None,
+    seed: int = 0,
+) -> Axes:
+    """Features in two dimensions by the cosine of their directions in the embedding (t-SNE).
+
+    Parameters
+    ----------
+    data, key, ax
+        As for :func:`cells`.
+    colour
+        A column of the feature table: numbers by viridis, words by the eight most frequent, the rest grey.
+    names
+        So many features with the clearest gene sets carry their names.
+    seed
+        Of the layout.
+    """
+    source = as_source(data, key)
+    if source.directions is None:
+        raise InputError(
+            "a feature map needs the embedding", "none", "keep embedding.npy in the run folder, or the obsm key"
+        )
+    if colour not in source.features:
+        raise InputError(
+            "features are coloured by a column of their table", repr(colour), f"choose of {list(source.features)}"
+        )
+    ax = own_axes(ax, (6, 5))
+    flat = plane(source.directions, seed=seed)
+    values = source.features[colour]
+    area = float(np.clip(9000 / max(len(flat), 1), 3, 40))
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        drawn = ax.scatter(
+            flat[:, 0],
+            flat[:, 1],
+            s=area,
+            c=values.to_numpy(dtype=float, na_value=np.nan),
+            cmap="viridis",
+            linewidths=0,
+            plotnonfinite=False,
+        )
+        ax.figure.colorbar(drawn, ax=ax, shrink=0.6, label=colour.replace("_", " "))
+    else:
+        words = np.array(text(values), dtype=object)
+        common = [w for w in pd.Series(words).value_counts().index if w][:MOST]
+        rest = ~np.isin(words, common)
+        ax.scatter(flat[rest, 0], flat[rest, 1], s=area, c=GREY, linewidths=0, label="other" if rest.any() else None)
+        for word, shade in zip(common, CATEGORIES, strict=False):
+            ax.scatter(flat[words == word, 0], flat[words == word, 1], s=area, c=shade, linewidths=0, label=word)
+        ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    _name(ax, source, flat, names)
+    return bare(ax)
+
+
+def _name(ax: Axes, source: Source, flat: np.ndarray, names: int) -> None:
+    if "name" not in source.features or not names:
+        return
+    q = (
+        source.features["top_set_qval"]
+        if "top_set_qval" in source.features
+        else pd.Series(np.nan, index=source.features.index)
+    )
+    for i in np.argsort(q.to_numpy(dtype=float, na_value=np.inf), kind="stable")[:names]:
+        ax.annotate(
+            str(source.features["name"].iloc[i])[:34], flat[i], fontsize=6, xytext=(3, 2), textcoords="offset points"
+        )

@@ -1,0 +1,105 @@
+"""Many models at once: the choice of a recipe, and the recovery of a known truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cellprism.errors import InputError
+from cellprism.pl.style import CATEGORIES, own_axes, plain
+from cellprism.report.from_anndata import as_source
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["landscape", "recovery"]
+
+
+def landscape(
+    data: pd.DataFrame | Sequence[dict[str, Any]] | str | Path,
+    x: str = "explained_variance",
+    y: str = "stability",
+    *,
+    by: str = "width",
+    ax: Axes | None = None,
+) -> Axes:
+    """Candidates of a recipe choice or a sweep as points, a line a group, the chosen one ringed.
+
+    Parameters
+    ----------
+    data
+        A row a candidate; or a run folder, whose ``run.json`` keeps its landscape.
+    x, y
+        Columns across and up.
+    by
+        Column that groups candidates.
+    ax
+        Axes to draw into.
+    """
+    rows = as_source(data).info.get("landscape") or [] if isinstance(data, (str, Path)) else data
+    table = pd.DataFrame(rows)
+    absent = [c for c in (x, y) if c not in table]
+    if absent:
+        raise InputError(
+            "the landscape has the columns to be drawn", f"no {', '.join(absent)}", f"choose of {list(table)}"
+        )
+    ax = own_axes(ax, (4.6, 3.6))
+    groups = table.groupby(by, sort=True) if by in table else [("", table)]
+    for i, (name, group) in enumerate(groups):
+        group = group.sort_values(x)
+        shade = CATEGORIES[i % len(CATEGORIES)]
+        ax.plot(group[x], group[y], "-o", color=shade, ms=4, lw=1, label=f"{by} {name!s}" if name != "" else None)
+    if "chosen" in table:
+        best = table[table["chosen"].fillna(False).astype(bool)]
+        ax.scatter(
+            best[x], best[y], s=130, facecolors="none", edgecolors="black", linewidths=1.2, label="chosen", zorder=3
+        )
+    ax.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(frameon=False, fontsize=8)
+    return plain(ax)
+
+
+def recovery(
+    data: pd.DataFrame | str | Path, score: str = "share_over_0.95", *, level: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """How much of the truth each method recovers, its seeds as points on the bar of their mean.
+
+    Parameters
+    ----------
+    data
+        ``summary.parquet`` of a benchmark as a table, its path, or the benchmark's folder.
+    score
+        Column to draw.
+    level
+        Truth level (``Y``, ``X2``, …); by default the first one met.
+    ax
+        Axes to draw into.
+    """
+    if isinstance(data, (str, Path)):
+        path = Path(data)
+        data = pd.read_parquet(path / "summary.parquet" if path.is_dir() else path)
+    absent = [c for c in ("method", "level", score) if c not in data]
+    if absent:
+        raise InputError(
+            "the summary of a benchmark has these columns", f"no {', '.join(absent)}", "give summary.parquet"
+        )
+    level = level if level is not None else str(data["level"].iloc[0])
+    chosen = data[data["level"].astype(str) == level]
+    means = chosen.groupby("method", observed=True)[score].mean().sort_values()
+    ax = own_axes(ax, (5, 0.3 * len(means) + 1))
+    places = np.arange(len(means))
+    ax.barh(
+        places, means, color=[CATEGORIES[5] if m == "cellprism" else CATEGORIES[0] for m in means.index], height=0.7
+    )
+    for place, method in zip(places, means.index, strict=True):
+        values = chosen.loc[chosen["method"] == method, score]
+        if len(values) > 1:
+            ax.plot(values, np.full(len(values), place), "k.", ms=4)
+    ax.set_yticks(places, [str(m) for m in means.index])
+    ax.set(xlabel=f"{score.replace('_', ' ')} of level {level}")
+    return plain(ax)

@@ -1,0 +1,248 @@
+"""Simulate, embed, fit every method, score: the whole comparison as two tables."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from cellprism.errors import InputError
+from cellprism.recovery.methods import METHODS, codes_of
+from cellprism.recovery.presets import PRESETS, Preset
+from cellprism.recovery.scores import THRESHOLDS, Scores, score
+from cellprism.recovery.task import Task
+
+__all__ = ["Benchmark", "benchmark", "compare", "preset_of"]
+
+RECOVERY_COLUMNS = [
+    "method",
+    "seed",
+    "level",
+    "variable",
+    "best_abs_r",
+    "matched_r",
+    "null_best_abs_r",
+    "n_features",
+    "best_abs_r_visible",
+    "null_best_abs_r_visible",
+    "auroc",
+    "null_auroc",
+    "probe_r2",
+    "probe_abs_r",
+    "probe_r2_visible",
+    "visible_fraction",
+]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Scores of several methods on the same cells."""
+
+    recovery: pd.DataFrame
+    """A row a method, seed and variable: the columns of :attr:`Scores.variables` but the feature numbers."""
+    summary: pd.DataFrame
+    """A row a method, seed and level: the columns of :attr:`Scores.levels`, and ``n_live``, ``l0``, ``redundant``,
+    ``seconds`` of the method."""
+    about: dict[str, Any] = field(default_factory=dict)
+    """Preset, seeds, options, versions and timings."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``recovery.parquet``, ``summary.parquet``, ``run.json``, ``figures/`` and ``index.html``."""
+        from cellprism.recovery.page import write_page
+        from cellprism.recovery.plots import save_figures
+
+        out = Path(folder)
+        out.mkdir(parents=True, exist_ok=True)
+        self.recovery.to_parquet(out / "recovery.parquet", index=False)
+        self.summary.to_parquet(out / "summary.parquet", index=False)
+        (out / "run.json").write_text(json.dumps(self.about, indent=1), encoding="utf-8")
+        figures = save_figures(self, out / "figures")
+        write_page(self, figures, out / "index.html")
+
+
+def benchmark(
+    preset: str | Preset,
+    *,
+    seeds: Sequence[int] = (0,),
+    methods: Sequence[str] | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    cells: Mapping[str, Any] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    report: Callable[[str], None] | None = None,
+) -> Benchmark:
+    """Run a benchmark.
+
+    Parameters
+    ----------
+    preset
+        ``small``, ``reduced``, ``paper``, or one of your own.
+    seeds
+        A data set, embedding and fit of every method for each; the structure of the large simulation stays the same.
+    methods
+        Names in :data:`~cellprism.recovery.METHODS`; None: those of the preset.
+    recipe
+        SAE config for the method ``cellprism``; None: the automatic recipe.
+    cells
+        Changed arguments of the simulation, such as ``{"n_programs": 250}``.
+    options
+        Changed options of single methods.
+    report
+        Called with a line as each step ends.
+
+    Returns
+    -------
+    Scores a variable and a level.
+
+    Raises
+    ------
+    InputError
+        If the preset or a method is unknown, or the package of a named method is missing.
+    """
+    from cellprism.embed.autoencoder import AutoencoderModel  # scoring alone should not import torch
+
+    size = preset if isinstance(preset, Preset) else preset_of(preset)
+    names = tuple(methods or size.methods)
+    _check(names)
+    say = report or (lambda line: None)
+    wanted = {name: dict(size.options.get(name, {})) | dict((options or {}).get(name, {})) for name in names}
+    if recipe is not None:
+        wanted["cellprism"] = wanted.get("cellprism", {}) | {"recipe": dict(recipe)}
+    parts, timings = [], []
+    for seed in seeds:
+        started = time.perf_counter()
+        adata = size.simulate(seed, **(cells or {}))
+        simulated = time.perf_counter()
+        model = AutoencoderModel.fit(_training(adata), transform="none", seed=seed, **_fitting(size, adata))
+        task = Task.of(adata, model.encode(adata), seed=seed)
+        timings.append({"seed": int(seed), "simulate": simulated - started, "embed": time.perf_counter() - simulated})
+        say(
+            f"seed {seed}: {adata.n_obs:,} cells x {adata.n_vars:,} genes, embedded in {task.embedding.shape[1]} dimensions "
+            f"with validation error {model.validation_loss:.4g} ({time.perf_counter() - started:.0f} s)"
+        )
+        parts.append(compare(task, names, seed=seed, options=wanted, report=say))
+    about = {
+        "preset": next((name for name, known in PRESETS.items() if known is size), "custom"),
+        "seeds": [int(seed) for seed in seeds],
+        "level": size.level,
+        "cells": dict(size.cells) | dict(cells or {}),
+        "autoencoder": dict(size.autoencoder),
+        "methods": {name: _plain(wanted[name]) for name in names},
+        "timings": timings,
+        "versions": {package: version(package) for package in ("numpy", "scipy", "scikit-learn", "torch")},
+    }
+    return Benchmark(
+        pd.concat([part.recovery for part in parts], ignore_index=True),
+        pd.concat([part.summary for part in parts], ignore_index=True),
+        about,
+    )
+
+
+def compare(
+    task: Task,
+    methods: Sequence[str],
+    *,
+    seed: int = 0,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    report: Callable[[str], None] | None = None,
+) -> Benchmark:
+    """Run methods on cells and an embedding that are already there, and score them on the held-out cells.
+
+    Parameters
+    ----------
+    task
+        Cells, embedding, split and ceiling.
+    methods
+        Names in :data:`~cellprism.recovery.METHODS`.
+    seed
+        Of every method.
+    options
+        Options of single methods.
+    report
+        Called with a line as each method ends.
+
+    Returns
+    -------
+    Scores a variable and a level.
+    """
+    _check(methods)
+    rows, levels = [], []
+    truth = task.held_truth
+    for name in methods:
+        started = time.perf_counter()
+        codes = codes_of(name, task, seed, **(options or {}).get(name, {}))
+        seconds = time.perf_counter() - started
+        scores = score(codes, truth, ceiling=task.ceiling, seed=seed)
+        rows.append(scores.variables.assign(method=name, seed=seed)[RECOVERY_COLUMNS])
+        levels.append(_summary(name, seed, scores, seconds))
+        if report:
+            report(_line(name, scores, seconds))
+    return Benchmark(_stacked(rows), _stacked(levels))
+
+
+def _summary(name: str, seed: int, scores: Scores, seconds: float) -> pd.DataFrame:
+    table = scores.levels.assign(
+        method=name,
+        seed=seed,
+        kind=METHODS[name].kind,
+        n_features=scores.n_features,
+        n_live=scores.n_live,
+        l0=scores.l0,
+        redundant=scores.n_redundant,
+        seconds=seconds,
+    )
+    lead = ["method", "seed", "level", f"share_over_{THRESHOLDS[0]}", "mean_best_abs_r", "mcc", "n_live", "l0"]
+    lead += ["redundant", "seconds"]
+    return table[[*lead, *(c for c in table.columns if c not in lead)]]
+
+
+def _line(name: str, scores: Scores, seconds: float) -> str:
+    columns = ("level", "mean_best_abs_r", f"share_over_{THRESHOLDS[0]}")
+    triples = zip(*(scores.levels[column] for column in columns), strict=True)
+    shown = ", ".join(f"{level} {r:.2f} ({100 * share:.0f} %)" for level, r, share in triples)
+    return f"{name}: mean best |r| (share over {THRESHOLDS[0]}) {shown}; {seconds:.1f} s"
+
+
+def _fitting(size: Preset, adata: AnnData) -> dict[str, Any]:
+    """Arguments of the autoencoder; a full batch stays one where fewer cells are asked for."""
+    arguments = dict(size.autoencoder)
+    return arguments | {"batch_size": min(arguments["batch_size"], adata.n_obs)}
+
+
+def _training(adata: AnnData) -> AnnData:
+    return adata[(adata.obs["split"] == "train").to_numpy()]
+
+
+def preset_of(name: str) -> Preset:
+    """Find a preset by its name."""
+    if name not in PRESETS:
+        raise InputError("a benchmark must be one of " + ", ".join(PRESETS), repr(name), "choose one of them")
+    return PRESETS[name]
+
+
+def _check(names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in METHODS]
+    if unknown or not names:
+        raise InputError("methods must be among " + ", ".join(METHODS), str(unknown or "none"), "correct the names")
+    missing = [name for name in names if not METHODS[name].installed]
+    if missing:
+        packages = ", ".join(str(METHODS[name].package) for name in missing)
+        raise InputError(
+            f"{', '.join(missing)} need optional packages", f"no {packages}", "install them or leave these methods out"
+        )
+
+
+def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Concatenate by column: columns that are all NaN in one table must not change the type of the whole."""
+    return pd.DataFrame({c: np.concatenate([t[c].to_numpy() for t in tables]) for c in tables[0].columns})
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))

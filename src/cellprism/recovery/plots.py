@@ -1,0 +1,182 @@
+"""Pictures of recovery; every function gives a matplotlib figure and leaves the global state of pyplot alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from cellprism.errors import InputError
+from cellprism.recovery.methods import METHODS
+from cellprism.recovery.scores import THRESHOLDS
+
+if TYPE_CHECKING:
+    from cellprism.recovery.benchmark import Benchmark
+
+__all__ = ["landscape", "overview", "probe_against_loss", "save_figures", "sorted_recovery"]
+
+# Okabe-Ito: told apart by readers with any colour vision.
+COLOURS = {"sae": "#0072B2", "embedding": "#E69F00", "data": "#009E73", "null": "#999999", "ceiling": "#000000"}
+LEVEL_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+
+
+def overview(benchmark: Benchmark, metric: str = "mean_best_abs_r", levels: Sequence[str] | None = None) -> Figure:
+    """Draw a metric by method and level: a bar a method (mean over seeds), a dot a seed, a tick for its null.
+
+    Parameters
+    ----------
+    benchmark
+        What :func:`~cellprism.recovery.benchmark` gave.
+    metric
+        A column of its summary.
+    levels
+        Levels to show; None: those where some method has the metric.
+    """
+    table = benchmark.summary
+    if metric not in table:
+        raise InputError(
+            "the metric must be a column of the summary", repr(metric), f"use one of {list(table.columns)}"
+        )
+    shown = [level for level in table["level"].unique() if table.loc[table["level"] == level, metric].notna().any()]
+    shown = list(levels or shown)
+    methods = list(table["method"].unique())[::-1]
+    figure = _figure(2.2 + 2.3 * len(shown), 0.6 + 0.26 * len(methods))
+    axes = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    for ax, level in zip(axes, shown, strict=True):
+        part = table[table["level"] == level]
+        for y, method in enumerate(methods):
+            rows = part[part["method"] == method]
+            ax.barh(y, rows[metric].mean(), color=COLOURS[METHODS[method].kind], height=0.7, alpha=0.75)
+            if len(rows) > 1:
+                ax.plot(rows[metric], np.full(len(rows), y), "o", color="black", markersize=2.5, alpha=0.6)
+            if f"null_{metric}" in rows:
+                ax.plot([rows[f"null_{metric}"].mean()] * 2, [y - 0.4, y + 0.4], color="#D55E00", linewidth=1.5)
+        ax.set_title(level, fontsize=10)
+        ax.set_xlim(0, 1)
+        ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticks(range(len(methods)), methods, fontsize=8)
+    figure.supxlabel(f"{metric.replace('_', ' ')} (vertical mark: truth of other cells)", fontsize=9)
+    return figure
+
+
+def sorted_recovery(benchmark: Benchmark, level: str, methods: Sequence[str] | None = None) -> Figure:
+    """Draw the best |r| of every variable of a level, sorted, a line a method (first seed), with the probe's ceiling."""
+    table = benchmark.recovery
+    table = table[(table["level"] == level) & (table["seed"] == table["seed"].min())]
+    figure = _figure(6.4, 3.8)
+    ax = figure.subplots()
+    for i, method in enumerate(methods or [m for m in table["method"].unique() if METHODS[m].kind != "ceiling"]):
+        r = np.sort(table.loc[table["method"] == method, "best_abs_r"].dropna())[::-1]
+        style = "--" if METHODS[method].kind == "null" else "-"
+        ax.plot(np.linspace(0, 1, len(r)) if len(r) > 1 else [0.5], r, style, label=method, color=_cycle(i))
+    ceiling = np.sort(table.drop_duplicates("variable")["probe_abs_r"].dropna())[::-1]
+    ax.plot(np.linspace(0, 1, len(ceiling)), ceiling, color="black", linewidth=2, label="linear probe")
+    ax.axhline(THRESHOLDS[0], color="black", linewidth=0.6, linestyle=":")
+    ax.set(
+        xlabel=f"share of the variables of level {level}, best first", ylabel="best |r|", xlim=(0, 1), ylim=(0, 1.02)
+    )
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(fontsize=7, frameon=False, ncols=2)
+    return figure
+
+
+def probe_against_loss(probes: pd.DataFrame, levels: Sequence[str] = ("X2", "X1", "X0")) -> Figure:
+    """Draw the probe's R squared against the embedding model's validation loss, as in the paper.
+
+    Parameters
+    ----------
+    probes
+        A row an embedding and level: ``latent``, ``depth``, ``shape``, ``seed``, ``validation_loss``, ``level``, ``r2``.
+    levels
+        A panel each.
+    """
+    figure = _figure(1.5 + 2.8 * len(levels), 3.3)
+    axes = figure.subplots(1, len(levels), sharey=True, squeeze=False)[0]
+    markers = {"narrow": "o", "wide": "s"}
+    latents = sorted(probes["latent"].unique())
+    for ax, level in zip(axes, levels, strict=True):
+        part = probes[probes["level"] == level]
+        for i, latent in enumerate(latents):
+            for shape, marker in markers.items():
+                rows = part[(part["latent"] == latent) & (part["shape"] == shape)]
+                if len(rows):
+                    size = 12 + 10 * rows["depth"]
+                    ax.scatter(rows["validation_loss"], rows["r2"], s=size, marker=marker, color=_cycle(i), alpha=0.7)
+        ax.set_xscale("log")
+        ax.set_title(level, fontsize=10)
+        ax.set_xlabel("validation loss")
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("R² of a linear probe, held out")
+    for i, latent in enumerate(latents):
+        axes[-1].scatter([], [], color=_cycle(i), label=f"latent {latent}")
+    for shape in probes["shape"].unique():
+        axes[-1].scatter([], [], color="grey", marker=markers[shape], label=shape)
+    axes[-1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def landscape(sweep: pd.DataFrame, x: str, metrics: Sequence[str], *, level: str, colour: str = "variant") -> Figure:
+    """Draw a hyperparameter against what comes out of a sweep, a panel a metric, a dot an SAE.
+
+    Parameters
+    ----------
+    sweep
+        What :func:`~cellprism.recovery.sweep` gave.
+    x
+        Column of the hyperparameter, such as ``width``, ``l1`` or ``l0``.
+    metrics
+        Columns, a panel each.
+    level
+        Truth level of the scores.
+    colour
+        Column that colours the dots.
+    """
+    table = sweep[sweep["level"] == level]
+    figure = _figure(1.4 + 2.6 * len(metrics), 3.0)
+    axes = figure.subplots(1, len(metrics), squeeze=False)[0]
+    groups = list(pd.unique(table[colour]))
+    for ax, metric in zip(axes, metrics, strict=True):
+        for i, group in enumerate(groups):
+            rows = table[table[colour] == group].dropna(subset=[x, metric])
+            ax.plot(rows[x], rows[metric], "o", color=_cycle(i), markersize=3.5, alpha=0.6, label=str(group))
+        if (table[x] > 0).all() and table[x].max() > 20 * table[x].min():
+            ax.set_xscale("log")
+        if metric in ("n_live", "l0", "redundant"):
+            ax.set_yscale("symlog")
+        ax.set(xlabel=x.replace("_", " "), title=metric.replace("_", " "))
+        ax.title.set_fontsize(9)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[-1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def save_figures(benchmark: Benchmark, folder: Path) -> list[Path]:
+    """Write a benchmark's figures as PNG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    level = benchmark.about.get("level", benchmark.summary["level"].iloc[0])
+    figures = {
+        "recovery": overview(benchmark),
+        f"share_over_{THRESHOLDS[0]}": overview(benchmark, f"share_over_{THRESHOLDS[0]}"),
+        f"sorted_{level}": sorted_recovery(benchmark, level),
+    }
+    paths = []
+    for name, figure in figures.items():
+        paths.append(folder / f"{name}.png")
+        figure.savefig(paths[-1], dpi=120)
+    return paths
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _cycle(i: int) -> Any:
+    return LEVEL_COLOURS[i] if i < len(LEVEL_COLOURS) else f"C{i}"

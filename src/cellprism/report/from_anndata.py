@@ -1,0 +1,107 @@
+"""The tables that the AnnData functions keep, as the source of a page or a figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from cellprism.errors import InputError
+from cellprism.report.source import Source, completed, mean_directions, read_source
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["as_source", "source_of"]
+
+MAPS: Final = ("X_umap", "X_tsne", "X_draw_graph_fa", "X_pca")
+MOST_COLUMNS: Final = 12
+MOST_CATEGORIES: Final = 200
+
+
+def as_source(data: AnnData | Source | str | Path, key: str = "prism") -> Source:
+    """A source from what a user has at hand: an AnnData with features, or a run folder."""
+    if isinstance(data, Source):
+        return data
+    return read_source(data) if isinstance(data, (str, Path)) else source_of(data, key)
+
+
+def source_of(adata: AnnData, key: str = "prism") -> Source:
+    """Read what ``tl.fit`` and ``tl.annotate`` stored under `key`.
+
+    Without annotation, features have no names and no evidence, but their cells are there.
+
+    Raises
+    ------
+    InputError
+        Where nothing was fitted under `key`.
+    """
+    if key not in adata.uns or f"X_{key}" not in adata.obsm:
+        raise InputError(
+            "features must be fitted before they are shown",
+            f"no uns[{key!r}]",
+            f"call prism.tl.fit(adata, rep=…, key={key!r})",
+        )
+    stored: dict[str, Any] = adata.uns[key]
+    codes = sparse.csc_array(adata.obsm[f"X_{key}"], dtype=np.float32)
+    codes.sort_indices()
+    features = stored.get("features")
+    if features is None:
+        live = np.flatnonzero(np.diff(codes.indptr))
+        features = pd.DataFrame({"feature": live, "name": [f"feature {i}" for i in live]})
+        if "stability" in stored:
+            features["stability"] = np.asarray(stored["stability"])[live]
+    numbers = features["feature"].to_numpy(dtype=np.int64)
+    embedding = np.asarray(adata.obsm[stored["rep"]]) if stored.get("rep") in adata.obsm else None
+    shares = stored.get("shares")
+    tables = {name: completed(stored.get(name), name) for name in ("genes", "sets", "labels")}
+    columns = [c for c in adata.obs if _shown(adata.obs[c])][:MOST_COLUMNS]
+    labels = tables["labels"]["column"].astype(str).unique().tolist() if len(tables["labels"]) else []
+    return Source(
+        features=features.reset_index(drop=True),
+        cells=_cells(adata, columns),
+        genes=tables["genes"],
+        sets=tables["sets"],
+        labels=tables["labels"],
+        codes=sparse.csc_array(codes[:, numbers]),
+        directions=None if embedding is None else mean_directions(embedding, codes, numbers),
+        expression=None,
+        expression_genes=[],
+        info={
+            "metrics": dict(stored.get("metrics", {})),
+            "shares": [] if shares is None else _shares(shares),
+            "descriptive": True,
+            "label_columns": labels,
+        },
+    )
+
+
+def _shown(column: pd.Series[Any]) -> bool:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return len(column.cat.categories) <= MOST_CATEGORIES
+    return column.dtype == bool or (column.dtype == object and column.nunique() <= MOST_CATEGORIES)
+
+
+def _cells(adata: AnnData, columns: list[str]) -> pd.DataFrame:
+    cells = pd.DataFrame({"cell": adata.obs_names.astype(str)})
+    for column in columns:
+        cells[column] = adata.obs[column].to_numpy()
+    flat = next((np.asarray(adata.obsm[m]) for m in MAPS if m in adata.obsm), None)
+    if flat is not None and flat.ndim == 2 and flat.shape[1] >= 2:
+        cells["x"], cells["y"] = flat[:, 0], flat[:, 1]
+    return cells
+
+
+def _shares(table: pd.DataFrame) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = []
+    for row in table.to_dict("records"):
+        claim, observed = str(row.pop("claim")), float(row.pop("observed"))
+        if claim == "testable features":
+            continue  # a count, not a share
+        records.append(
+            {"claim": claim, "observed": observed, "nulls": {str(k): float(v) for k, v in row.items() if pd.notna(v)}}
+        )
+    return records

@@ -1,0 +1,33 @@
+"""Threads over chunks of rows: the compiled loops and NumPy both let go of the interpreter's lock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+__all__ = ["for_chunks"]
+
+
+def for_chunks(work: Callable[[slice], None], n: int, step: int) -> None:
+    """Call ``work(slice)`` for consecutive slices of ``range(n)``, on threads.
+
+    Each call writes its own rows, so the result does not depend on the number of threads: ``CELLPRISM_THREADS`` where
+    that is set, the cores this process may use elsewhere.
+    """
+    slices = [slice(a, min(a + step, n)) for a in range(0, n, max(step, 1))]
+    threads = min(_n_threads(), len(slices))
+    if threads <= 1:
+        for part in slices:
+            work(part)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(work, part) for part in slices]:
+            done.result()
+
+
+def _n_threads() -> int:
+    asked = os.environ.get("CELLPRISM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,89 @@
+"""Donor intercepts and donor-by-feature slopes without effect: tests over cells fail, the test over donors holds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy import stats
+
+from cellprism.stats.contrast import active_contrast, check_codes
+from cellprism.stats.expression import prepare_expression
+from cellprism.stats.fdr import two_sided_log_p
+from cellprism.stats.genes import rank_sum
+from cellprism.stats.moderate import fit_prior, t_to_z
+from cellprism.stats.pseudobulk import donors_of_strata, paired_pseudobulk
+
+N_DONORS, PER_DONOR, N_GENES, N_FEATURES = 6, 150, 150, 6
+
+
+def simulate(seed: int, effect: float = 0.0, slope_sd: float = 0.5) -> dict[str, np.ndarray]:
+    """P values (features, genes) of three tests; ``effect`` is the mean slope of the first ten genes."""
+    rng = np.random.default_rng(seed)
+    donor = np.repeat(np.arange(N_DONORS), PER_DONOR)
+    active = rng.random((donor.size, N_FEATURES)) < 0.25
+    intercept = rng.normal(0.0, 0.5, (N_DONORS, N_GENES))
+    rate = np.exp(np.log(rng.gamma(2.0, 0.5, N_GENES)) + intercept[donor])
+    slope = rng.normal(0.0, slope_sd, (N_FEATURES, N_DONORS, N_GENES))
+    slope[:, :, :10] += effect
+    results = {"cells": [], "van Elteren": [], "donors": []}
+    for f in range(N_FEATURES):
+        log = np.log1p(rng.poisson(rate * np.exp(active[:, [f]] * slope[f][donor])))
+        codes = check_codes(sp.csc_array(active[:, [f]].astype(float)))
+        for name, strata in (("cells", None), ("van Elteren", donor), ("donors", donor)):
+            expression = prepare_expression(log, strata)
+            contrast = active_contrast(codes, expression.strata, expression.sizes)
+            if name == "donors":
+                unit = donors_of_strata(expression.strata, donor, N_DONORS)
+                z = paired_pseudobulk(expression, contrast, unit)[0].z
+            else:
+                z = rank_sum(expression, contrast).z
+            results[name].append(np.exp(two_sided_log_p(z[0])))
+    return {name: np.array(p) for name, p in results.items()}
+
+
+def test_only_the_test_over_donors_holds_its_level() -> None:
+    runs = [simulate(seed) for seed in range(2)]
+    level = {name: np.mean([(r[name] < 0.05).mean() for r in runs]) for name in runs[0]}
+    assert level["cells"] > 0.3
+    assert level["van Elteren"] > 0.3
+    assert 0.03 < level["donors"] < 0.07
+    pooled = np.concatenate([r["donors"].ravel() for r in runs])
+    assert stats.kstest(pooled, "uniform").statistic < 0.04
+
+
+def test_power_is_kept_for_effects_that_donors_share() -> None:
+    p = simulate(5, effect=1.2, slope_sd=0.3)["donors"]
+    assert (p[:, :10] < 0.05).mean() > 0.8
+    assert 0.02 < (p[:, 10:] < 0.05).mean() < 0.08
+
+
+def test_level_holds_with_three_donors_and_no_slopes() -> None:
+    rng = np.random.default_rng(7)
+    donor = np.repeat(np.arange(3), 100)
+    expression = prepare_expression(np.log1p(rng.poisson(rng.gamma(2.0, 0.5, 400), (300, 400))), donor)
+    codes = check_codes(sp.csc_array((rng.random((300, 10)) < 0.3).astype(float)))
+    contrast = active_contrast(codes, expression.strata, expression.sizes)
+    result, n = paired_pseudobulk(expression, contrast, donors_of_strata(expression.strata, donor, 3))
+    assert (n == 3).all()
+    assert 0.035 < (np.exp(two_sided_log_p(result.z)) < 0.05).mean() < 0.065
+
+
+def test_prior_recovers_its_parameters() -> None:
+    rng = np.random.default_rng(0)
+    variance = 2.0 * 8.0 / rng.chisquare(8.0, 40_000)
+    prior = fit_prior(variance * rng.chisquare(4.0, 40_000) / 4.0, 4.0)
+    assert prior.variance == pytest.approx(2.0, rel=0.05)
+    assert prior.df == pytest.approx(8.0, rel=0.1)
+
+
+@pytest.mark.parametrize("df", [1.0, 2.5, 30.0, 1e5])
+def test_deviates_of_t_have_its_p_value(df: float) -> None:
+    t = np.array([-40.0, -2.0, 0.0, 0.3, 5.0, 300.0])
+    with np.errstate(divide="ignore"):
+        expected = np.log(2.0) + stats.t.logsf(np.abs(t), df)
+    ours = two_sided_log_p(t_to_z(t, df))
+    known = np.isfinite(expected) & (expected > -600)
+    np.testing.assert_allclose(ours[known], expected[known], rtol=1e-7, atol=1e-12)
+    assert (np.diff(t_to_z(t, df)) > 0).all()
+    assert t_to_z(np.array([np.inf]), df)[0] > 1e3

@@ -1,0 +1,157 @@
+"""Figures hold what the tables say: texts and coordinates are read back from the drawn artists."""
+
+import json
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from report.make_run import make_run
+
+from cellprism import pl
+from cellprism.errors import InputError
+from cellprism.report.source import read_source
+
+
+@pytest.fixture(autouse=True)
+def _quiet_figures():
+    with mpl.rc_context({"backend": "agg"}):
+        yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("pl") / "run", n_features=20)
+
+
+@pytest.fixture(scope="module")
+def number(run):
+    return int(pd.read_parquet(run / "features.parquet").feature[3])
+
+
+def drawn(ax):
+    """Every point of the scatters in the axes."""
+    return np.concatenate([np.asarray(c.get_offsets()) for c in ax.collections])
+
+
+def texts(ax):
+    return [t.get_text() for t in ax.texts]
+
+
+def test_cells_draws_each_cell_once_and_the_active_ones_by_strength(run, number):
+    source = read_source(run)
+    ax = pl.cells(run, number)
+    row = list(source.features.feature).index(number)
+    level = source.codes[:, [row]].toarray().ravel()
+    assert len(drawn(ax)) == source.n_cells
+    values = ax.collections[1].get_array()
+    assert len(values) == (level > 0).sum()
+    assert (np.diff(values) >= 0).all()  # the strongest last, on top
+    assert values.max() == pytest.approx(level.max())
+
+
+def test_feature_map_has_a_point_a_feature_and_names(run):
+    ax = pl.feature_map(run, names=5)
+    assert len(drawn(ax)) == 20
+    assert len(texts(ax)) == 5
+    kinds = set(pd.read_parquet(run / "features.parquet").kind)
+    assert {t.get_text() for t in ax.get_legend().get_texts()} == kinds
+    assert len(pl.feature_map(run, colour="stability", names=0).collections[0].get_array()) == 20
+
+
+def test_volcano_colours_by_direction_and_names_the_strongest(run, number):
+    genes = pd.read_parquet(run / "genes.parquet")
+    mine = genes[genes.feature == number]
+    ax = pl.volcano(run, number, names=4)
+    counts = [len(c.get_offsets()) for c in ax.collections[:3]]
+    clear = mine.qval < 0.05
+    assert counts == [(~clear).sum(), (clear & (mine.log2fc > 0)).sum(), (clear & (mine.log2fc < 0)).sum()]
+    assert set(texts(ax)) == set(mine.nsmallest(4, "pval").gene)
+
+
+def test_feature_card_has_its_four_parts(run, number):
+    figure = pl.feature(run, number)
+    name = pd.read_parquet(run / "features.parquet").set_index("feature").name[number]
+    assert name in figure.get_suptitle()
+    _, by, volcano, sets = figure.axes[:4]
+    assert by.get_title() == "cell_type"
+    assert any("CD56+ NK" in t.get_text() for t in by.get_yticklabels())
+    assert volcano.get_xlabel() == "log2 fold change"
+    best = pd.read_parquet(run / "sets.parquet").query("feature == @number").nsmallest(1, "qval_rank").set.iloc[0]
+    assert best[:44] in [t.get_text() for t in sets.get_yticklabels()]
+
+
+def test_landscape_rings_the_choice(run):
+    rows = json.loads((run / "run.json").read_text())["landscape"]
+    ax = pl.landscape(run)
+    assert [line.get_label() for line in ax.lines] == ["width 64", "width 128", "width 256"]
+    chosen = next(r for r in rows if r["chosen"])
+    np.testing.assert_allclose(drawn(ax), [[chosen["explained_variance"], chosen["stability"]]])
+    assert len(pl.landscape(pd.DataFrame(rows), x="k", y="stability", by="none").lines) == 1
+    with pytest.raises(InputError, match="no nothing"):
+        pl.landscape(rows, x="nothing")
+
+
+def test_steering_reads_a_folder(tmp_path):
+    genes = pd.DataFrame({"gene": ["A", "B", "C"], "symbol": ["a", "", "c"], "log2fc": [0.1, -2.0, 1.0]})
+    genes.to_parquet(tmp_path / "steering.parquet")
+    doses = [{"dose": d, "value": 2 * d, "strength": d**2} for d in (0, 0.5, 1)]
+    nulls = [{"kind": k, "strength": s} for k in ("pairs", "covariance") for s in (0.1, 0.2, 0.3)]
+    content = {"summary": {"strength": 1.0}, "doses": doses, "nulls": nulls}
+    (tmp_path / "steering.json").write_text(json.dumps(content))
+    left, middle, right = pl.steering(tmp_path, genes=2).axes
+    assert [t.get_text() for t in left.get_yticklabels()] == ["B", "c"]
+    np.testing.assert_allclose(middle.lines[0].get_xydata(), [[0, 0], [1, 0.25], [2, 1]])
+    assert [t.get_text() for t in right.get_xticklabels()] == ["covariance", "pairs"]
+    with pytest.raises(InputError, match=r"no steering\.parquet"):
+        pl.steering(tmp_path / "none")
+
+
+def test_recovery_orders_methods_by_their_mean(tmp_path):
+    table = pd.DataFrame(
+        {
+            "method": ["pca-data", "cellprism", "cellprism", "topk"] * 2,
+            "level": ["X2"] * 4 + ["Y"] * 4,
+            "share_over_0.95": [0.1, 0.8, 0.9, 0.3, 0, 0, 0, 0],
+        }
+    )
+    table.to_parquet(tmp_path / "summary.parquet")
+    for given in (table, tmp_path, tmp_path / "summary.parquet"):
+        ax = pl.recovery(given)
+        assert [t.get_text() for t in ax.get_yticklabels()] == ["pca-data", "topk", "cellprism"]
+        np.testing.assert_allclose([b.get_width() for b in ax.patches], [0.1, 0.3, 0.85])
+    with pytest.raises(InputError, match="no method"):
+        pl.recovery(table.drop(columns="method"))
+
+
+def test_draws_into_given_axes(run, number):
+    ax = plt.subplots()[1]
+    assert pl.volcano(run, number, ax=ax) is ax
+
+
+REFUSED = {
+    "dead feature": (lambda run: pl.cells(run, 10_000), "named by its number"),
+    "unknown column": (lambda run: pl.feature_map(run, colour="nothing"), "coloured by a column"),
+    "no run folder": (lambda run: pl.cells(run / "none", 0), "finished run folder"),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_refuses(run, call, message):
+    with pytest.raises(InputError, match=message):
+        call(run)
+
+
+def test_without_a_map_or_embedding_says_so(tmp_path):
+    run = make_run(tmp_path / "run", n_cells=60, n_features=6)
+    (run / "embedding.npy").unlink()
+    cells = pd.read_parquet(run / "cells.parquet")
+    cells.drop(columns=["x", "y"]).to_parquet(run / "cells.parquet")
+    number = int(pd.read_parquet(run / "features.parquet").feature[0])
+    with pytest.raises(InputError, match="need a 2-D map"):
+        pl.cells(run, number)
+    with pytest.raises(InputError, match="needs the embedding"):
+        pl.feature_map(run)
+    assert len(pl.feature(run, number, by="donor").axes) == 4
