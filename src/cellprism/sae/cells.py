@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -78,11 +79,20 @@ class Cells:
         self._sae, self._X, self._rows = sae, X, rows
         self.in_memory = len(rows) * sae.decoder.shape[1] * 4 <= memory_limit
         self._x = self._read(rows) if self.in_memory else None
+        self._turned: NDArray[np.float32] | None = None
+        self._lock = Lock()
 
     @torch.no_grad()
     def _read(self, rows: NDArray[np.intp]) -> Tensor:
         values = np.ascontiguousarray(self._X[rows], dtype=np.float32)
         return self._sae.scale(torch.as_tensor(values, device=self._sae.mean.device))
+
+    def by_dimension(self) -> NDArray[np.float32]:
+        """(r, cells) all cells in memory on the CPU, made once for all models that ask."""
+        with self._lock:
+            if self._turned is None:
+                self._turned = np.ascontiguousarray(self.batch(torch.arange(len(self))).numpy().T)
+            return self._turned
 
     def __len__(self) -> int:
         return len(self._rows)
