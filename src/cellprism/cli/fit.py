@@ -27,7 +27,7 @@ def fit(
 ) -> None:
     """Train a sparse autoencoder and write config.json and sae.safetensors."""
     from cellprism.cli.common import console, say
-    from cellprism.data.embedding import check_embedding
+    from cellprism.data.checks import check_embedding
     from cellprism.run.folder import staged
     from cellprism.run.options import RunOptions
     from cellprism.run.write import write_json

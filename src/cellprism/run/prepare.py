@@ -14,7 +14,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism import embed, genesets
-from cellprism.data.embedding import align, check_embedding, embedding_from_obsm, read_embedding
+from cellprism.data.checks import check_embedding
+from cellprism.data.embedding import align, embedding_from_obsm, read_embedding
 from cellprism.data.expression import Expression, measured_expression, take_matrix, to_log1p
 from cellprism.data.read import describe_keys, modalities, read_cells, sha256
 from cellprism.data.symbols import Symbols, clean_symbols

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
-from cellprism.sae.cells import Cells, check_embedding, split_cells
+from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.checkpoint import Checkpoint, fingerprint
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.jobs import Job, run_jobs

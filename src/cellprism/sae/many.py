@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
-from cellprism.sae.cells import Cells, check_embedding, split_cells
+from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.fit import Fit, make_fit, training_options
 from cellprism.sae.jobs import Job, run_jobs
