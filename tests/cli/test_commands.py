@@ -50,6 +50,26 @@ def test_fit_encode_annotate(files: Path, capsys: pytest.CaptureFixture[str]) ->
     assert set(table["top_label"]) <= {"", "type 0", "type 1", "type 2"}
 
 
+def test_fit_sweep(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "sweep.yaml").write_text("grid:\n  width: [8, 16]\n  activation: topk\n  k: [2, 3]\n  epochs: 5\n")
+    done = call(capsys, "fit", files / "x.npy", "--sweep", files / "sweep.yaml", "-o", files / "sweep")
+    assert done.code == 0, done.err
+    table = pd.read_parquet(files / "sweep" / "summary.parquet")
+    assert sorted(zip(table["width"], table["k"], strict=True)) == [(8, 2), (8, 3), (16, 2), (16, 3)]
+    assert table["explained_variance"].between(0, 1).all()
+    assert load(files / "sweep" / "sae-3").width == table["width"].iloc[3]
+    assert (files / "sweep" / "landscape.png").stat().st_size > 5_000
+    for bad in (
+        "models: 3\n",
+        "grid:\n  width: 8\n  k: 2\n  hidden: 1\n",
+        "configs:\n- {width: 8, k: 2, lr: 0.1}\n- {width: 8, k: 2}\n",
+    ):
+        (files / "bad.yaml").write_text(bad)
+        refused = call(capsys, "fit", files / "x.npy", "--sweep", files / "bad.yaml", "-o", files / "none")
+        assert refused.code == 2, bad
+        assert not (files / "none").exists()
+
+
 def test_run_match_report(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in (0, 1):
         done = call(
