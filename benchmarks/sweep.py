@@ -118,7 +118,7 @@ def ten_seeds() -> dict[str, object]:
         "topk": SAEConfig(2048, "topk", k=32),
         "batchtopk": SAEConfig(2048, "batchtopk", k=32),
     }.items():
-        options = {"batch_size": 128, "epochs": 3, "holdout": 0.0, "patience": None}
+        options = {"batch_size": 128, "epochs": 1, "holdout": 0.0, "patience": None}
         fit(X[:256], config, epochs=1)  # compiles
         started = clock()
         for seed in range(10):

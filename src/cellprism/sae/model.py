@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from cellprism.errors import InputError
-from cellprism.sae.activation import make_activation
+from cellprism.sae.activation import TopK, make_activation
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.scaling import AffineScaling
 
@@ -141,8 +141,16 @@ class SAE(nn.Module):
                 f"{int((~torch.isfinite(x)).sum())} NaN or infinite values",
                 "drop those cells",
             )
-        codes = self.activation(self.pre_activations(self.scale(x)))
-        return sp.csr_array(codes.cpu().numpy())
+        pre = self.pre_activations(self.scale(x))
+        if not isinstance(self.activation, TopK):
+            return sp.csr_array(self.activation(pre).cpu().numpy())
+        # The few that stay go straight into sparse form: a dense array of codes would cost more than finding them.
+        values, indices = torch.relu(pre).topk(self.activation.k, dim=-1, sorted=False)
+        indices, order = indices.sort(dim=-1)
+        values = values.gather(-1, order)
+        kept = values > 0
+        indptr = np.concatenate([[0], np.cumsum(kept.sum(dim=1).cpu().numpy())])
+        return sp.csr_array((values[kept].cpu().numpy(), indices[kept].cpu().numpy(), indptr), shape=tuple(pre.shape))
 
     @torch.no_grad()
     def decode(self, codes: Any) -> NDArray[np.float32]:
