@@ -9,12 +9,14 @@ from cellprism.features.differential import differential
 from cellprism.features.matching import match
 from cellprism.report import view
 from cellprism.run import RunFolder
-from cellprism.sae import SAE, Fit, SAEConfig, fit, fit_many, load
+from cellprism.sae import SAE, DivergedError, Fit, SAEConfig, fit, fit_many, load
+from cellprism.sae.interchange import export_sae, import_sae
 from cellprism.steer import clean, effect, screen, steer
 
 __all__ = [
     "SAE",
     "Annotation",
+    "DivergedError",
     "Fit",
     "InputError",
     "RunFolder",
@@ -24,9 +26,11 @@ __all__ = [
     "differential",
     "effect",
     "embed",
+    "export_sae",
     "fit",
     "fit_many",
     "genesets",
+    "import_sae",
     "load",
     "match",
     "pl",

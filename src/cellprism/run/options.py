@@ -124,9 +124,9 @@ class RunOptions:
         if activation in ("relu", "gated"):
             if k is not None:
                 raise InputError(f"--k does not apply to {activation}", f"--k {k}", "leave it out")
-            return SAEConfig(width=width, activation=activation, l1=0.05)
+            return SAEConfig(width=width, activation=activation)
         k = k if k is not None else min(default.k or 8, width)
-        return SAEConfig(width=width, activation=activation, k=k, l0=0.1 if activation == "jumprelu" else 0.0)
+        return SAEConfig(width=width, activation=activation, k=k)
 
     def to_dict(self) -> dict[str, Any]:
         """All options as JSON types."""
