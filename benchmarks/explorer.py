@@ -150,17 +150,20 @@ def main() -> None:
             print(name, json.dumps(results[name]), flush=True)
             if run is None:
                 shutil.rmtree(made)
-        about = {
-            "chromium": browser.version,
-            "python": platform.python_version(),
-            "cores": os.cpu_count(),
-            "load_average": [round(v, 1) for v in os.getloadavg()],
-            "rendering": "no graphics card; WebGL in software (SwiftShader)",
-            "peak_memory_megabytes_of_building": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000),
-        }
+            given.output.parent.mkdir(exist_ok=True)
+            given.output.write_text(json.dumps({"machine": machine(browser), "runs": results}, indent=1) + "\n")
         browser.close()
-    given.output.parent.mkdir(exist_ok=True)
-    given.output.write_text(json.dumps({"machine": about, "runs": results}, indent=1) + "\n")
+
+
+def machine(browser: Browser) -> dict[str, object]:
+    return {
+        "chromium": browser.version,
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "load_average": [round(v, 1) for v in os.getloadavg()],
+        "rendering": "no graphics card; WebGL in software (SwiftShader)",
+        "peak_memory_megabytes_of_building": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000),
+    }
 
 
 if __name__ == "__main__":

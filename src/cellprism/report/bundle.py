@@ -152,11 +152,12 @@ def _features(source: Source, evidence: Evidence) -> bytes:
     arrays["max_code"] = np.maximum(np.asarray(source.codes.max(axis=0).todense(), dtype=np.float32).ravel(), 0)
     number("stability", 1e-4)
     number("top_label_auroc", 1e-4)
+    number("specific_set_reach", 1e-4)
     if "top_set_qval" in table:
         arrays["top_set_mlq"] = Quantised(minus_log10(table["top_set_qval"]), finest=0.01)
     else:
         arrays["top_set_mlq"] = Quantised(np.full(len(table), np.nan))
-    for name in ("name", "kind", "confound", "top_genes", "top_set", "top_label"):
+    for name in ("name", "kind", "confound", "top_genes", "top_set", "top_label", "specific_set"):
         values = text(table[name]) if name in table else [""] * len(table)
         if name == "confound":
             values = ["" if v in {"False", "0", "none", "None"} else v for v in values]

@@ -13,6 +13,8 @@ export const COLUMNS = [
   { key: "top_label_auroc", title: "AUROC", width: 84, down: true, number: true, help: "of the feature as detector of its best label", read: (f, i) => f.top_label_auroc[i] },
   { key: "top_set", title: "best gene set", width: 280, down: false, read: (f, i) => f.text("top_set", i) },
   { key: "top_set_mlq", title: "q", width: 76, down: true, number: true, help: "of the best gene set", read: (f, i) => f.top_set_mlq[i] },
+  { key: "specific_set", title: "set beyond chance", width: 240, down: false, help: "the gene set that the fewest random directions of the embedding reach", read: (f, i) => f.text("specific_set", i) },
+  { key: "specific_set_reach", title: "reached", width: 88, down: false, number: true, help: "share of random directions that reach this set as strongly", read: (f, i) => f.specific_set_reach[i] },
   { key: "top_genes", title: "genes", width: 320, down: false, read: (f, i) => f.text("top_genes", i) },
   { key: "confound", title: "follows", width: 110, down: false, help: "a confounder that the feature follows", read: (f, i) => f.text("confound", i) },
 ]; // prettier-ignore
@@ -27,7 +29,7 @@ const listeners = new Set();
 function searched() {
   if (haystack) return haystack;
   const f = theRun().features;
-  const keys = ["name", "top_genes", "top_set", "top_label", "kind"];
+  const keys = ["name", "top_genes", "top_set", "top_label", "kind", "specific_set"];
   haystack = Array.from({ length: f.n }, (_, i) => `${f.feature[i]} ${keys.map((k) => f.text(k, i)).join(" \n")}`.toLowerCase());
   return haystack;
 }

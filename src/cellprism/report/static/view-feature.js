@@ -78,6 +78,7 @@ function heading(row, feature) {
     ["largest activation", compact(feature.max)],
     ["stability", fixed(f.stability[row])],
     ["best label", f.text("top_label", row) ? `${f.text("top_label", row)} (AUROC ${fixed(f.top_label_auroc[row])})` : "–"],
+    ...(f.text("specific_set", row) ? [["set beyond chance", `${truncate(f.text("specific_set", row), 60)} (reached by ${percent(f.specific_set_reach[row], 1)} of random directions)`]] : []),
     ["best gene set", f.text("top_set", row) ? `${truncate(f.text("top_set", row), 70)} (q ${pvalue(f.top_set_mlq[row])})` : "–"],
   ];
   return el(

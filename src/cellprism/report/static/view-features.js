@@ -1,7 +1,7 @@
 // The feature table: search, filters, sorting, download.
 
 import { button, el, select } from "./dom.js";
-import { count, fixed, pvalue } from "./format.js";
+import { count, fixed, percent, pvalue } from "./format.js";
 import { COLUMNS, NOTHING, listing, onListing, rowsShown, setListing } from "./listing.js";
 import { go } from "./router.js";
 import { theRun } from "./run.js";
@@ -14,12 +14,13 @@ const SHOW = {
   n_active: (f, i) => count(f.n_active[i]),
   stability: (f, i) => fixed(f.stability[i]),
   top_label_auroc: (f, i) => fixed(f.top_label_auroc[i], 3),
+  specific_set_reach: (f, i) => percent(f.specific_set_reach[i], 1),
   top_set_mlq: (f, i) => pvalue(f.top_set_mlq[i]),
 };
 
 export function featuresView() {
   const { features: f } = theRun();
-  const columns = COLUMNS.filter((c) => c.number || c.key === "feature" || f.pools[c.key].some(Boolean));
+  const columns = COLUMNS.filter((c) => (c.number || c.key === "feature" ? f[c.key].some(Number.isFinite) : f.pools[c.key].some(Boolean)));
   const told = el("output", { class: "told", "aria-live": "polite" });
   const table = virtualTable({
     label: "Features",

@@ -103,11 +103,11 @@ function best(f) {
   const order = d3
     .range(f.n)
     .filter((i) => !f.text("confound", i))
-    .map((i) => ({ i, score: Math.min(20, f.top_set_mlq[i] || 0) / 20 + 2 * Math.max(0, (f.top_label_auroc[i] || 0.5) - 0.5) + (f.stability[i] || 0) / 2 }));
+    .map((i) => ({ i, score: Math.min(20, f.top_set_mlq[i] || 0) / 20 + 2 * Math.max(0, (f.top_label_auroc[i] || 0.5) - 0.5) + (f.stability[i] || 0) / 2 + (f.specific_set_reach[i] <= 0.01 ? 0.5 : 0) }));
   const rows = d3.sort(order, (d) => -d.score).slice(0, 10);
   const line = ({ i }) =>
     el("li", {}, button(f.text("name", i) || `feature ${f.feature[i]}`, () => go({ view: "feature", feature: f.feature[i] }), { class: "link" }),
-      el("span", { class: "muted" }, f.text("top_set", i) || f.text("top_genes", i))); // prettier-ignore
+      el("span", { class: "muted" }, f.text("specific_set", i) || f.text("top_set", i) || f.text("top_genes", i))); // prettier-ignore
   return panel("Where to begin", { id: "best", note: "clear in gene sets, labels and across seeds" }, el("ol", { class: "best" }, rows.map(line)));
 }
 
