@@ -1,4 +1,4 @@
-"""How much does each method recover? Five seeds of the large simulation at a tenth of the paper's genes.
+"""How much does each method recover? Five seeds of the large simulation at a fortieth of the paper's genes.
 
 Usage: python benchmarks/recovery_methods.py [--seeds 0 1 2 3 4] [--methods NAME ...] [--again]
 Adds to benchmarks/results/recovery_methods.json, a row a method, seed and truth level.
@@ -41,8 +41,8 @@ OPTIONS = {
     "paper-vanilla": PAPER,
     "paper-relu": PAPER,
     "paper-topk": PAPER,
-    "topk": {"epochs": 150},
-    "batchtopk": {"epochs": 150},
+    "topk": {"epochs": 200},
+    "batchtopk": {"epochs": 200},
     "shuffled": {"epochs": 50},
     "ica-data": {"components": 120},
 }

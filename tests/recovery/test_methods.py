@@ -22,7 +22,7 @@ FAST = {
     "vae-laplace": {"latent": 6, "epochs": 2},
     "vae-cauchy": {"latent": 6, "epochs": 2},
     "ldvae": {"latent": 5, "epochs": 2},
-    "cnmf": {"components": 8, "runs": 3, "threshold": 2.0},
+    "cnmf": {"components": 8, "runs": 5, "threshold": 2.0},
 }
 
 

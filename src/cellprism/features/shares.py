@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.features.beyond import beyond_random
 from cellprism.features.evidence import Evidence, Question, test_codes, test_labels
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.enrichment import set_correlation
@@ -48,6 +49,9 @@ def share_row(
                 else values[testable] <= limit
             )
             row[claim + name] = float(passes.reshape(n, -1).any(axis=1).mean())
+        if random is not None and random.sets is not None:
+            best = beyond_random(found.sets, random.sets, level, themselves=found is random)
+            row[claim + " that no random direction reaches"] = sum(share == 0 for _, _, share in best.values()) / n
     if question.labels:
         results, qval = test_labels(codes, question.labels)
         auroc = np.concatenate([r.auroc for r in results.values()], axis=1)

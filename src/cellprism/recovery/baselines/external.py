@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 import warnings
+from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,9 +57,12 @@ def cnmf(
     _needs("cnmf", "cnmf", "the package cnmf")
     cNMF = import_module("cnmf").cNMF
 
-    train = _rounded(task, ~task.held_out)
+    every = _rounded(task, ~task.held_out)
+    counts = np.asarray(every.X)
+    # The package divides by totals and by spreads: empty cells and constant genes would become NaN.
+    train = every[counts.sum(axis=1) > 0, counts.std(axis=0) > 0].copy()
     components = min(components, train.n_vars)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package's own deprecations
         source = Path(folder) / "train.h5ad"
         train.write_h5ad(source)
@@ -73,7 +78,7 @@ def cnmf(
         run.combine()
         run.consensus(k=components, density_threshold=threshold, show_clustering=False)
         spectra = run.load_results(K=components, density_threshold=threshold)[2]
-    programs = _by_gene(spectra, train.var_names)
+    programs = _by_gene(spectra, every.var_names)
     held = np.maximum(task.dense(task.held_out), 0).astype(np.float64)
     usage, _, _ = non_negative_factorization(
         held, H=programs, n_components=len(programs), update_H=False, init=None, solver="mu", max_iter=200
