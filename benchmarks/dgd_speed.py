@@ -64,7 +64,7 @@ def theirs(cells: mudata.MuData, epochs: int) -> float:
         return time.process_time() - start
 
 
-def main(checkout: str, results: str, repeats: int = 2) -> None:
+def main(checkout: str, results: str, repeats: int = 5) -> None:
     sys.path.insert(0, str(Path(checkout) / "src"))
     warnings.simplefilter("ignore")
     mudata.set_options(pull_on_update=False)
@@ -80,7 +80,7 @@ def main(checkout: str, results: str, repeats: int = 2) -> None:
             "data": name,
             "cellprism_s": round(float(np.median(a)), 3),
             "multidgd_s": round(float(np.median(b)), 3),
-            "ratio": round(float(np.median(b) / np.median(a)), 2),
+            "ratio": round(float(np.median(np.divide(b, a))), 2),
             "runs": {"cellprism": np.round(a, 3).tolist(), "multidgd": np.round(b, 3).tolist()},
         }
         print(record, flush=True)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from cellprism.run import RunFolder
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
@@ -12,3 +14,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared data folder lies not beside the repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The demo's run folder, made once for all tests."""
+    from cellprism.demo import run_demo
+
+    return run_demo(tmp_path_factory.mktemp("demo") / "run")

@@ -26,20 +26,21 @@ def say(line: str) -> None:
 
 
 def best_features(folder: RunFolder, n: int) -> pd.DataFrame:
-    """The ``n`` best-supported features, strongest evidence first, no two with the same name.
+    """The ``n`` best-supported features, strongest evidence first, one for each leading name.
 
     Only features that could be tested and carry evidence count. They are ranked by the mean of three numbers between 0
     and 1: how well they detect a label (AUROC, rescaled so that 0.5 is 0), how strong their gene set is (log10 q down to
     1e-6), and their stability over seeds; a feature that mostly reads a technical covariate counts half.
     """
     table = folder.features.copy()
-    named = ~table["name"].str.startswith(("not testable", "no evidence", "[")) & (table["top_set_qval"] < 0.05)
+    named = ~table["name"].str.startswith(("not testable", "no evidence")) & (table["top_set_qval"] < 0.05)
     label = (2 * table["top_label_auroc"].fillna(0.5) - 1).clip(0, 1)
     strength = (-np.log10(table["top_set_qval"].fillna(1).clip(1e-6, 1)) / 6).clip(0, 1)
     table["support"] = (label + strength + table["stability"].fillna(0).clip(lower=0)) / 3
     table.loc[table["confound"] != "", "support"] /= 2
-    table = table.sort_values("support", ascending=False, kind="stable")
-    return pd.concat([table[named], table[~named & (table["confound"] != "")]]).drop_duplicates("name").head(n)
+    table = table[named | (table["confound"] != "")]
+    table["lead"] = table["name"].str.split(" · ").str[0]
+    return table.sort_values("support", ascending=False, kind="stable").drop_duplicates("lead").head(n)
 
 
 def print_shares(records: list[dict[str, Any]], out: Console) -> None:

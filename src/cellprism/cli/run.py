@@ -38,6 +38,7 @@ def run(
     width: Annotated[int | None, typer.Option(help="Number of features.")] = None,
     k: Annotated[int | None, typer.Option(help="Active features a cell.")] = None,
     activation: Annotated[str | None, typer.Option(help="relu, topk, batchtopk, jumprelu or gated.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the cells in training.")] = None,
     seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = 0,
     seeds: Annotated[int | None, typer.Option(help="SAEs of different seeds, for stability. Default: 3.")] = None,
     thin: Annotated[
@@ -68,6 +69,7 @@ def run(
         strata=strata,
         width=width,
         k=k,
+        epochs=epochs,
         seed=seed,
         seeds=seeds,
         thin=thin,

@@ -19,6 +19,8 @@ MODELS: dict[str, tuple[str, str]] = {
     "autoencoder": ("cellprism.embed.autoencoder", "AutoencoderModel"),
     "pca": ("cellprism.embed.pca", "PCAModel"),
     "dgd": ("cellprism.embed.dgd", "DGDModel"),
+    "scvi": ("cellprism.embed.scvi", "SCVIModel"),
+    "transformer": ("cellprism.embed.transformer", "TransformerModel"),
 }
 
 
@@ -52,6 +54,10 @@ def train(name: str, adata: Any, *, seed: int = 0, progress: bool = False, **opt
         ``model.encode(adata)`` gives the embedding of these or other cells.
     """
     cls = model_class(name)
+    if not hasattr(cls, "fit"):
+        raise InputError(
+            "a model to train must be one that is trained here", repr(name), f"open it with {cls.__name__}.open"
+        )
     parameters = inspect.signature(cls.fit).parameters
     if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):  # such a fit checks its own further options
         option_names(options, [p for p in parameters if p not in {"adata", "genes", "seed", "progress"}], name)

@@ -14,7 +14,7 @@ class DGDConfig:
     """Architecture and priors.
 
     The defaults are those of multiDGD (Nature Communications 15:10031) but for the number of mixture components,
-    which there is the number of cell-type labels.
+    which there is the number of cell-type labels, and their width.
     """
 
     latent: int = 20
@@ -33,8 +33,9 @@ class DGDConfig:
     """Of the soft ball in which the component means lie."""
     hardness: float = 5.0
     """Of the ball's border."""
-    sd: float | None = None
-    """Expected standard deviation of the components; None = 2 x radius / (10 x n_components)."""
+    sd: float | None = 0.3
+    """Expected standard deviation of the components; None = multiDGD's 2 x radius / (10 x n_components), which packs
+    the cells of a component so tightly that a continuous course of cells falls into clumps."""
     sd_sd: float = 1.0
     """Standard deviation of the Gaussian prior on the negative log variances."""
     dirichlet: float = 1.0

@@ -69,26 +69,27 @@ class _NegativeBinomial(torch.autograd.Function):
         log_m = torch.log(m_k.clamp_min(1e-30))
         at = torch.lgamma(k + r_k) - torch.lgamma(r)[column] + k * (log_m - torch.log(r_k + m_k))
         out += torch.bincount(row, at, minlength=len(logits))  # several times faster than index_add_ on a CPU
-        ctx.save_for_backward(share, ratio, log1p, r, flat, row, column, k)
+        ctx.save_for_backward(share, ratio, log1p, r, r_k, flat, row, column, k)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Gradient by logits and log_r."""
-        share, ratio, log1p, r, flat, row, column, k = ctx.saved_tensors
+        share, ratio, log1p, r, r_k, flat, row, column, k = ctx.saved_tensors
         g = grads[0][:, None]
         # d/dm of the dense term is -r / (r + m) = -1 / (1 + ratio); d/dm of the others k / m - k / (r + m).
         part = ratio / (1 + ratio)  # m / (r + m)
+        rest_k = 1 - part.view(-1)[flat]
         by_r = None
         if ctx.needs_input_grad[1]:
-            digamma = torch.digamma(k + r[column]) - torch.digamma(r)[column]
-            own = digamma - k * (1 - part.view(-1)[flat]) / r[column]
-            by_r = ((part - log1p) * g).sum(0)
-            by_r += torch.bincount(column, own * g[row, 0], minlength=len(r))
+            own = torch.digamma(k + r_k) - torch.digamma(r)[column] - k * rest_k / r_k
+            # At one weight for all cells, the common case, rows need not be weighted one by one.
+            same = bool((g == g[0]).all())
+            by_r = (part - log1p).sum(0) * g[0] if same else ((part - log1p) * g).sum(0)
+            by_r += torch.bincount(column, own * (g[0] if same else g[row, 0]), minlength=len(r))
             by_r = by_r * (r - 1)
-        by_log_m = part * r  # becomes m * d/dm, the gradient by log m
-        by_log_m.neg_()
-        by_log_m.view(-1)[flat] += k * (1 - part.view(-1)[flat])
+        by_log_m = part.mul_(-r)  # becomes m * d/dm, the gradient by log m
+        by_log_m.view(-1)[flat] += k * rest_k
         by_log_m -= share * by_log_m.sum(1, keepdim=True)
         return by_log_m.mul_(g), by_r, None, None, None, None, None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -169,15 +169,19 @@ def annotate(
     live = np.arange(codes_csc.shape[1])
     reason = found.contrast.reason
     untestable = pd.DataFrame({"feature": live[reason != ""], "reason": reason[reason != ""].astype(str)})
+    shares = share_table(columns)
     sets = set_table(question.sets, live, found.sets, level, keep)
+    info = _info(question, found.critical, codes_csc, blocks, embedding, null_features, seed, len(columns))
+    found = replace(found, sets=None)  # the gene table is the largest: make room for it
+    del question, prepared, random
     return Annotation(
         features=features,
         genes=gene_table(found.genes, live, measured, found.family, level, keep),
         sets=sets,
         labels=found_labels,
-        shares=share_table(columns),
+        shares=shares,
         untestable=untestable,
-        info=_info(question, found.critical, codes_csc, blocks, embedding, null_features, seed, len(columns)),
+        info=info,
     )
 
 

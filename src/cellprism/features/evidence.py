@@ -100,9 +100,10 @@ class SetEvidence:
     z: np.ndarray
     effect: np.ndarray
     ora: np.ndarray
+    """Natural log of the over-representation p value; float32."""
     hits: np.ndarray
     combined: np.ndarray
-    """Log of one p value a direction from both tests: twice the smaller, at most 1; float32."""
+    """Natural log of one p value a direction from both tests: twice the smaller, at most 1; float32."""
     families: tuple[Family, Family, Family]
     """All tests of ``combined``, ``z`` and ``ora``."""
 
@@ -150,8 +151,8 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
     if sets is None or correlation is None or overlap is None:
         return None
     n, s = contrast.n_features, sets.names.size
-    set_z, ora = np.full((n, s), np.nan), np.full((n, 2, s), np.nan)
-    effect, combined = np.full((n, s), np.nan, dtype=np.float32), np.full((n, 2, s), np.nan, dtype=np.float32)
+    set_z, effect = np.full((n, s), np.nan), np.full((n, s), np.nan, dtype=np.float32)
+    ora, combined = (np.full((n, 2, s), np.nan, dtype=np.float32) for _ in range(2))
     hits = np.zeros((n, 2, s), dtype=np.int16)
     testable = np.flatnonzero(contrast.testable)
 
@@ -164,13 +165,14 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
         counts = contrast.positive[rows].sum(axis=1)
         over = over_representation(z, passing, counts, overlap, sets, order)
         set_z[rows], effect[rows] = ranked.z, ranked.effect
-        ora[rows], hits[rows] = over.pval, over.hits
+        log_over = np.log(np.maximum(over.pval, 1e-300))
+        ora[rows], hits[rows] = log_over, over.hits
         one_sided = np.stack([special.log_ndtr(-ranked.z), special.log_ndtr(ranked.z)], axis=1)
-        smaller = np.minimum(one_sided, np.log(np.maximum(over.pval, 1e-300)))
+        smaller = np.minimum(one_sided, log_over)
         combined[rows] = np.minimum(smaller + np.log(2.0), 0.0)
 
     for_chunks(test, testable.size, _SET_CHUNK)
-    families = Family(combined, "log p"), Family(set_z, "z"), Family(ora)
+    families = Family(combined, "log p"), Family(set_z.astype(np.float32), "z"), Family(ora, "log p")
     return SetEvidence(set_z, effect, ora, hits, combined, families)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.features.beyond import beyond_random
 from cellprism.features.evidence import Evidence, Question, test_codes, test_labels
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.enrichment import set_correlation
@@ -42,8 +43,15 @@ def share_row(
         tests = found.sets.combined, found.sets.z, found.sets.ora
         for name, values, family in zip(names, tests, found.sets.families, strict=True):
             limit = family.critical(level)
-            passes = np.abs(values[testable]) >= limit if values is found.sets.z else values[testable] <= limit
+            passes = (
+                np.abs(values[testable].astype(np.float32)) >= limit
+                if values is found.sets.z
+                else values[testable] <= limit
+            )
             row[claim + name] = float(passes.reshape(n, -1).any(axis=1).mean())
+        if random is not None and random.sets is not None:
+            best = beyond_random(found.sets, random.sets, level, themselves=found is random)
+            row[claim + " that no random direction reaches"] = sum(share == 0 for _, _, share in best.values()) / n
     if question.labels:
         results, qval = test_labels(codes, question.labels)
         auroc = np.concatenate([r.auroc for r in results.values()], axis=1)

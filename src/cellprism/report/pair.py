@@ -7,7 +7,6 @@ import pandas as pd
 from scipy import sparse
 
 from cellprism.errors import InputError
-from cellprism.features.matching import match
 from cellprism.report.columns import text
 from cellprism.report.pack import Quantised, pack
 from cellprism.report.source import Source
@@ -41,6 +40,8 @@ def match_block(first: Source, second: Source) -> bytes:
             f"{len(shared)} cells of the same name",
             "run both models on the same cells, with the same cell names",
         )
+    from cellprism.features.matching import match  # loads torch, which a page of one run does not need
+
     a, b = sparse.csr_array(first.codes)[shared], sparse.csr_array(second.codes)[at[shared]]
     found = match(a, b)
     return pack(

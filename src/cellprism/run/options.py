@@ -66,6 +66,8 @@ class RunOptions:
     width: int | None = None
     k: int | None = None
     activation: Activation | None = None
+    epochs: int | None = None
+    """Passes over the cells in training; None = the default of :func:`cellprism.fit`."""
     seed: int = 0
     seeds: int | None = None
     """SAEs of different seeds; None = the preset's."""
@@ -97,7 +99,7 @@ class RunOptions:
             )
         if not self.gene_sets:
             raise InputError("a run needs gene sets", "none", "leave --gene-sets out to use the bundled collection")
-        for name in ("width", "k", "seeds", "components"):
+        for name in ("width", "k", "seeds", "components", "epochs"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"--{name} must be at least 1", str(value), "give 1 or more")

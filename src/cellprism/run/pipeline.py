@@ -68,7 +68,14 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
     cfg = options.sae_config(default_config(inputs.embedding))
     say(f"training {options.n_seeds} sparse autoencoders: {cfg.width} features, {cfg.activation}, k {cfg.k}")
     with clock.step("fit"):
-        fitted = fit(inputs.embedding, cfg, seed=options.seed, seeds=options.n_seeds, progress=options.progress)
+        fitted = fit(
+            inputs.embedding,
+            cfg,
+            seed=options.seed,
+            seeds=options.n_seeds,
+            epochs=options.epochs,
+            progress=options.progress,
+        )
         codes = fitted.sae.encode(inputs.embedding)
     say("naming the features: genes, gene sets, labels, and the same for the nulls")
     with clock.step("annotate"):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from cellprism.stats.kernels import last_not_above, log_two_sided
+from cellprism.stats.kernels import last_not_above, log_two_sided, stretch_starts
 from cellprism.stats.parallel import for_chunks
 
 __all__ = ["Family", "benjamini_hochberg", "two_sided_log_p"]
@@ -89,15 +89,12 @@ class Family:
 
 
 def _stretches(keys: np.ndarray) -> tuple[np.ndarray, float]:
-    """Numbers of keys below evenly spaced values, and the spacing's inverse."""
+    """Where stretches of equal width begin among the sorted keys, and the inverse of that width."""
     if keys.size == 0 or not np.isfinite(keys[0]) or keys[-1] <= keys[0]:
         return np.array([0, keys.size], dtype=np.int64), 0.0
-    n = int(min(max(keys.size // 64, 1), 1 << 16))
+    n = int(min(max(keys.size // 16, 1), 1 << 20))
     scale = n / (float(keys[-1]) - float(keys[0]))
-    edges = float(keys[0]) + np.arange(n + 1) / scale
-    start = np.searchsorted(keys, edges.astype(keys.dtype), side="left").astype(np.int64)
-    start[0], start[-1] = 0, keys.size
-    return start, scale
+    return stretch_starts(keys, scale, n), scale
 
 
 def benjamini_hochberg(pval: np.ndarray) -> np.ndarray:

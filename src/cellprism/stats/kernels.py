@@ -27,6 +27,7 @@ __all__ = [
     "ranks_from_order",
     "set_sums",
     "skewed_z",
+    "stretch_starts",
 ]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -288,19 +289,29 @@ def auroc_f1(
 
 
 @njit
+def stretch_starts(keys: np.ndarray, scale: float, n: int) -> np.ndarray:
+    """(n + 1,) number of sorted keys before each of n stretches of equal width ``1 / scale`` from the first key on."""
+    start = np.zeros(n + 1, dtype=np.int64)
+    for i in range(keys.size):
+        start[min(int((keys[i] - keys[0]) * scale), n - 1) + 1] += 1
+    for b in range(n):
+        start[b + 1] += start[b]
+    return start
+
+
+@njit
 def last_not_above(keys: np.ndarray, start: np.ndarray, scale: float, asked: np.ndarray) -> np.ndarray:
     """Position of the last of the sorted keys that is not above each asked value (at least 0).
 
-    ``start[b]`` is the number of keys below ``keys[0] + b / scale``: it narrows the search to one short stretch.
+    ``start`` is from :func:`stretch_starts` with the same scale: the search is within one short stretch.
     """
     out = np.zeros(asked.size, dtype=np.int64)
-    low, top = keys[0], start.size - 2
+    n = start.size - 1
     for i in range(asked.size):
-        if not asked[i] >= low:  # also NaN
+        if not asked[i] >= keys[0]:  # also NaN
             continue
-        b = min(int(min((asked[i] - low) * scale, float(top))), top)
-        # one stretch further on both sides forgives the rounding of the product
-        left, right = start[max(b - 1, 0)], start[min(b + 2, top + 1)]
+        b = n - 1 if asked[i] >= keys[-1] else min(int((asked[i] - keys[0]) * scale), n - 1)
+        left, right = start[b], start[b + 1]
         while left < right:
             middle = (left + right) // 2
             if keys[middle] <= asked[i]:

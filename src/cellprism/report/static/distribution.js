@@ -57,7 +57,7 @@ export function violins(feature, column, codes) {
     rows.forEach((g, r) => {
       const y = 20 + r * pitch + pitch / 2;
       const line = svg("g", {});
-      line.append(svg("text", { x: left - 10, y: y + 4, "text-anchor": "end", class: "row-name" }, truncate(g.name, Math.floor(left / 6.8))));
+      line.append(svg("text", { x: left - 10, y: y + 4, "text-anchor": "end", class: "row-name" }, truncate(g.name, Math.floor((left - 12) / 7))));
       line.append(svg("line", { x1: left, x2: w - right, y1: y, y2: y, class: "rule" }));
       if (g.active) {
         const smooth = blur(g.bins);

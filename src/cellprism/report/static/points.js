@@ -1,4 +1,7 @@
-// Many points onto a canvas: WebGL where it runs, else canvas 2D. One WebGL context serves every map of the page.
+// Many points onto a canvas: by WebGL where a graphics card runs it, else by hand. One WebGL context serves every map.
+
+import { themed } from "./colour.js";
+import { rasterise } from "./raster.js";
 
 const VERTEX = `#version 300 es
 in vec2 place; in vec4 colour;
@@ -8,7 +11,7 @@ void main() { gl_Position = vec4(place * scale + shift, 0.0, 1.0); gl_PointSize 
 
 const FRAGMENT = `#version 300 es
 precision mediump float;
-in vec4 ink; out vec4 pixel; uniform float size;
+in vec4 ink; out vec4 pixel; uniform highp float size;
 void main() {
   float edge = 0.5 - length(gl_PointCoord - 0.5);
   float a = ink.a * clamp(edge * size, 0.0, 1.0);
@@ -21,10 +24,12 @@ let shared = null;
 function context() {
   if (shared !== null) return shared;
   shared = false;
-  if (new URLSearchParams(location.search).has("canvas")) return shared; // asked for, where a driver misbehaves
-  const canvas = document.createElement("canvas");
-  const gl = canvas.getContext("webgl2", { antialias: false, premultipliedAlpha: true });
-  if (!gl) return shared;
+  const asked = new URLSearchParams(location.search);
+  if (asked.has("canvas")) return shared; // where a driver misbehaves
+  if (!globalThis.OffscreenCanvas) return shared;
+  const canvas = new OffscreenCanvas(1, 1);
+  const gl = canvas.getContext("webgl2", { antialias: false });
+  if (!gl || (inSoftware(gl) && !asked.has("webgl"))) return shared;
   const program = gl.createProgram();
   for (const [type, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
     const shader = gl.createShader(type);
@@ -35,21 +40,27 @@ function context() {
   gl.linkProgram(program);
   if (!gl.getProgramParameter(program, gl.LINK_STATUS)) return shared;
   const uniform = Object.fromEntries(["scale", "shift", "size"].map((n) => [n, gl.getUniformLocation(program, n)]));
-  canvas.addEventListener("webglcontextlost", (event) => {
-    event.preventDefault();
-    shared = false; // the next drawing falls back
-  });
+  canvas.addEventListener("webglcontextlost", () => (shared = false)); // the next map falls back
   shared = { gl, canvas, program, uniform };
   return shared;
 }
 
-/** Points to be drawn again and again: `draw(target, view, radius)`, `colours(bytes, order)`, `free()`. */
-export function points(xs, ys) {
+/** Whether no graphics card stands behind WebGL: then drawing by hand is quicker. */
+function inSoftware(gl) {
+  const told = gl.getExtension("WEBGL_debug_renderer_info");
+  return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(gl.getParameter(told ? told.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+}
+
+/** Points to be drawn on `canvas` again and again: `draw(view, radius)`, `colours(bytes, order)`, `free()`. */
+export function points(canvas, xs, ys) {
   const n = xs.length;
+  const made = context();
+  // Pictures are handed from the one WebGL canvas to this one, which a "bitmaprenderer" takes without copying.
+  const target = canvas.getContext(made ? "bitmaprenderer" : "2d");
   const state = { bytes: new Uint8Array(4 * n), order: Uint32Array.from({ length: n }, (_, i) => i) };
   let buffers = null;
 
-  function upload(made) {
+  function upload() {
     const { gl, program } = made;
     const place = new Float32Array(2 * n);
     for (let i = 0; i < n; i++) [place[2 * i], place[2 * i + 1]] = [xs[i], ys[i]];
@@ -73,17 +84,17 @@ export function points(xs, ys) {
     };
   }
 
-  function drawGl(made, target, view, radius) {
-    const { gl, canvas, program, uniform } = made;
-    const [w, h] = [target.canvas.width, target.canvas.height];
-    if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
+  function drawGl(view, radius) {
+    const { gl, program, uniform } = made;
+    const [w, h] = [canvas.width, canvas.height];
+    if (made.canvas.width !== w || made.canvas.height !== h) [made.canvas.width, made.canvas.height] = [w, h];
     gl.viewport(0, 0, w, h);
     gl.clearColor(0, 0, 0, 0);
     gl.clear(gl.COLOR_BUFFER_BIT);
     gl.useProgram(program);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    if (!buffers) upload(made);
+    if (!buffers) upload();
     gl.bindVertexArray(buffers.array);
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, buffers.order);
     if (buffers.stale) {
@@ -96,27 +107,15 @@ export function points(xs, ys) {
     gl.uniform2f(uniform.shift, (2 * view.x) / w - 1, 1 - (2 * view.y) / h);
     gl.uniform1f(uniform.size, 2 * radius + 1);
     gl.drawElements(gl.POINTS, n, gl.UNSIGNED_INT, 0);
-    target.drawImage(canvas, 0, 0);
+    target.transferFromImageBitmap(made.canvas.transferToImageBitmap());
   }
 
-  function drawFlat(target, view, radius) {
-    let last = -1;
-    const { bytes, order } = state;
-    for (const i of order) {
-      const key = (bytes[4 * i] << 16) | (bytes[4 * i + 1] << 8) | bytes[4 * i + 2];
-      if (key !== last) {
-        target.fillStyle = `rgba(${bytes[4 * i]},${bytes[4 * i + 1]},${bytes[4 * i + 2]},${bytes[4 * i + 3] / 255})`;
-        last = key;
-      }
-      const [x, y] = [xs[i] * view.kx + view.x, ys[i] * view.ky + view.y];
-      if (x < -radius || y < -radius || x > target.canvas.width + radius || y > target.canvas.height + radius) continue;
-      if (radius < 2.5) target.fillRect(x - radius, y - radius, 2 * radius, 2 * radius);
-      else {
-        target.beginPath();
-        target.arc(x, y, radius, 0, 7);
-        target.fill();
-      }
-    }
+  let image = null;
+  function drawByHand(view, radius) {
+    const [w, h] = [canvas.width, canvas.height];
+    if (image?.width !== w || image?.height !== h) image = target.createImageData(w, h);
+    rasterise(image, { xs, ys, ...state }, view, radius, d3.rgb(themed("--surface")));
+    target.putImageData(image, 0, 0);
   }
 
   return {
@@ -126,17 +125,15 @@ export function points(xs, ys) {
       if (buffers) buffers.stale = true;
     },
     /** `view` maps data to device pixels: x' = x * kx + x0. */
-    draw(target, view, radius) {
-      target.clearRect(0, 0, target.canvas.width, target.canvas.height);
-      if (!n) return;
-      const made = context();
-      if (made) drawGl(made, target, view, radius);
-      else drawFlat(target, view, radius);
+    draw(view, radius) {
+      document.documentElement.dataset.drawn = made ? "webgl" : "canvas";
+      if (made) drawGl(view, radius);
+      else drawByHand(view, radius);
     },
     free() {
-      if (!buffers || !shared) return;
-      for (const name of ["place", "colour", "order"]) shared.gl.deleteBuffer(buffers[name]);
-      shared.gl.deleteVertexArray(buffers.array);
+      if (!buffers) return;
+      for (const name of ["place", "colour", "order"]) made.gl.deleteBuffer(buffers[name]);
+      made.gl.deleteVertexArray(buffers.array);
       buffers = null;
     },
   };

@@ -21,8 +21,7 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
         button("Move", () => setMode("move"), { "data-mode": "move" }))
     : null; // prettier-ignore
   const node = el("div", { class: "scatter" }, canvas, overlay, modes, tip);
-  const target = canvas.getContext("2d");
-  const drawing = points(xs, ys);
+  const drawing = points(canvas, xs, ys);
   const [xDomain, yDomain] = [extent(xs), extent(ys)];
   let grid = null;
   let size = { w: 0, h: 0, dpr: 1 };
@@ -73,7 +72,7 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
     if (!size.w) return;
     const v = view();
     const d = size.dpr;
-    drawing.draw(target, { kx: v.kx * d, ky: v.ky * d, x: v.x * d, y: v.y * d }, radius() * d);
+    drawing.draw({ kx: v.kx * d, ky: v.ky * d, x: v.x * d, y: v.y * d }, radius() * d);
     annotate();
   }
 

@@ -91,7 +91,7 @@ function bars(rows, f, gene) {
     shown.forEach((d, r) => {
       const y = r * pitch;
       const line = svg("g", { class: "spot" });
-      line.append(svg("text", { x: left - 4, y: y + pitch / 2 + 4, "text-anchor": "end", class: "row-name" }, truncate(f.text("name", d.row) || `feature ${f.feature[d.row]}`, Math.floor(left / 6.6))));
+      line.append(svg("text", { x: left - 4, y: y + pitch / 2 + 4, "text-anchor": "end", class: "row-name" }, truncate(f.text("name", d.row) || `feature ${f.feature[d.row]}`, Math.floor((left - 8) / 7))));
       line.append(svg("rect", { x: Math.min(x(0), x(d.fc)), y: y + 4, width: Math.max(1, Math.abs(x(d.fc) - x(0))), height: pitch - 8, rx: 2, fill: d.fc > 0 ? UP : DOWN, "fill-opacity": 0.85 }));
       line.append(svg("text", { x: d.fc > 0 ? x(d.fc) + 5 : x(0) + 5, y: y + pitch / 2 + 4, class: "row-value" }, fixed(d.fc)));
       line.addEventListener("click", () => go({ view: "feature", feature: f.feature[d.row] }));

@@ -1,0 +1,341 @@
+"""Models of scvi-tools behind the common protocol, with the decoding of edited latents that they leave out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cellprism.embed.base import DEFAULT_LIBRARY, aligned, check_width, library_size, split_modalities
+from cellprism.embed.dgd import column, counts_of
+from cellprism.embed.files import read_model, write_model
+from cellprism.embed.scvi_kinds import KINDS, build, expected_counts, library, table
+from cellprism.errors import InputError
+
+__all__ = ["SCVIModel"]
+
+
+class SCVIModel:
+    """A trained model of scvi-tools: SCVI, LinearSCVI, SCANVI, MULTIVI, TOTALVI or PEAKVI.
+
+    Make one with :meth:`fit`, or from a model that was trained elsewhere with :meth:`wrap`.
+
+    Parameters
+    ----------
+    kind
+        Class name in ``scvi.model``.
+    model
+        The object, set up on a template of this class.
+    genes
+        Feature names by modality.
+    options
+        Arguments of the model's constructor.
+    batch, categories, reference
+        Column of ``obs``, its categories, the commonest one.
+    labels, label_categories
+        The same for SCANVI's labels; the last category is the unlabeled one.
+    layer
+        Where the counts lie.
+    """
+
+    name = "scvi"
+
+    def __init__(
+        self,
+        kind: str,
+        model: Any,
+        genes: Mapping[str, Sequence[str]],
+        options: Mapping[str, Any],
+        *,
+        batch: str | None = None,
+        categories: Sequence[str] = ("all",),
+        reference: int = 0,
+        labels: str | None = None,
+        label_categories: Sequence[str] = (),
+        layer: str | None = None,
+    ) -> None:
+        self.kind, self.model, self.options = kind, model, dict(options)
+        self.genes = {m: list(g) for m, g in genes.items()}
+        self.batch, self.categories, self.reference = batch, list(categories), reference
+        self.labels, self.label_categories, self.layer = labels, list(label_categories), layer
+        self.model.module.eval()
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities."""
+        return tuple(self.genes)
+
+    @property
+    def d(self) -> int:
+        """Dimension of the latent space."""
+        return int(self.model.module.n_latent)
+
+    @classmethod
+    def fit(
+        cls,
+        adata: Any,
+        *,
+        kind: str = "SCVI",
+        batch: str | None = None,
+        labels: str | None = None,
+        unlabeled: str = "Unknown",
+        layer: str | None = None,
+        n_latent: int = 10,
+        epochs: int | None = None,
+        seed: int = 0,
+        progress: bool = False,
+        **options: Any,
+    ) -> SCVIModel:
+        """Train a model of scvi-tools on raw counts.
+
+        Parameters
+        ----------
+        adata
+            AnnData; MuData with ``rna`` and ``protein`` for TOTALVI, ``rna`` and ``atac`` for MULTIVI.
+        kind
+            One of the classes above.
+        batch
+            Column of ``obs``.
+        labels, unlabeled
+            Column of ``obs`` and the name of cells without a label, for SCANVI.
+        layer
+            Where the counts lie.
+        n_latent, options
+            Handed to the model's constructor.
+        epochs
+            None = scvi-tools' own rule.
+        seed
+            Of everything random; torch's and NumPy's global states are put back afterwards.
+        """
+        library()
+        wanted = check_kind(kind)
+        parts = pick_modalities(adata, wanted, kind)
+        genes = {m: [str(g) for g in p.var_names] for m, p in parts.items()}
+        data = counts_of(parts, genes, layer)
+        categories, index, reference = ["all"], np.zeros(adata.n_obs, np.int64), 0
+        if batch is not None:
+            found, index, sizes = np.unique(column(adata, batch), return_inverse=True, return_counts=True)
+            categories, reference = [str(v) for v in found], int(sizes.argmax())
+        label_categories: list[str] = []
+        label_index = None
+        if (labels is None) == (kind == "SCANVI"):
+            raise InputError("labels belong to SCANVI, and SCANVI needs them", f"{kind}, {labels}", "match the two")
+        if labels is not None:
+            values = column(adata, labels)
+            label_categories = [*sorted(set(values) - {unlabeled}), unlabeled]
+            label_index = np.asarray([label_categories.index(v) for v in values])
+        options = {"n_latent": n_latent, **options}
+        cells = table(kind, genes, data, categories, index, label_categories, label_index)
+        with seeded(seed):
+            model = build(kind, cells, genes, options, label_categories)
+            model.train(max_epochs=epochs, enable_progress_bar=progress, accelerator="auto")
+        out = cls(
+            kind,
+            model,
+            genes,
+            options,
+            batch=batch,
+            categories=categories,
+            reference=reference,
+            labels=labels,
+            label_categories=label_categories,
+            layer=layer,
+        )
+        return out._detached()
+
+    @classmethod
+    def wrap(cls, model: Any, *, modality: str | None = None) -> SCVIModel:
+        """Take over a model that was set up and trained with scvi-tools itself.
+
+        Parameters
+        ----------
+        model
+            SCVI, LinearSCVI or PEAKVI, set up on an AnnData with at most a batch column.
+        modality
+            Its name here; None = ``atac`` for PEAKVI, else ``rna``.
+        """
+        library()
+        kind = type(model).__name__
+        if kind not in {"SCVI", "LinearSCVI", "PEAKVI"} or not model.is_trained:
+            raise InputError("a wrapped model must be a trained SCVI, LinearSCVI or PEAKVI", kind, "use fit for others")
+        manager = model.adata_manager
+        setup = manager.registry["setup_args"]
+        extra = [
+            k for k in ("categorical_covariate_keys", "continuous_covariate_keys", "size_factor_key") if setup.get(k)
+        ]
+        if extra:
+            raise InputError("a wrapped model may have a batch column and no further covariates", str(extra), "use fit")
+        categories = [str(v) for v in manager.get_state_registry("batch")["categorical_mapping"]]
+        names = {modality or KINDS[kind][0]: [str(g) for g in model.adata.var_names]}
+        given = model.init_params_
+        options = {**given["non_kwargs"], **next(iter(given["kwargs"].values()), {})}
+        sizes = np.bincount(np.asarray(model.adata.obs["_scvi_batch"]), minlength=len(categories))
+        key = setup.get("batch_key")
+        out = cls(
+            kind,
+            model,
+            names,
+            {k: v for k, v in options.items() if v is not None},
+            batch=key,
+            categories=categories,
+            reference=int(sizes.argmax()),
+            layer=setup.get("layer"),
+        )
+        return out._detached()
+
+    def _detached(self) -> SCVIModel:
+        """The same model on a template of its own, so that the training cells are not kept alive."""
+        state = {k: v.detach().cpu() for k, v in self.model.module.state_dict().items()}
+        self.model = restored(self.kind, self.genes, self.options, self.categories, self.label_categories, state)
+        return self
+
+    def encode(self, adata: Any) -> NDArray[np.float32]:
+        """Posterior means of the latent, (cells, d) float32."""
+        parts = pick_modalities(adata, tuple(self.genes), self.kind)
+        data = counts_of(parts, self.genes, self.layer)
+        index = self._batch(adata)
+        labels = np.full(adata.n_obs, len(self.label_categories) - 1) if self.label_categories else None
+        cells = table(self.kind, self.genes, data, self.categories, index, self.label_categories, labels)
+        with quiet():
+            return np.asarray(self.model.get_latent_representation(cells), dtype=np.float32)
+
+    @torch.no_grad()
+    def decode(self, Z: NDArray[Any], adata: Any = None) -> dict[str, NDArray[np.float32]]:
+        """Expected counts at the points ``Z``, ``{modality: (cells, features) float32}``.
+
+        Library size and batch are those of ``adata``'s cells, or 10,000 counts and the commonest batch. Proteins are
+        foreground and background weighted by the model's own probability, and peaks the probability of access times
+        the region's factor; peaks are scaled to the library size, proteins are on TOTALVI's scale.
+
+        Raises
+        ------
+        InputError
+            For a batch the model was not trained on.
+        """
+        Z = check_width(Z, self.d, None if adata is None else adata.n_obs)
+        n = len(Z)
+        if adata is None:
+            totals = {m: np.full(n, DEFAULT_LIBRARY) for m in self.genes}
+            index = np.full(n, self.reference)
+        else:
+            parts = pick_modalities(adata, tuple(self.genes), self.kind)
+            totals = {m: library_size(aligned(parts[m], g, self.layer)) for m, g in self.genes.items()}
+            index = self._batch(adata)
+        blocks = [
+            expected_counts(
+                self.kind,
+                self.model.module,
+                Z[i : i + 512],
+                index[i : i + 512],
+                {m: t[i : i + 512] for m, t in totals.items()},
+            )
+            for i in range(0, n, 512)
+        ]
+        return {m: np.concatenate([b[m] for b in blocks]) for m in self.genes}
+
+    def save(self, path: str | Path) -> None:
+        """Write ``model.json`` and ``model.safetensors`` into ``path``."""
+        keep = ("kind", "genes", "options", "batch", "categories", "reference", "labels", "label_categories", "layer")
+        arrays = {k: v.detach().cpu().numpy() for k, v in self.model.module.state_dict().items()}
+        write_model(path, self.name, {k: getattr(self, k) for k in keep}, arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> SCVIModel:
+        """Read a model that :meth:`save` wrote."""
+        library()
+        settings, arrays = read_model(path, cls.name)
+        kind, genes, options = settings.pop("kind"), settings.pop("genes"), settings.pop("options")
+        state = {k: torch.as_tensor(v) for k, v in arrays.items()}
+        model = restored(kind, genes, options, settings["categories"], settings["label_categories"], state)
+        return cls(kind, model, genes, options, **settings)
+
+    def _batch(self, adata: Any) -> NDArray[np.int64]:
+        if self.batch is None:
+            return np.zeros(adata.n_obs, np.int64)
+        values = column(adata, self.batch)
+        known = {v: i for i, v in enumerate(self.categories)}
+        new = sorted(set(values) - set(known))
+        if new:
+            raise InputError(
+                f"the batch ({self.batch!r}) must be one the model knows: {self.categories}",
+                ", ".join(new),
+                "decode with adata=None for the reference batch, or map the batch to a known one",
+            )
+        return np.asarray([known[v] for v in values], dtype=np.int64)
+
+
+def check_kind(kind: str) -> tuple[str, ...]:
+    """Modalities of a kind."""
+    if kind not in KINDS:
+        raise InputError(f"the kind must be one of {', '.join(KINDS)}", repr(kind), "correct the name")
+    return KINDS[kind]
+
+
+def pick_modalities(adata: Any, wanted: Sequence[str], kind: str) -> dict[str, Any]:
+    """The modalities a model needs; the only one of an AnnData is taken for the only one wanted."""
+    parts = split_modalities(adata)
+    if not hasattr(adata, "mod") and len(wanted) == 1:
+        return {wanted[0]: adata}
+    missing = [m for m in wanted if m not in parts]
+    if missing:
+        raise InputError(
+            f"{kind} needs a MuData with the modalities {', '.join(wanted)}", f"{list(parts)}", "name them so"
+        )
+    return {m: parts[m] for m in wanted}
+
+
+def restored(
+    kind: str,
+    genes: Mapping[str, Sequence[str]],
+    options: Mapping[str, Any],
+    categories: Sequence[str],
+    label_categories: Sequence[str],
+    state: Mapping[str, torch.Tensor],
+) -> Any:
+    """A model on a template of made-up cells, one a category, with given weights."""
+    n = max(len(categories), len(label_categories), 3)
+    data = [np.ones((n, len(g)), np.float32) for g in genes.values()]
+    index = np.arange(n) % len(categories)
+    labels = np.arange(n) % len(label_categories) if label_categories else None
+    cells = table(kind, genes, data, categories, index, label_categories, labels)
+    with seeded(0):
+        model = build(kind, cells, genes, options, label_categories)
+    model.module.load_state_dict(state)
+    model.module.eval()
+    model.is_trained_ = True
+    return model
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what scvi-tools and lightning log."""
+    names = ("scvi", "lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed")
+    loggers = [logging.getLogger(n) for n in names]
+    levels = [log.level for log in loggers]
+    for log in loggers:
+        log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for log, level in zip(loggers, levels, strict=True):
+            log.setLevel(level)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """scvi-tools draws from global generators: seed them, and put their states back."""
+    scvi = library()
+    before, state = scvi.settings.seed, np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(), quiet():
+        scvi.settings.seed = seed
+        try:
+            yield
+        finally:
+            scvi.settings._seed = before
+            np.random.set_state(state)  # noqa: NPY002

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from helpers import counts_adata, multimodal, type_sets
+
+import cellprism.run.pipeline as pipeline
+from cellprism import embed
+from cellprism.errors import InputError
+from cellprism.genesets.gmt import write_gmt
+from cellprism.run import RunFolder, RunOptions, run
+from cellprism.run.folder import staged
+from cellprism.run.nulls import match_activity
+from cellprism.run.shares import share_records, verdict
+from cellprism.run.write import to_json
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> tuple[Path, Path]:
+    counts_adata(300, 60).write_h5ad(tmp_path / "cells.h5ad")
+    write_gmt(type_sets(60), tmp_path / "sets.gmt")
+    return tmp_path / "cells.h5ad", tmp_path / "sets.gmt"
+
+
+def go(inputs: tuple[Path, Path], output: Path, **options: Any) -> RunFolder:
+    chosen: dict[str, Any] = {"rep": "X_emb", "width": 16, "k": 3, "seeds": 1, "epochs": 60} | options
+    return run(RunOptions(data=inputs[0], output=output, gene_sets=(str(inputs[1]),), **chosen))
+
+
+def test_features_find_their_types(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = go(inputs, tmp_path / "out", labels=("cell_type",), seeds=2)
+    best = folder.labels.groupby("value", observed=True)["auroc"].max()
+    assert (best > 0.9).sum() >= 2  # a type that lies at the centre of the embedding may have none of its own
+    assert folder.features["stability"].notna().any()
+    assert folder.info["label_columns"] == ["cell_type"]
+
+
+def test_embedding_made_here_is_tested_on_the_other_half(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = go(inputs, tmp_path / "out", rep=None, embed="pca", components=5)
+    assert folder.info["thinned"] is True
+    assert folder.embedding.shape == (300, 5)
+    tested = np.expm1(sp.load_npz(folder.path / "expression.npz").toarray())
+    whole = ad.read_h5ad(inputs[0]).X.toarray()
+    counts = tested / 1e4 * folder.cells["depth"].to_numpy()[:, None]
+    np.testing.assert_allclose(counts, np.rint(counts), atol=1e-2)
+    assert 0.4 < counts.sum() / whole.sum() < 0.6
+    assert embed.load(folder.path / "model").name == "pca"
+    assert go(inputs, tmp_path / "all", rep=None, embed="pca", components=5, thin=False).info["thinned"] is False
+
+
+def test_predicted_expression_is_said_to_be(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = go(inputs, tmp_path / "out", rep=None, embed="pca", components=5, expression="predicted")
+    assert folder.info["expression"] == "predicted"
+    assert len(folder.genes)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gated", "jumprelu", "topk"])
+def test_other_activations(inputs: tuple[Path, Path], tmp_path: Path, activation: Any) -> None:
+    k = 3 if activation == "topk" else None
+    folder = go(inputs, tmp_path / "out", activation=activation, k=k)
+    assert json.loads((folder.path / "sae" / "config.json").read_text())["config"]["activation"] == activation
+
+
+def test_strata_zarr_and_embedding_file(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    cells = ad.read_h5ad(inputs[0])
+    table = pd.DataFrame(cells.obsm["X_emb"], index=cells.obs_names).rename(columns=str)
+    table.sample(frac=1, random_state=0).to_parquet(tmp_path / "emb.parquet")
+    folder = go(inputs, tmp_path / "out", rep=None, embedding=tmp_path / "emb.parquet", strata="donor")
+    np.testing.assert_allclose(folder.embedding, cells.obsm["X_emb"])
+    assert "donor" in folder.cells
+    assert {"data", "embedding"} < set(folder.info["input"])
+    assert any(str(inputs[1]) == file["path"] for file in folder.info["input"].values())
+
+
+def test_every_modality_is_annotated(tmp_path: Path) -> None:
+    import mudata
+
+    rna, protein = counts_adata(300, 60), counts_adata(300, 8, seed=1)
+    protein.var_names = [f"P{i}" for i in range(8)]
+    both = multimodal(rna=rna, protein=protein)
+    both.obsm["X_emb"] = rna.obsm["X_emb"]
+    with mudata.set_options(pull_on_update=False):
+        both.write(tmp_path / "cells.h5mu")
+    write_gmt(type_sets(60), tmp_path / "sets.gmt")
+    folder = go((tmp_path / "cells.h5mu", tmp_path / "sets.gmt"), tmp_path / "out")
+    assert set(folder.genes["modality"].astype(str)) == {"rna", "protein"}
+
+
+def test_a_run_that_dies_leaves_nothing(
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "build", die)
+    before = sorted(p.name for p in tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        go(inputs, tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_overwrite_replaces_a_result_only_when_the_new_one_is_whole(tmp_path: Path) -> None:
+    with staged(tmp_path / "out") as folder:
+        (folder / "run.json").write_text("{}")
+    with pytest.raises(RuntimeError), staged(tmp_path / "out", overwrite=True) as folder:
+        raise RuntimeError
+    assert (tmp_path / "out" / "run.json").read_text() == "{}"
+    with staged(tmp_path / "out", overwrite=True) as folder:
+        (folder / "run.json").write_text("[]")
+    assert (tmp_path / "out" / "run.json").read_text() == "[]"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: (p / "codes.npz").unlink(), "no codes.npz"),
+        (lambda p: (p / "run.json").write_text("{"), "must be JSON"),
+        (lambda p: (p / "run.json").write_text('{"format_version": 99}'), "format 99"),
+        (lambda p: (p / "genes.parquet").write_bytes(b"x"), "must be readable"),
+    ],
+)
+def test_damaged_folders_are_refused(inputs: tuple[Path, Path], tmp_path: Path, change: Any, message: str) -> None:
+    folder = go(inputs, tmp_path / "out")
+    change(folder.path)
+    with pytest.raises(InputError, match=message):
+        _ = RunFolder.open(folder.path).genes
+
+
+def test_matched_activity_keeps_the_highest_cells() -> None:
+    scores = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    codes = match_activity(scores, np.array([5, 0, 50, 1]))
+    assert np.bincount(codes.indices, minlength=4).tolist() == [5, 0, 50, 1]
+    top = set(np.argsort(-scores[:, 0])[:5])
+    assert set(codes[:, [0]].tocoo().coords[0]) == top
+    assert codes.data.min() > 0
+
+
+def test_verdict_needs_two_standard_errors() -> None:
+    assert verdict(0.9, 100, {"random": (0.5, 100)}) == "above every null"
+    assert verdict(0.55, 100, {"random": (0.5, 100), "permuted": (0.0, 100)}).startswith("not above random")
+    assert verdict(0.9, 0, {"random": (0.5, 100)}) == ""
+
+
+def test_shares_become_records() -> None:
+    table = pd.DataFrame(
+        {
+            "claim": ["testable features", "features with a set"],
+            "observed": [40.0, 0.5],
+            "random": [40.0, 0.1],
+            "random_sets": [40.0, np.nan],
+        }
+    )
+    (record,) = share_records(table)
+    assert record["nulls"] == {"random directions": 0.1}
+    assert (record["n"], record["verdict"]) == (40, "above every null")
+
+
+def test_json_has_no_nan() -> None:
+    assert to_json({"a": (np.float32("nan"), np.int64(2)), "p": Path("x")}) == {"a": [None, 2], "p": "x"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "fast"}, "preset must be one of"),
+        ({"gene_sets": ()}, "needs gene sets"),
+        ({"seeds": 0}, "--seeds must be at least 1"),
+    ],
+)
+def test_options_check_themselves(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        RunOptions(data=Path("a.h5ad"), output=Path("o"), **options)

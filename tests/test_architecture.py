@@ -1,0 +1,58 @@
+"""Imports run one way, as docs/architecture.md draws them."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import cellprism
+
+ROOT = Path(cellprism.__file__).parent
+# A room may import the rooms of its own floor and of every floor below.
+FLOORS = [
+    {"errors"},
+    {"data", "genesets"},
+    {"stats", "sae", "embed", "simulate"},
+    {"features", "steer", "recovery"},
+    {"report"},
+    {"run", "pl"},
+    {"tl", "demo"},
+    {"cli"},
+]
+FLOOR = {room: i for i, floor in enumerate(FLOORS) for room in floor}
+FORBIDDEN = {"stats": {"torch", "anndata"}, "sae": {"anndata", "mudata", "scanpy"}}
+FILES = sorted(p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py")
+
+
+def imports(path: Path) -> set[str]:
+    """Modules that a file imports, in functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            if node.module == "cellprism":
+                found |= {f"cellprism.{alias.name}" for alias in node.names}
+    return found
+
+
+def room(path: Path) -> str:
+    """Room of a file."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_down(path: Path) -> None:
+    own = room(path)
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "cellprism" and len(parts) > 1 and parts[1] in FLOOR:
+            assert FLOOR[parts[1]] <= FLOOR[own], f"{own} imports {parts[1]}, which lies above it"
+        assert parts[0] not in FORBIDDEN.get(own, set()), f"{own} imports {name}"
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room(p) for p in FILES} <= set(FLOOR)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata as ad
+import pytest
+from helpers import counts_adata, type_sets
+
+import cellprism as prism
+
+
+def fitted() -> ad.AnnData:
+    cells = counts_adata(300, 60)
+    prism.tl.fit(cells, "X_emb", cfg=prism.SAEConfig(16, k=3), seeds=2, epochs=30)
+    return cells
+
+
+def test_results_live_in_the_anndata_and_survive_a_file(tmp_path: Path) -> None:
+    cells = fitted()
+    prism.tl.annotate(cells, type_sets(60), labels=["cell_type"])
+    cells.write_h5ad(tmp_path / "a.h5ad")
+    back = ad.read_h5ad(tmp_path / "a.h5ad")
+    assert back.obsm["X_prism"].shape == (300, 16)
+    sae = prism.tl.sae(back)
+    assert (sae.encode(back.obsm["X_emb"]) != cells.obsm["X_prism"]).nnz == 0
+    features = back.uns["prism"]["features"]
+    assert {"name", "stability", "top_set", "top_label"} <= set(features.columns)
+    assert features["stability"].notna().any()
+    assert back.uns["prism"]["labels"].groupby("value", observed=True)["auroc"].max().max() > 0.9
+
+
+def test_one_seed_has_no_stability() -> None:
+    cells = counts_adata(100)
+    prism.tl.fit(cells, "X_emb", key="one", cfg=prism.SAEConfig(8, k=2), seeds=1, epochs=2)
+    assert "stability" not in cells.uns["one"]
+    found = prism.tl.annotate(cells, type_sets(), key="one", strata="donor")
+    assert found.features["stability"].isna().all()
+
+
+def test_errors_name_the_remedy() -> None:
+    cells = counts_adata()
+    with pytest.raises(prism.InputError, match=r"call prism\.tl\.fit"):
+        prism.tl.annotate(cells, type_sets())
+    with pytest.raises(prism.InputError, match="'X_emb'"):
+        prism.tl.fit(cells, "X_pca")
+    cells = fitted()
+    with pytest.raises(prism.InputError, match="'type'"):
+        prism.tl.annotate(cells, type_sets(60), labels=["type"])
+
+
+def test_everything_public_is_there() -> None:
+    assert all(hasattr(prism, name) for name in prism.__all__)
+    assert prism.__version__.count(".") == 2
