@@ -1,10 +1,11 @@
 """Draw the figures of docs/recovery.md and write its tables from benchmarks/results/.
 
-Usage: python benchmarks/recovery_page.py
+Usage: python benchmarks/recovery_page.py [--reduced DIR]   DIR: what `cellprism benchmark reduced -o DIR` wrote
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,16 @@ LEVELS = ["X2", "X1", "X0"]
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reduced", type=Path, help="folder of a benchmark to take over into the page")
+    parser.add_argument("--leave-out", nargs="*", default=[], help="methods of it to leave out")
+    arguments = parser.parse_args()
+    if arguments.reduced:
+        summary = pd.read_parquet(arguments.reduced / "summary.parquet")
+        summary = summary[summary["level"].isin([*LEVELS, "A", "B"]) & ~summary["method"].isin(arguments.leave_out)]
+        columns = ["method", "seed", "level", "share_over_0.95", "mean_best_abs_r", "mcc", "mean_best_abs_r_visible"]
+        columns += ["mean_auroc", "n_live", "l0", "redundant", "null_mean_best_abs_r"]
+        Rows("recovery_reduced.json", ["method", "seed", "level"]).add(summary[columns].to_dict("records"))
     FIGURES.mkdir(parents=True, exist_ok=True)
     text = PAGE.read_text()
     for name, make in TABLES.items():
@@ -73,11 +84,22 @@ def identifiability() -> str:
 
 
 def methods() -> str:
-    """Every method at level X2, and where the deeper levels are visible."""
+    """Every method on the cells of these scripts, five seeds."""
     rows = Rows("recovery_methods.json", []).table()
     if rows.empty:
         return ""
     save(method_figure(rows), "methods")
+    return method_table(rows)
+
+
+def reduced() -> str:
+    """Every method in the `reduced` benchmark."""
+    rows = Rows("recovery_reduced.json", []).table()
+    return "" if rows.empty else method_table(rows)
+
+
+def method_table(rows: pd.DataFrame) -> str:
+    """A row a method: level X2, where X0 is visible, cell types and batches."""
     head = [
         "method",
         "seeds",
@@ -163,6 +185,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "completeness": completeness,
     "identifiability": identifiability,
     "methods": methods,
+    "reduced": reduced,
     "sweeps": sweeps,
 }
 
