@@ -49,7 +49,7 @@ def completeness() -> str:
         "|---|" + "---|" * 7,
     ]
     for latent, part in rows.groupby("latent"):
-        level = dict(part.groupby("level"))
+        level = dict(iter(part.groupby("level")))
         lines.append(
             f"| {latent} | {part['seed'].nunique()} | {shown(level['X2']['validation_loss'], 2)} | "
             + " | ".join(shown(level[name]["r2"]) for name in LEVELS)
@@ -94,7 +94,7 @@ def methods() -> str:
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---|" * (len(head) - 1)]
     x2 = rows[rows["level"] == "X2"].groupby("method")["mean_best_abs_r"].mean().sort_values(ascending=False)
     for method in x2.index:
-        at = dict(rows[rows["method"] == method].groupby("level"))
+        at = dict(iter(rows[rows["method"] == method].groupby("level")))
         lines.append(
             f"| `{method}` | {at['X2']['seed'].nunique()} | {percent(at['X2']['share_over_0.95'])} | {shown(at['X2']['mean_best_abs_r'])} | "
             f"{shown(at['X2']['mcc'])} | {shown(at['X0']['mean_best_abs_r_visible'])} | {shown(at['A']['mean_best_abs_r'])} | "

@@ -9,7 +9,7 @@ from cellprism.features.differential import differential
 from cellprism.features.matching import match
 from cellprism.report import view
 from cellprism.run import RunFolder
-from cellprism.sae import SAE, Fit, SAEConfig, fit, load
+from cellprism.sae import SAE, Fit, SAEConfig, fit, fit_many, load
 from cellprism.steer import clean, effect, screen, steer
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "effect",
     "embed",
     "fit",
+    "fit_many",
     "genesets",
     "load",
     "match",

@@ -13,7 +13,8 @@ import scipy.sparse as sp
 import torch
 
 from cellprism import genesets
-from cellprism.data.embedding import check_embedding, embedding_from_obsm
+from cellprism.data.checks import check_embedding
+from cellprism.data.embedding import embedding_from_obsm
 from cellprism.data.expression import measured_expression
 from cellprism.data.read import describe_keys
 from cellprism.errors import InputError

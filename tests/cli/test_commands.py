@@ -50,6 +50,26 @@ def test_fit_encode_annotate(files: Path, capsys: pytest.CaptureFixture[str]) ->
     assert set(table["top_label"]) <= {"", "type 0", "type 1", "type 2"}
 
 
+def test_fit_sweep(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "sweep.yaml").write_text("grid:\n  width: [8, 16]\n  activation: topk\n  k: [2, 3]\n  epochs: 5\n")
+    done = call(capsys, "fit", files / "x.npy", "--sweep", files / "sweep.yaml", "-o", files / "sweep")
+    assert done.code == 0, done.err
+    table = pd.read_parquet(files / "sweep" / "summary.parquet")
+    assert sorted(zip(table["width"], table["k"], strict=True)) == [(8, 2), (8, 3), (16, 2), (16, 3)]
+    assert table["explained_variance"].between(0, 1).all()
+    assert load(files / "sweep" / "sae-3").width == table["width"].iloc[3]
+    assert (files / "sweep" / "landscape.png").stat().st_size > 5_000
+    for bad in (
+        "models: 3\n",
+        "grid:\n  width: 8\n  k: 2\n  hidden: 1\n",
+        "configs:\n- {width: 8, k: 2, lr: 0.1}\n- {width: 8, k: 2}\n",
+    ):
+        (files / "bad.yaml").write_text(bad)
+        refused = call(capsys, "fit", files / "x.npy", "--sweep", files / "bad.yaml", "-o", files / "none")
+        assert refused.code == 2, bad
+        assert not (files / "none").exists()
+
+
 def test_run_match_report(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in (0, 1):
         done = call(
@@ -64,6 +84,18 @@ def test_run_match_report(files: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert len(table) == len(RunFolder.open(files / "run0").features)
     assert table["best_correlation"].max() > 0.8
     assert call(capsys, "match", files / "run0", files / "run1", "-o", files / "m.parquet").code == 0
+    differs = call(
+        capsys, "differential", files / "run0", "--by", "cell_type", "--conditions", "type 0,type 1", "-o", files / "d"
+    )
+    assert differs.code == 0, differs.err
+    table = pd.read_parquet(files / "d" / "differential.parquet")
+    assert table["qval"].min() < 1e-6
+    assert "type 1 against type 0" in differs.out
+    wrong = call(capsys, "differential", files / "run0", "--by", "age", "-o", files / "e")
+    assert wrong.code == 2
+    assert "--labels age" in wrong.err
+    nobody = call(capsys, "differential", files / "run0", "--by", "cell_type", "--within", "type 9", "-o", files / "e")
+    assert nobody.code == 2
     report = call(capsys, "report", files / "run0", "-o", files / "page.html")
     assert report.code == 0, report.err
     assert (files / "page.html").stat().st_size > 10_000
@@ -78,7 +110,20 @@ def test_version_help_and_exit_code_of_the_real_program(tmp_path: Path) -> None:
     version = subprocess.run([*program, "--version"], capture_output=True, text=True, check=True)
     assert version.stdout.startswith("cellprism ")
     shown = subprocess.run([*program, "--help"], capture_output=True, text=True, check=True).stdout
-    for command in ("demo", "run", "fit", "encode", "annotate", "match", "steer", "report", "simulate", "benchmark"):
+    for command in (
+        "demo",
+        "run",
+        "fit",
+        "encode",
+        "annotate",
+        "match",
+        "differential",
+        "steer",
+        "report",
+        "serve",
+        "simulate",
+        "benchmark",
+    ):
         assert command in shown
     bad = subprocess.run([*program, "report", str(tmp_path)], capture_output=True, text=True, check=False)
     assert (bad.returncode, bad.stdout) == (2, "")

@@ -9,7 +9,8 @@ import scipy.sparse as sp
 import torch
 from helpers import counts_adata
 
-from cellprism.data.embedding import Embedding, align, check_embedding, embedding_from_obsm, read_embedding
+from cellprism.data.checks import check_embedding
+from cellprism.data.embedding import Embedding, align, embedding_from_obsm, read_embedding
 from cellprism.errors import InputError
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3) ** 1.5

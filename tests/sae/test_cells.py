@@ -3,9 +3,10 @@ import pytest
 import torch
 from sae.cases import VARIANTS, embedding
 
+from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
 from cellprism.sae import SAE
-from cellprism.sae.cells import Cells, check_embedding, split_cells
+from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.scaling import fit_scaling
 
 

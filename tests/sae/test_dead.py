@@ -17,8 +17,8 @@ KILLED = slice(0, 36)
 
 def test_clock_counts_cells_since_the_last_firing() -> None:
     clock = FiringClock(3, torch.device("cpu"))
-    clock.tick(torch.tensor([[1.0, 0, 0], [0, 0, 0]]))
-    clock.tick(torch.tensor([[0.0, 2, 0]]))
+    clock.tick(2, torch.tensor([True, False, False]))
+    clock.tick(1, torch.tensor([False, True, False]))
     assert clock.silent.tolist() == [1, 0, 3]
     assert clock.dead(3).tolist() == [False, False, True]
 
@@ -29,7 +29,7 @@ def n_dead_after_training(cfg: SAEConfig) -> tuple[int, SAE]:
     sae = SAE(cfg, fit_scaling(X, cfg.scaling), torch.Generator().manual_seed(0))
     cells, none = Cells(sae, X, np.arange(1200)), Cells(sae, X, np.arange(0))
     options = TrainingOptions(epochs=40, batch_size=100, lr=1e-2)
-    trainer = Trainer(sae, cells, none, options, torch.Generator().manual_seed(0), False, 0)
+    trainer = Trainer(sae, cells, none, options, torch.Generator().manual_seed(0), 0)
     with torch.no_grad():
         sae.encoder[KILLED] *= 0.01
         if cfg.resample_every:  # no gradient reaches these at all

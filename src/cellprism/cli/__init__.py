@@ -7,7 +7,20 @@ from importlib.metadata import version
 
 import typer
 
-from cellprism.cli import annotate, benchmark, demo, encode, fit, match, report, run, simulate, steer
+from cellprism.cli import (
+    annotate,
+    benchmark,
+    demo,
+    differential,
+    encode,
+    fit,
+    match,
+    report,
+    run,
+    serve,
+    simulate,
+    steer,
+)
 from cellprism.errors import InputError
 
 __all__ = ["app", "main"]
@@ -20,7 +33,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, run, fit, encode, annotate, match, steer, report, simulate, benchmark):
+for module in (
+    demo,
+    run,
+    fit,
+    encode,
+    annotate,
+    match,
+    differential,
+    steer,
+    report,
+    serve,
+    simulate,
+    benchmark,
+):
     module.register(app)
 
 

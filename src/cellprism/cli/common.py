@@ -26,7 +26,7 @@ def say(line: str) -> None:
 
 
 def best_features(folder: RunFolder, n: int) -> pd.DataFrame:
-    """The ``n`` best-supported features, strongest evidence first, no two with the same name.
+    """The ``n`` best-supported features, strongest evidence first, one for each leading name.
 
     Only features that could be tested and carry evidence count. They are ranked by the mean of three numbers between 0
     and 1: how well they detect a label (AUROC, rescaled so that 0.5 is 0), how strong their gene set is (log10 q down to
@@ -39,7 +39,8 @@ def best_features(folder: RunFolder, n: int) -> pd.DataFrame:
     table["support"] = (label + strength + table["stability"].fillna(0).clip(lower=0)) / 3
     table.loc[table["confound"] != "", "support"] /= 2
     table = table[named | (table["confound"] != "")]
-    return table.sort_values("support", ascending=False, kind="stable").drop_duplicates("name").head(n)
+    table["lead"] = table["name"].str.split(" · ").str[0]
+    return table.sort_values("support", ascending=False, kind="stable").drop_duplicates("lead").head(n)
 
 
 def print_shares(records: list[dict[str, Any]], out: Console) -> None:

@@ -21,13 +21,17 @@ def fit(
     k: Annotated[int | None, typer.Option(help="Active features a cell.")] = None,
     activation: Annotated[str | None, typer.Option(help="relu, topk, batchtopk, jumprelu or gated.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with the fields of SAEConfig.")] = None,
+    sweep: Annotated[
+        Path | None,
+        typer.Option(help="YAML file with `grid` or `configs`: train them all, write a table and a picture."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the cells.")] = None,
     seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a sparse autoencoder and write config.json and sae.safetensors."""
     from cellprism.cli.common import console, say
-    from cellprism.data.embedding import check_embedding
+    from cellprism.data.checks import check_embedding
     from cellprism.run.folder import staged
     from cellprism.run.options import RunOptions
     from cellprism.run.write import write_json
@@ -36,6 +40,9 @@ def fit(
 
     source = load_embedding(embedding, rep)
     X = check_embedding(source.values, source.cells)
+    if sweep is not None:
+        _sweep(X, sweep, output, seed=seed, overwrite=overwrite)
+        return
     if config is not None:
         cfg = SAEConfig.from_dict(read_yaml(config))
     else:
@@ -53,6 +60,31 @@ def fit(
         f"explained variance {m['explained_variance']:.3f}, L0 {m['l0']:.1f}, {m['n_live']:.0f} live features: {output}",
         highlight=False,
     )
+
+
+def _sweep(X: Any, path: Path, output: Path, *, seed: int, overwrite: bool) -> None:
+    """Train all models of a sweep file and write ``summary.parquet``, ``landscape.png`` and a folder a model."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    from cellprism.cli.common import console
+    from cellprism.cli.sweep import run_sweep
+    from cellprism.pl import landscape
+    from cellprism.run.folder import check_output, staged
+
+    check_output(output, overwrite=overwrite)
+    table, fits = run_sweep(X, read_yaml(path), seed=seed, progress=sys.stderr.isatty())
+    with staged(output, overwrite=overwrite) as folder:
+        table.to_parquet(folder / "summary.parquet", index=False)
+        for i, fitted in enumerate(fits):
+            fitted.sae.save(folder / f"sae-{i}")
+        figure, axes = plt.subplots(figsize=(6, 4.5))
+        landscape(table, "l0", "explained_variance", ax=axes)
+        figure.savefig(folder / "landscape.png", dpi=150, bbox_inches="tight")
+        plt.close(figure)
+    console().print(table.to_string(index=False, float_format="{:.3g}".format), highlight=False, soft_wrap=True)
 
 
 def load_embedding(path: Path, rep: str | None) -> Any:

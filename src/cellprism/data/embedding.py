@@ -12,12 +12,12 @@ import mudata
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cellprism.data.read import describe_keys, modalities
 from cellprism.errors import InputError
 
-__all__ = ["Embedding", "align", "check_embedding", "embedding_from_obsm", "read_embedding"]
+__all__ = ["Embedding", "align", "embedding_from_obsm", "read_embedding"]
 
 _SUFFIXES = (".npy", ".npz", ".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz", ".pt")
 
@@ -32,54 +32,6 @@ class Embedding:
     """Cell names, where the source has them."""
     source: str
     """Where it came from, for messages and the report."""
-
-
-def check_embedding(
-    X: ArrayLike, cells: tuple[str, ...] | None = None, *, constant_dimensions: bool = True
-) -> NDArray[Any]:
-    """The embedding as a two-dimensional array.
-
-    Parameters
-    ----------
-    X
-        Anything that numpy reads as (cells, d).
-    cells
-        Names for the messages.
-    constant_dimensions
-        Whether single dimensions without variance are accepted.
-
-    Raises
-    ------
-    InputError
-        If it is not (cells, d) of numbers, has fewer than two cells, values that are not finite, or no variance.
-    """
-    array = X if isinstance(X, np.ndarray) else np.asarray(X)
-    if array.ndim != 2 or array.shape[1] < 1:
-        raise InputError("an embedding is an array (cells, dimensions)", f"shape {array.shape}", "give one row a cell")
-    if array.dtype.kind not in "fiu":
-        raise InputError("an embedding holds numbers", f"dtype {array.dtype}", "leave out columns of text")
-    if len(array) < 2:
-        raise InputError("an embedding needs at least two cells", f"{len(array)}", "give more cells")
-    finite = np.isfinite(array).all(axis=1)
-    if not finite.all():
-        first = int(np.argmin(finite))
-        count = int((~np.isfinite(array[~finite])).sum())
-        name = f"cell {cells[first]!r}" if cells is not None else f"row {first}"
-        raise InputError(
-            "an embedding must be finite",
-            f"{count} NaN or infinite values in {int((~finite).sum())} cells, the first in {name}",
-            "drop those cells or embed them again",
-        )
-    constant = np.flatnonzero(np.ptp(array, axis=0) == 0)
-    if len(constant) == array.shape[1]:
-        raise InputError("an embedding must vary between cells", "the same values in every cell", "check the embedding")
-    if len(constant) and not constant_dimensions:
-        raise InputError(
-            "every dimension of an embedding must vary between cells",
-            f"{len(constant)} constant of {array.shape[1]}, the first {constant[0]}",
-            "drop these dimensions: X = X[:, X.std(axis=0) > 0]",
-        )
-    return array
 
 
 def embedding_from_obsm(cells: ad.AnnData | mudata.MuData, key: str) -> Embedding:

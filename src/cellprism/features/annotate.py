@@ -171,7 +171,9 @@ def annotate(
     untestable = pd.DataFrame({"feature": live[reason != ""], "reason": reason[reason != ""].astype(str)})
     shares = share_table(columns)
     sets = set_table(question.sets, live, found.sets, level, keep)
+    info = _info(question, found.critical, codes_csc, blocks, embedding, null_features, seed, len(columns))
     found = replace(found, sets=None)  # the gene table is the largest: make room for it
+    del question, prepared, random
     return Annotation(
         features=features,
         genes=gene_table(found.genes, live, measured, found.family, level, keep),
@@ -179,7 +181,7 @@ def annotate(
         labels=found_labels,
         shares=shares,
         untestable=untestable,
-        info=_info(question, found.critical, codes_csc, blocks, embedding, null_features, seed, len(columns)),
+        info=info,
     )
 
 

@@ -25,13 +25,15 @@ _SET_COLUMNS = {
 }  # fmt: skip
 
 
-def keep_pairs(score: np.ndarray, limit: float, keep: str, top: int = KEEP_TOP) -> tuple[np.ndarray, np.ndarray]:
+def keep_pairs(
+    score: np.ndarray, limit: float, keep: str, *, top: int = KEEP_TOP, two_sided: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the (feature, item) pairs that a table keeps: features in order, best score first.
 
     Parameters
     ----------
     score
-        (features, items), larger is better; NaN rows are left out.
+        (features, items), larger is better (larger in size when ``two_sided``); NaN rows are left out.
     limit
         Pairs with this score or a better one are kept whatever their rank.
     keep
@@ -44,11 +46,12 @@ def keep_pairs(score: np.ndarray, limit: float, keep: str, top: int = KEEP_TOP) 
         return _NOTHING, _NOTHING
 
     def choose(part: slice) -> None:
-        order = np.argsort(score[part], axis=1)[:, ::-1]
+        here = np.abs(score[part]) if two_sided else score[part]
+        order = np.argsort(here, axis=1)[:, ::-1]
         for i, f in enumerate(range(part.start, part.stop)):
-            if np.isnan(score[f, 0]):
+            if np.isnan(here[i, 0]):
                 continue
-            n = n_items if keep == "all" else min(n_items, max(top, int((score[f] >= limit).sum())))
+            n = n_items if keep == "all" else min(n_items, max(top, int((here[i] >= limit).sum())))
             rows[f], columns[f] = np.full(n, f, dtype=np.int32), order[i, :n].astype(np.int32)
 
     for_chunks(choose, n_features, _CHUNK)
@@ -67,8 +70,8 @@ def gene_table(
     family
         The calibrated statistics of all features and genes.
     """
-    row, gene = keep_pairs(np.abs(result.calibrated), family.critical(level), keep)
-    z = result.z[row, gene]
+    row, gene = keep_pairs(result.calibrated, family.critical(level), keep, two_sided=True)
+    z = result.z[row, gene].astype(np.float64)
     log_p = two_sided_log_p(z)
     columns: dict[str, Any] = {"feature": features[row].astype(np.int32)}
     for name in ("gene", "symbol", "modality"):

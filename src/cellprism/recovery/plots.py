@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from cellprism.errors import InputError
 from cellprism.recovery.methods import METHODS
@@ -109,6 +110,9 @@ def probe_against_loss(probes: pd.DataFrame, levels: Sequence[str] = ("X2", "X1"
                     size = 12 + 10 * rows["depth"]
                     ax.scatter(rows["validation_loss"], rows["r2"], s=size, marker=marker, color=_cycle(i), alpha=0.7)
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(ScalarFormatter())
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_title(level, fontsize=10)
         ax.set_xlabel("validation loss")
         ax.spines[["top", "right"]].set_visible(False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import anndata as ad
@@ -15,7 +14,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism import embed, genesets
-from cellprism.data.embedding import align, check_embedding, embedding_from_obsm, read_embedding
+from cellprism.data.checks import check_embedding
+from cellprism.data.embedding import align, embedding_from_obsm, read_embedding
 from cellprism.data.expression import Expression, measured_expression, take_matrix, to_log1p
 from cellprism.data.read import describe_keys, modalities, read_cells, sha256
 from cellprism.data.symbols import Symbols, clean_symbols
@@ -247,5 +247,6 @@ def _hashes(options: RunOptions) -> dict[str, dict[str, str]]:
     files = {"data": options.data}
     if options.embedding is not None:
         files["embedding"] = options.embedding
-    files |= {f"gene sets {i + 1}": Path(p) for i, p in enumerate(options.gene_sets) if Path(p).is_file()}
+    behind = genesets.files_behind(options.gene_sets)
+    files |= {f"gene sets {name}": path for name, path in behind.items()}
     return {name: {"path": str(path), "sha256": sha256(path)} for name, path in files.items()}

@@ -68,11 +68,14 @@ class BatchTopK(ActivationPart):
         positive = torch.relu(pre)
         count = min(self.k * len(pre), positive.numel())
         lowest = positive.detach().flatten().topk(count, sorted=False).values.min()
-        with torch.no_grad():
-            start = self.threshold < 0
-            followed = self.momentum * self.threshold + (1 - self.momentum) * lowest
-            self.threshold.copy_(torch.where(start, lowest, followed))
+        self.follow(lowest)
         return positive * (positive >= lowest)
+
+    @torch.no_grad()
+    def follow(self, lowest: Tensor) -> None:
+        """Move the threshold towards the smallest kept value of a batch."""
+        followed = self.momentum * self.threshold + (1 - self.momentum) * lowest
+        self.threshold.copy_(torch.where(self.threshold < 0, lowest, followed))
 
     def forward(self, pre: Tensor) -> Tensor:
         """Keep what reaches the learned threshold."""

@@ -3,53 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
-from cellprism.errors import InputError
 from cellprism.sae.model import SAE
 
-__all__ = ["Cells", "check_embedding", "split_cells"]
+__all__ = ["Cells", "split_cells"]
 
 _CHUNK = 65_536
-
-
-def check_embedding(X: ArrayLike) -> NDArray[Any]:
-    """The embedding as a two-dimensional array, or an :class:`InputError` that says what is wrong with it.
-
-    A memory map stays one: it is read in chunks.
-    """
-    array = X if isinstance(X, np.ndarray) else np.asarray(X)
-    if array.ndim != 2 or array.shape[1] < 1:
-        raise InputError("an embedding is an array (cells, dimensions)", f"shape {array.shape}", "give one row a cell")
-    if array.dtype.kind not in "fiu":
-        raise InputError("an embedding holds numbers", f"dtype {array.dtype}", "leave out columns of text")
-    if len(array) < 2:
-        raise InputError("an embedding needs at least two cells", f"{len(array)}", "give more cells")
-    values = cells = 0
-    first: int | None = None
-    varies = False
-    for start in range(0, len(array), _CHUNK):
-        block = np.asarray(array[start : start + _CHUNK])
-        bad = ~np.isfinite(block)
-        if bad.any():
-            rows = bad.any(axis=1)
-            values, cells = values + int(bad.sum()), cells + int(rows.sum())
-            first = start + int(rows.argmax()) if first is None else first
-        varies = varies or bool((block != array[0]).any())
-    if first is not None:
-        raise InputError(
-            "an embedding must be finite",
-            f"{values} NaN or infinite values in {cells} cells, the first in row {first}",
-            "drop those cells or embed them again",
-        )
-    if not varies:
-        raise InputError("an embedding must vary between cells", "the same values in every cell", "check the embedding")
-    return array
 
 
 def split_cells(n: int, holdout: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -78,11 +44,20 @@ class Cells:
         self._sae, self._X, self._rows = sae, X, rows
         self.in_memory = len(rows) * sae.decoder.shape[1] * 4 <= memory_limit
         self._x = self._read(rows) if self.in_memory else None
+        self._turned: NDArray[np.float32] | None = None
+        self._lock = Lock()
 
     @torch.no_grad()
     def _read(self, rows: NDArray[np.intp]) -> Tensor:
         values = np.ascontiguousarray(self._X[rows], dtype=np.float32)
         return self._sae.scale(torch.as_tensor(values, device=self._sae.mean.device))
+
+    def by_dimension(self) -> NDArray[np.float32]:
+        """(r, cells) all cells in memory on the CPU, made once for all models that ask."""
+        with self._lock:
+            if self._turned is None:
+                self._turned = np.ascontiguousarray(self.batch(torch.arange(len(self))).numpy().T)
+            return self._turned
 
     def __len__(self) -> int:
         return len(self._rows)

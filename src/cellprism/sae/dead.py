@@ -19,10 +19,10 @@ class FiringClock:
     def __init__(self, width: int, device: torch.device) -> None:
         self.silent = torch.zeros(width, dtype=torch.long, device=device)
 
-    def tick(self, codes: Tensor) -> None:
-        """Take in one batch's codes (cells, width)."""
-        self.silent += len(codes)
-        self.silent[(codes > 0).any(dim=0)] = 0
+    def tick(self, cells: int, fired: Tensor) -> None:
+        """Take in one batch: how many cells, and (width,) which features fired in them."""
+        self.silent += cells
+        self.silent[fired] = 0
 
     def dead(self, after: int) -> Tensor:
         """(width,) bool: silent for at least ``after`` cells."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import ArrayLike, NDArray
 
+from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
-from cellprism.sae.cells import Cells, check_embedding, split_cells
+from cellprism.sae.cells import Cells, split_cells
+from cellprism.sae.checkpoint import Checkpoint, fingerprint
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.metrics import Description, describe
+from cellprism.sae.jobs import Job, run_jobs
+from cellprism.sae.metrics import describe
 from cellprism.sae.model import SAE
 from cellprism.sae.scaling import effective_dimension, fit_scaling
-from cellprism.sae.trainer import Trainer
 from cellprism.sae.training import TrainingOptions, choose_device
 
 __all__ = ["Fit", "default_config", "fit"]
@@ -64,6 +67,16 @@ def default_config(X: NDArray[Any]) -> SAEConfig:
     return SAEConfig(width, "batchtopk", k=k, scaling="wiener", matryoshka=prefixes, aux_weight=0.0)
 
 
+def training_options(options: dict[str, Any]) -> TrainingOptions:
+    """Options from keywords; unknown ones are refused."""
+    try:
+        return TrainingOptions(**options)
+    except TypeError as error:
+        raise InputError(
+            "training options must be known", str(error), f"use some of {sorted(TrainingOptions.__annotations__)}"
+        ) from error
+
+
 def fit(
     X: ArrayLike,
     cfg: SAEConfig | None = None,
@@ -72,6 +85,8 @@ def fit(
     seeds: int = 1,
     device: str = "auto",
     progress: bool = False,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 1_000,
     **options: Any,
 ) -> Fit:
     """Train a sparse autoencoder on an embedding.
@@ -91,6 +106,11 @@ def fit(
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     progress
         Show a bar with loss, explained variance, L0 and dead share.
+    checkpoint
+        Folder in which the state of training is kept. The same call with the same folder goes on where it was killed and
+        ends, on the CPU, with the same bits as if it had not been; a finished training is returned at once.
+    checkpoint_every
+        Steps between two saved states.
     options
         Fields of :class:`~cellprism.sae.training.TrainingOptions`: epochs, batch_size, lr, holdout, patience, …
 
@@ -103,38 +123,48 @@ def fit(
     ------
     InputError
         If X is not a finite two-dimensional array with at least two cells and some variance, or an option is wrong.
-    FloatingPointError
-        If the loss becomes NaN or infinite; names the step and the remedy.
+    DivergedError
+        If the loss becomes NaN, infinite or 10,000 times the first; a FloatingPointError that names the step and the
+        remedy and holds the SAE of the last good evaluation.
     """
     X = check_embedding(X)
     if seeds < 1:
         raise InputError("`seeds` must be at least 1", str(seeds), "use 1, or 3 to learn each feature's stability")
-    try:
-        training = TrainingOptions(**options)
-    except TypeError as error:
-        raise InputError(
-            "training options must be known", str(error), f"use some of {sorted(TrainingOptions.__annotations__)}"
-        ) from error
+    if checkpoint_every < 1:
+        raise InputError("`checkpoint_every` must be at least 1", str(checkpoint_every), "use 1000")
+    training = training_options(options)
     cfg = cfg or default_config(X)
     held, kept = split_cells(len(X), training.holdout, seed)
     scaling = fit_scaling(X[kept] if len(held) else X, cfg.scaling, cfg.whiten_power)
-    where = choose_device(device)
-    saes: list[SAE] = []
-    histories: list[pd.DataFrame] = []
+    template = SAE(cfg, scaling).to(choose_device(device))
+    cells, out = (Cells(template, X, rows, training.memory_limit) for rows in (kept, held))
+    identity = fingerprint(X, cfg, training, seed) if checkpoint else ""
+    jobs = []
     for s in range(seed, seed + seeds):
-        generator = torch.Generator().manual_seed(s)
-        sae = SAE(cfg, scaling, generator).to(where)
-        cells, out = (Cells(sae, X, rows, training.memory_limit) for rows in (kept, held))
-        histories.append(Trainer(sae, cells, out, training, generator, progress, s).train())
-        saes.append(sae.to("cpu").eval())
-    measured: Description = describe(saes[0], X[held] if len(held) else X)
-    used = {"batch_size": training.batch_size_for(len(kept))}
-    used["epochs"] = training.epochs_for(len(kept), used["batch_size"])
+        file = Path(checkpoint) / f"seed-{s}.safetensors" if checkpoint else None
+        state = Checkpoint(file, identity, checkpoint_every) if file else None
+        jobs.append(Job(cfg, scaling, cells, out, training, s, state))
+    saes, histories = zip(*run_jobs(jobs, progress=progress), strict=True)
+    return make_fit(X, saes, histories, held, training, len(kept), seed)
+
+
+def make_fit(
+    X: NDArray[Any],
+    saes: Sequence[SAE],
+    histories: Sequence[pd.DataFrame],
+    held: NDArray[np.intp],
+    training: TrainingOptions,
+    n_kept: int,
+    seed: int,
+) -> Fit:
+    """Result of a training, measured on its held-out cells (on all cells where there are none)."""
+    batch_size = training.batch_size_for(n_kept)
+    used = {"batch_size": batch_size, "epochs": training.epochs_for(n_kept, batch_size)}
     return Fit(
         sae=saes[0],
         siblings=tuple(saes[1:]),
         history=pd.concat(histories, ignore_index=True),
-        metrics=dict(measured._asdict()),
+        metrics=dict(describe(saes[0], X[held] if len(held) else X)._asdict()),
         holdout=held,
-        options=vars(training) | used | {"seed": seed, "seeds": seeds},
+        options=vars(training) | used | {"seed": seed, "seeds": len(saes)},
     )

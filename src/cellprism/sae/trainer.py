@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import Any, final
+
 import pandas as pd
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cellprism.sae.activation import BatchTopK
 from cellprism.sae.cells import Cells
+from cellprism.sae.checkpoint import Checkpoint
 from cellprism.sae.dead import FiringClock, resample_dead
-from cellprism.sae.loss import Loss, objective
+from cellprism.sae.dense import DenseStep, StepResult
+from cellprism.sae.fused import FusedEpoch, takes_fused_epoch
 from cellprism.sae.model import SAE
+from cellprism.sae.sparse import SparseStep, has_bf16_products, takes_sparse_step
 from cellprism.sae.start import start_from_data
 from cellprism.sae.training import TrainingOptions, learning_rate_factor
 
-__all__ = ["Trainer"]
+__all__ = ["DivergedError", "Trainer"]
 
 _EVALUATIONS = 50
 _SAMPLE = 65_536  # cells looked at for the start, for resampling and for the threshold
 _ELEMENTS = 2**24  # pre-activations held at a time outside the training step: 64 MiB in float32
+_SPARSE_WIDTH = 1024  # from here on the sparse step pays on every shape measured
+_EXPLOSION = 1e4  # a loss so many times the first one's has diverged
 
 
+class DivergedError(FloatingPointError):
+    """Training whose loss became NaN, infinite or huge; ``sae`` holds the weights of the last good evaluation."""
+
+    def __init__(self, message: str, sae: SAE) -> None:
+        super().__init__(message)
+        self.sae = sae
+
+
+def _choose_step(sae: SAE, optimiser: torch.optim.Adam, options: TrainingOptions) -> DenseStep | SparseStep:
+    fits = takes_sparse_step(sae.config) and sae.mean.device.type == "cpu"
+    if fits and (options.kernel == "sparse" or (options.kernel == "auto" and sae.width >= _SPARSE_WIDTH)):
+        bf16 = options.precision == "bfloat16" or (
+            # The product is worth rounding only where it is most of the work.
+            options.precision == "auto" and sae.decoder.shape[1] >= 128 and has_bf16_products()
+        )
+        return SparseStep(sae, optimiser, options, bf16=bf16)
+    return DenseStep(sae, optimiser, options)
+
+
+@final
 class Trainer:
     """Trains one SAE in place.
 
@@ -34,10 +62,10 @@ class Trainer:
         Length, speed, stopping.
     generator
         Source of the order of the cells.
-    progress
-        Show a bar.
     seed
         Written into the history.
+    checkpoint
+        Where the state is kept; a state found there is resumed.
     """
 
     def __init__(
@@ -47,125 +75,154 @@ class Trainer:
         held: Cells,
         options: TrainingOptions,
         generator: torch.Generator,
-        progress: bool,
         seed: int,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.sae, self.cells, self.held = sae, cells, held
-        self.options, self.generator, self.progress, self.seed = options, generator, progress, seed
+        self.options, self.generator, self.seed, self.checkpoint = options, generator, seed, checkpoint
         self.batch = options.batch_size_for(len(cells))
         self.per_epoch = -(-len(cells) // self.batch)
         self.epochs = options.epochs_for(len(cells), self.batch)
         self.steps = self.per_epoch * self.epochs
-        start_from_data(sae, cells.some(_SAMPLE, generator))
-        self.optimiser = torch.optim.Adam(sae.parameters(), lr=options.lr, betas=options.betas)
         self.clock = FiringClock(sae.width, cells.device)
+        self.optimiser = torch.optim.Adam(sae.parameters(), lr=options.lr, betas=options.betas)
         self.rows: list[dict[str, float]] = []
-        self.best, self.since_best = float("inf"), 0
+        self.done, self.finished = 0, False  # steps taken; whether the end is reached
+        self.best, self.since_best, self.first_loss = math.inf, 0, math.nan
         self.best_state: dict[str, torch.Tensor] = {}
+        self.good_state = self._snapshot()
+        self.last = StepResult(math.nan, math.nan, 0.0, 0.0, torch.zeros(0, dtype=torch.bool))
+        self.epoch_start = generator.get_state()
+        saved = checkpoint.read() if checkpoint else None
+        if saved is None:
+            start_from_data(sae, cells.some(_SAMPLE, generator))
+            self.good_state = self._snapshot()
+        self.step = _choose_step(sae, self.optimiser, options)
+        fused = options.kernel == "auto" and cells.device.type == "cpu" and cells.in_memory
+        fits = takes_fused_epoch(sae.config, sae.decoder.shape[1])
+        self.fused = FusedEpoch(cells.by_dimension()) if fused and fits else None
+        if saved is not None:
+            self._restore(*saved)
 
-    def train(self) -> pd.DataFrame:
-        """Run all epochs, or stop early; leaves the best weights in the model and returns the history."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} epochs"),
-            TextColumn("{task.fields[state]}"),
-            TimeRemainingColumn(),
-        )
-        evaluate_every = max(1, self.epochs // _EVALUATIONS)
-        with Progress(*columns, disable=not self.progress, transient=True) as bar:
-            task = bar.add_task(f"SAE, seed {self.seed}", total=self.epochs, state="")
-            for epoch in range(self.epochs):
-                loss = self._epoch(epoch)
-                bar.advance(task)
-                if (epoch + 1) % evaluate_every == 0 or epoch + 1 == self.epochs:
-                    row = self._evaluate(epoch, loss)
-                    bar.update(task, state=_state(row))
-                    if self.options.patience is not None and self.since_best >= self.options.patience:
-                        break
-        if self.best_state:
-            self.sae.load_state_dict(self.best_state)
-        self._calibrate()
+    def train(self, report: Callable[[Trainer], None] | None = None) -> pd.DataFrame:
+        """Run all epochs, or stop early; leaves the best weights in the model and returns the history.
+
+        ``report`` is called after each epoch.
+        """
+        while not self.finished:
+            self.epoch()
+            if report is not None:
+                report(self)
         return pd.DataFrame(self.rows)
 
-    def _epoch(self, epoch: int) -> Loss:
-        sae, config = self.sae, self.sae.config
+    def learning_rate(self, step: int) -> float:
+        """Adam's at this step."""
+        return self.options.lr * learning_rate_factor(step, self.steps, self.options.warmup, self.options.decay)
+
+    def epoch(self) -> None:
+        """One pass over the training cells (what is left of it after a resumption), then what is due after it."""
+        epoch, i = divmod(self.done, self.per_epoch)
+        if i == 0:
+            self.epoch_start = self.generator.get_state()
         order = torch.randperm(len(self.cells), generator=self.generator)
-        for i in range(self.per_epoch):
-            step = epoch * self.per_epoch + i
+        if self.fused is not None and i == 0 and not self._may_revive():
+            self.last = self.fused(self, order)
+            self.done += self.per_epoch
+            self._check_loss()
+        else:
+            self._steps(order, i)
+        self._after(epoch)
+
+    def _may_revive(self) -> bool:
+        """Whether the auxiliary loss can act within the next epoch."""
+        n = len(self.cells)
+        return self.sae.config.aux_weight > 0 and int(self.clock.silent.max()) + n >= self.sae.config.dead_after * n
+
+    def _steps(self, order: torch.Tensor, first: int) -> None:
+        config = self.sae.config
+        for i in range(first, self.per_epoch):
             x = self.cells.batch(order[i * self.batch : (i + 1) * self.batch])
-            factor = learning_rate_factor(step, self.steps, self.options.warmup, self.options.decay)
-            for group in self.optimiser.param_groups:
-                group["lr"] = self.options.lr * factor
             dead = self.clock.dead(config.dead_after * len(self.cells)) if config.aux_weight else None
-            p = 1.0 if config.p_end is None else 1.0 + (config.p_end - 1.0) * step / max(1, self.steps - 1)
-            self.optimiser.zero_grad(set_to_none=True)
-            loss = objective(sae, x, dead, p)
-            loss.total.backward()  # type: ignore[no-untyped-call]
-            self._step_parameters()
-            self.clock.tick(loss.codes.detach())
-        if not bool(torch.isfinite(loss.total)):
-            raise FloatingPointError(
-                f"training diverged: the loss of seed {self.seed} is {loss.total.item()} in epoch {epoch + 1}, step {step + 1}. "
-                f"Remedy: lower lr (now {self.options.lr}) or check the embedding for extreme values."
-            )
+            p = 1.0 if config.p_end is None else 1.0 + (config.p_end - 1.0) * self.done / max(1, self.steps - 1)
+            self.last = self.step(x, dead, p, self.learning_rate(self.done))
+            self.clock.tick(len(x), self.last.fired)
+            self.done += 1
+            self._check_loss()
+            if self.checkpoint and self.done % self.checkpoint.every == 0 and i + 1 < self.per_epoch:
+                self._save()
+
+    def _check_loss(self) -> None:
+        total = self.last.total
+        if math.isnan(self.first_loss):
+            self.first_loss = total
+        if math.isfinite(total) and total <= _EXPLOSION * max(self.first_loss, 1e-12):
+            return
+        self.sae.load_state_dict(self.best_state or self.good_state)
+        raise DivergedError(
+            f"training diverged: the loss of seed {self.seed} is {total:g} at step {self.done} of {self.steps}, after "
+            f"{self.first_loss:g} at the first. Remedy: lower lr (now {self.options.lr:g}) or check the embedding for extreme "
+            "values. The weights of the last good evaluation are in this exception's `sae`.",
+            self.sae,
+        )
+
+    def _after(self, epoch: int) -> None:
+        config = self.sae.config
         if config.resample_every and (epoch + 1) % config.resample_every == 0 and epoch + 1 < self.epochs * 0.8:
             dead = self.clock.dead(len(self.cells))
-            resample_dead(sae, self.cells.some(_SAMPLE, self.generator), dead, self.optimiser, self.generator)
+            resample_dead(self.sae, self.cells.some(_SAMPLE, self.generator), dead, self.optimiser, self.generator)
             self.clock.silent[dead] = 0
-        return loss
+        if (epoch + 1) % max(1, self.epochs // _EVALUATIONS) == 0 or epoch + 1 == self.epochs:
+            self._evaluate()
+            self.finished = self.options.patience is not None and self.since_best >= self.options.patience
+        if epoch + 1 == self.epochs or self.finished:
+            self.finished = True
+            if self.best_state:
+                self.sae.load_state_dict(self.best_state)
+            self._calibrate()
+        if self.checkpoint and (
+            self.finished or self.done // self.checkpoint.every != (self.done - self.per_epoch) // self.checkpoint.every
+        ):
+            self.epoch_start = self.generator.get_state()
+            self._save()
 
     @torch.no_grad()
-    def _project_gradient(self) -> None:
-        """Take off the decoder gradient's part along each row: the norm is held, so only turning counts."""
-        grad, rows = self.sae.decoder.grad, self.sae.decoder
-        if grad is not None:
-            grad -= (grad * rows).sum(dim=1, keepdim=True) * rows
-
-    @torch.no_grad()
-    def _step_parameters(self) -> None:
-        if self.sae.config.unit_norm:
-            self._project_gradient()
-        if self.options.max_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.options.max_grad_norm)
-        self.optimiser.step()
-        if self.sae.config.unit_norm:
-            self.sae.decoder.div_(self.sae.decoder.norm(dim=1, keepdim=True).clamp_min(1e-12))
-
-    @torch.no_grad()
-    def _evaluate(self, epoch: int, loss: Loss) -> dict[str, float]:
+    def _evaluate(self) -> None:
         sae, held = self.sae, self.held if len(self.held) else self.cells
         error = active = 0.0
         moments = torch.zeros(2, sae.decoder.shape[1], dtype=torch.float64, device=held.device)
-        for x in held.chunks(max(256, _ELEMENTS // sae.width)):
+        looked_at = torch.arange(len(held))
+        if len(held) > (most := max(1024, _ELEMENTS // 4 // sae.width)):
+            looked_at = torch.linspace(0, len(held) - 1, most).round().long()
+        for index in torch.split(looked_at, max(256, _ELEMENTS // sae.width)):
+            x = held.batch(index)
             codes = sae.activation(sae.pre_activations(x))
             error += float((x - sae.reconstruct(codes)).square().double().sum())
             active += float((codes > 0).sum())
             moments += torch.stack([x.double().sum(0), x.double().square().sum(0)])
-        n, r = len(held), sae.decoder.shape[1]
+        n, r = len(looked_at), sae.decoder.shape[1]
         variance = float((moments[1] / n - (moments[0] / n).square()).mean())
         row = {
             "seed": self.seed,
-            "step": (epoch + 1) * self.per_epoch,
-            "loss": loss.total.item(),
-            "reconstruction": loss.reconstruction.item(),
-            "penalty": loss.penalty.item(),
-            "auxiliary": loss.auxiliary.item(),
+            "step": self.done,
+            "loss": self.last.total,
+            "reconstruction": self.last.reconstruction,
+            "penalty": self.last.penalty,
+            "auxiliary": self.last.auxiliary,
             "l0": active / n,
             "dead_share": float(self.clock.dead(len(self.cells)).float().mean()),
             "holdout_mse": error / (n * r),
             "explained_variance": 1 - error / (n * r) / max(variance, 1e-12),
         }
         self.rows.append(row)
+        if math.isfinite(error):
+            self.good_state = self._snapshot()
         # With a sparsity penalty the best error is the densest model's: compare what training minimises.
         score = row["holdout_mse"] + row["penalty"]
         if len(self.held) and self.options.patience is not None:
             if score < self.best:
-                self.best, self.since_best = score, 0
-                self.best_state = {k: v.clone() for k, v in sae.state_dict().items()}
+                self.best, self.since_best, self.best_state = score, 0, self.good_state
             else:
                 self.since_best += 1
-        return row
 
     @torch.no_grad()
     def _calibrate(self) -> None:
@@ -181,9 +238,36 @@ class Trainer:
         pre = torch.relu(self.sae.pre_activations(x)).flatten()
         activation.threshold.copy_(pre.topk(min(activation.k * len(x), pre.numel()), sorted=False).values.min())
 
+    def _snapshot(self) -> dict[str, torch.Tensor]:
+        return {k: v.clone() for k, v in self.sae.state_dict().items()}
 
-def _state(row: dict[str, float]) -> str:
-    return (
-        f"loss {row['loss']:.4f}  EV {row['explained_variance']:.3f}  "
-        f"L0 {row['l0']:.1f}  dead {100 * row['dead_share']:.0f} %"
-    )
+    def _save(self) -> None:
+        """Everything that the next step depends on."""
+        tensors = {f"sae.{k}": v for k, v in self.sae.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best_state.items()}
+        for name, p in self.sae.named_parameters():
+            tensors |= {f"adam.{name}.{k}": v for k, v in self.optimiser.state[p].items()}
+        tensors |= {"silent": self.clock.silent, "generator": self.epoch_start}
+        numbers: dict[str, Any] = {
+            name: getattr(self, name) for name in ("rows", "done", "finished", "best", "since_best", "first_loss")
+        }
+        numbers["bar"] = getattr(self.step, "bar", 0.0)
+        if self.checkpoint:
+            self.checkpoint.write(tensors, numbers)
+
+    @torch.no_grad()
+    def _restore(self, tensors: dict[str, torch.Tensor], numbers: dict[str, Any]) -> None:
+        def part(prefix: str) -> dict[str, torch.Tensor]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.sae.load_state_dict(part("sae."))
+        self.good_state, self.best_state = self._snapshot(), part("best.")
+        for name, p in self.sae.named_parameters():
+            self.optimiser.state[p] = {k: v.clone() for k, v in part(f"adam.{name}.").items()}
+        self.clock.silent = tensors["silent"].to(self.cells.device)
+        self.generator.set_state(tensors["generator"])
+        self.epoch_start = tensors["generator"]
+        if isinstance(self.step, SparseStep):
+            self.step.bar = numbers["bar"]
+        for name in ("rows", "done", "finished", "best", "since_best", "first_loss"):
+            setattr(self, name, numbers[name])

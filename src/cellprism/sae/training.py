@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 
 from cellprism.errors import InputError
 
 __all__ = ["TrainingOptions", "choose_device", "learning_rate_factor"]
+
+Kernel = Literal["auto", "dense", "sparse"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 _DEFAULT_STEPS = 4_000
 
@@ -36,6 +40,12 @@ class TrainingOptions:
     """Evaluations (50 over the whole length) without a better held-out error after which training stops; None = never."""
     max_grad_norm: float | None = 1.0
     """Gradients are cut to this norm; None = never."""
+    kernel: Kernel = "auto"
+    """``dense``: automatic differentiation. ``sparse``: compiled loops over the active codes (relu, topk and batchtopk on
+    the CPU), the same numbers up to rounding. ``auto``: sparse where it knows the objective and the width pays."""
+    precision: Precision = "auto"
+    """Of the encoder's product in the sparse step of topk: ``bfloat16`` finds candidates that are scored again in
+    float32; ``auto`` = bfloat16 where the CPU multiplies it in hardware and the embedding has 128 dimensions or more."""
     memory_limit: float = 2.0**32
     """Bytes that the cells may take in memory; where they need more, batches are read from the embedding, which can then
     be a memory map larger than the memory."""
@@ -45,6 +55,11 @@ class TrainingOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"`{name}` must be at least {least}", str(value), f"give {least} or more, or None")
+        for name, choices in (("kernel", get_args(Kernel)), ("precision", get_args(Precision))):
+            if getattr(self, name) not in choices:
+                raise InputError(
+                    f"`{name}` must be one of {', '.join(choices)}", repr(getattr(self, name)), "use 'auto'"
+                )
         if not self.memory_limit >= 0:
             raise InputError(
                 "`memory_limit` is a number of bytes", str(self.memory_limit), "use 4e9, or 0 to read always"

@@ -16,20 +16,27 @@ from cellprism.stats.kernels import group_sums, skewed_z
 from cellprism.stats.moderate import t_to_z
 from cellprism.stats.parallel import for_chunks
 
-__all__ = ["GeneResult", "cell_sums", "log2_fold_change", "rank_sum", "split_by_stratum", "welch"]
+__all__ = ["GeneResult", "cell_sums", "empty_statistics", "log2_fold_change", "rank_sum", "split_by_stratum", "welch"]
 
 _CHUNK_BYTES = 2**20
+_MOST_DOUBLES = 50_000_000
 
 
 class GeneResult(NamedTuple):
     """A statistic and an effect for every feature and gene."""
 
     z: np.ndarray
-    """(features, genes) signed z; NaN for untestable features, 0 for genes that are constant."""
+    """(features, genes) signed z; NaN for untestable features, 0 for constant genes (:func:`empty_statistics`)."""
     calibrated: np.ndarray
     """The same, float32, with the tail of its permutation distribution: what q values and gene sets use."""
     log2fc: np.ndarray
     """(features, genes) float32 log2 fold change of the normalised (unlogged) means."""
+
+
+def empty_statistics(n_features: int, n_genes: int) -> np.ndarray:
+    """An array of NaN for statistics: double precision, single where there are more than fifty million."""
+    precision = np.float64 if n_features * n_genes <= _MOST_DOUBLES else np.float32
+    return np.full((n_features, n_genes), np.nan, dtype=precision)
 
 
 def rank_sum(expression: Expression, contrast: Contrast, *, pseudocount: float = 0.1) -> GeneResult:
@@ -66,7 +73,7 @@ def rank_sum(expression: Expression, contrast: Contrast, *, pseudocount: float =
     centre = weight[:, None] * (expression.zero_rank - (sizes[:, None] + 1.0) / 2.0)
     third = sizes * (sizes - 1.0) * (sizes - 2.0)
     cubes = np.where(third > 0, weight**3 / np.where(third > 0, third, 1.0), 0.0)[:, None] * expression.cubes
-    z = np.full((contrast.n_features, expression.n_genes), np.nan)
+    z = empty_statistics(contrast.n_features, expression.n_genes)
     calibrated = np.full(z.shape, np.nan, dtype=np.float32)
     fold = np.full(z.shape, np.nan, dtype=np.float32)
 
@@ -77,8 +84,9 @@ def rank_sum(expression: Expression, contrast: Contrast, *, pseudocount: float =
         sd = np.sqrt((pos * neg * weight**2) @ spread)
         size = np.maximum(np.abs(shift) - continuity, 0.0)
         safe = np.where(sd > 0, sd, 1.0)
-        z[part] = np.where(sd > 0, np.sign(shift) * size / safe, 0.0)
-        calibrated[part] = skewed_z(z[part], ((pos * neg * (neg - pos)) @ cubes) / safe**3)
+        deviate = np.where(sd > 0, np.sign(shift) * size / safe, 0.0)
+        z[part] = deviate
+        calibrated[part] = skewed_z(deviate, ((pos * neg * (neg - pos)) @ cubes) / safe**3)
         fold[part] = log2_fold_change(sums[:, 1], expression.linear_total - sums[:, 1], pos, neg, pseudocount)
 
     for_chunks(test, contrast.n_features, _step(expression.n_genes))
@@ -102,7 +110,7 @@ def welch(expression: Expression, contrast: Contrast, *, pseudocount: float = 0.
     unit[1:] = np.cumsum(expression.sizes)
     order = np.argsort(expression.strata, kind="stable")
     total = cell_sums(expression, unit, order, slice(0, n_strata), moments)
-    z = np.full((contrast.n_features, expression.n_genes), np.nan)
+    z = empty_statistics(contrast.n_features, expression.n_genes)
     fold = np.full(z.shape, np.nan, dtype=np.float32)
     ptr, cells = split_by_stratum(contrast.ptr, contrast.cells, expression.strata, n_strata)
     out_ptr, out_cells = split_by_stratum(contrast.excluded_ptr, contrast.excluded_cells, expression.strata, n_strata)
@@ -124,7 +132,7 @@ def welch(expression: Expression, contrast: Contrast, *, pseudocount: float = 0.
     for_chunks(test, contrast.n_features, _step(expression.n_genes * n_strata))
     z[~contrast.testable] = np.nan
     fold[~contrast.testable] = np.nan
-    return GeneResult(z, z.astype(np.float32), fold)
+    return GeneResult(z, z.astype(np.float32, copy=False), fold)
 
 
 def _stratified_welch(

@@ -12,7 +12,7 @@ import numpy as np
 
 from cellprism.stats.contrast import Contrast
 from cellprism.stats.expression import Expression
-from cellprism.stats.genes import GeneResult, cell_sums, log2_fold_change, split_by_stratum
+from cellprism.stats.genes import GeneResult, cell_sums, empty_statistics, log2_fold_change, split_by_stratum
 from cellprism.stats.moderate import fit_prior, t_to_z
 from cellprism.stats.parallel import for_chunks
 
@@ -66,7 +66,7 @@ def paired_pseudobulk(
     total = cell_sums(expression, block_ptr, by_block, slice(0, n_strata), moments)
     ptr, cells = split_by_stratum(contrast.ptr, contrast.cells, expression.strata, n_strata)
     linear = np.repeat(expression.values[:, 1:], 2, axis=1)
-    z = np.full((contrast.n_features, n_genes), np.nan)
+    z = empty_statistics(contrast.n_features, n_genes)
     fold = np.full(z.shape, np.nan, dtype=np.float32)
     enough = np.zeros((contrast.n_features, n_donors), dtype=bool)
     belongs = (donor_of[None, :] == np.arange(n_donors)[:, None]).astype(float)
@@ -83,7 +83,7 @@ def paired_pseudobulk(
         fold[part] = log2_fold_change(linear_in, expression.linear_total - linear_in, pos, neg, pseudocount)
 
     for_chunks(test, contrast.n_features, max(1, 2**20 // (16 * n_strata * n_genes)))
-    return GeneResult(z, z.astype(np.float32), fold), enough.sum(axis=1)
+    return GeneResult(z, z.astype(np.float32, copy=False), fold), enough.sum(axis=1)
 
 
 def _one_feature(

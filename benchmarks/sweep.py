@@ -1,0 +1,155 @@
+"""Many models at once against one by one: the paper's small sweep, and ten seeds of one model.
+
+Usage: python benchmarks/sweep.py [--share 0.01] [--json FILE]
+
+Both sides run in one process, on a share of the iterations of each of the 160 configurations, and are scaled up. Times are
+wall-clock and CPU seconds: on a machine that does other work, the CPU seconds are the ones to compare (they give no credit
+for the second core).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import clock, machine
+
+from cellprism.sae import SAEConfig, fit, fit_many
+
+EPOCHS = {1e-2: 100, 1e-3: 500, 1e-4: 750, 1e-5: 1000}
+WIDTHS = [4 * f for f in (2, 5, 10, 20, 50, 100, 200, 1000)]
+PENALTIES = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5]
+CELLS, BATCH = 12_000, 128
+PER_EPOCH = -(-CELLS // BATCH)
+
+
+def small_world(seed: int = 0) -> np.ndarray:
+    """Stand-in for the small simulation's embedding: 9 sparse variables mixed into 4 dimensions (12,000 cells)."""
+    rng = np.random.default_rng(seed)
+    a = rng.poisson(2, CELLS)[:, None]
+    b = rng.random((CELLS, 3)) < [0.5, 0.1, 0.9]
+    rna = (a * b) @ np.array([[0, 1, 1, 0, 0], [1, 1, 0, 1, 0], [0, 0, 0, 1, 1]])
+    return (rna @ rng.standard_normal((5, 4)) / 5).astype(np.float32)
+
+
+def published_loop(X: torch.Tensor, width: int, lr: float, l1: float, steps: int) -> dict[str, float]:
+    """The paper's training loop; time of all steps but the first ten, by step."""
+    torch.manual_seed(0)
+    encoder, decoder = torch.nn.Linear(4, width), torch.nn.Linear(width, 4)
+    optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=lr)
+    loader = torch.utils.data.DataLoader(X, batch_size=BATCH, shuffle=True)
+    done, started = 0, clock()
+    while done < steps + 10:
+        for x in loader:
+            if done == 10:
+                started = clock()
+            codes = torch.relu(encoder(x))
+            loss = torch.nn.functional.mse_loss(decoder(codes), x) + l1 * codes.abs().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            loss.item()
+            done += 1
+            if done >= steps + 10:
+                break
+    return {k: v / steps for k, v in started.since().items()}
+
+
+def sweep(share: float) -> dict[str, object]:
+    X = small_world()
+    configs, lrs, epochs = [], [], []
+    for width in WIDTHS:
+        for lr, n in EPOCHS.items():
+            for l1 in PENALTIES:
+                configs.append(SAEConfig.paper("vanilla", width, l1=l1))
+                lrs.append(lr)
+                epochs.append(max(1, round(n * share)))
+    options = {
+        "batch_size": BATCH,
+        "holdout": 0.0,
+        "patience": None,
+        "max_grad_norm": None,
+        "warmup": 0.0,
+        "decay": 0.0,
+    }
+    fit_many(X, configs[:1], epochs=1, **options)  # compiles
+    started = clock()
+    many = fit_many(X, configs, lr=lrs, epochs=epochs, **options)
+    took = started.since()
+    scale = sum(EPOCHS[lr] for lr in lrs) / sum(epochs)
+    one_by_one = {"wall": 0.0, "cpu": 0.0}
+    per_step = {}
+    for width in WIDTHS:
+        per_step[width] = published_loop(torch.as_tensor(X), width, 1e-3, 1e-3, 150)
+        steps = sum(EPOCHS.values()) * len(PENALTIES) * PER_EPOCH
+        one_by_one = {k: one_by_one[k] + per_step[width][k] * steps for k in one_by_one}
+    batched = {k: v * scale for k, v in took.items()}
+    # The twins: a few models of every width again, alone and by automatic differentiation.
+    worst = {"loss": 0.0, "l0": 0.0}
+    for i in range(7, len(configs), 20):
+        alone = fit(X, configs[i], lr=lrs[i], epochs=epochs[i], kernel="dense", **options)
+        for name, a, b in (
+            ("loss", alone.history["loss"].iloc[-1], many[i].history["loss"].iloc[-1]),
+            ("l0", alone.metrics["l0"], many[i].metrics["l0"]),
+        ):
+            worst[name] = max(worst[name], abs(a - b) / max(abs(a), 1e-12))
+    return {
+        "configurations": len(configs),
+        "share_run": 1 / scale,
+        "one_by_one_seconds": one_by_one,
+        "fit_many_seconds": batched,
+        "times_faster": {k: one_by_one[k] / batched[k] for k in batched},
+        "published_ms_per_step": {w: {k: 1e3 * v for k, v in t.items()} for w, t in per_step.items()},
+        "largest_relative_difference_to_twin": worst,
+    }
+
+
+def ten_seeds() -> dict[str, object]:
+    rng = np.random.default_rng(0)
+    directions = rng.standard_normal((80, 20))
+    X = ((rng.random((4096, 80)) < 0.1) @ directions).astype(np.float32)
+    results: dict[str, object] = {}
+    for name, config in {
+        "relu": SAEConfig(2048, "relu"),
+        "topk": SAEConfig(2048, "topk", k=32),
+        "batchtopk": SAEConfig(2048, "batchtopk", k=32),
+    }.items():
+        options = {"batch_size": 128, "epochs": 3, "holdout": 0.0, "patience": None}
+        fit(X[:256], config, epochs=1)  # compiles
+        started = clock()
+        for seed in range(10):
+            fit(X, config, seed=seed, kernel="dense", **options)
+        dense = started.since()
+        started = clock()
+        fit(X, config, seeds=10, **options)
+        together = started.since()
+        results[name] = {
+            "ten_dense_seconds": dense,
+            "seeds_10_seconds": together,
+            "times_faster": {k: dense[k] / together[k] for k in dense},
+        }
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--share", type=float, default=0.01)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    result = {
+        "machine": machine(),
+        "date": time.strftime("%Y-%m-%d"),
+        "sweep": sweep(args.share),
+        "ten_seeds": ten_seeds(),
+    }
+    print(json.dumps(result, indent=2))
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""A training step by automatic differentiation: every variant, any device, and the oracle of the faster steps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cellprism.sae.loss import objective
+from cellprism.sae.model import SAE
+from cellprism.sae.training import TrainingOptions
+
+__all__ = ["DenseStep", "StepResult"]
+
+
+class StepResult(NamedTuple):
+    """Loss of one batch before the step, and who fired."""
+
+    total: float
+    """What was minimised; NaN or infinite when training has diverged."""
+    reconstruction: float
+    """Mean squared error."""
+    penalty: float
+    """Weighted sparsity penalty."""
+    auxiliary: float
+    """Weighted auxiliary loss."""
+    fired: Tensor
+    """(width,) bool: active in at least one cell of the batch."""
+
+
+class DenseStep:
+    """Forward, backward and Adam.
+
+    Parameters
+    ----------
+    sae
+        Changed in place.
+    optimiser
+        Adam over the SAE's parameters.
+    options
+        ``max_grad_norm`` is read.
+    """
+
+    def __init__(self, sae: SAE, optimiser: torch.optim.Adam, options: TrainingOptions) -> None:
+        self.sae, self.optimiser, self.options = sae, optimiser, options
+
+    def __call__(self, x: Tensor, dead: Tensor | None, p: float, lr: float) -> StepResult:
+        """One step on a batch (cells, r) at this learning rate and penalty exponent."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = objective(self.sae, x, dead, p)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        self._update()
+        total, *parts = torch.stack([loss.total, loss.reconstruction, loss.penalty, loss.auxiliary]).detach().tolist()
+        return StepResult(total, parts[0], parts[1], parts[2], (loss.codes.detach() > 0).any(dim=0))
+
+    @torch.no_grad()
+    def _update(self) -> None:
+        decoder, unit_norm = self.sae.decoder, self.sae.config.unit_norm
+        if unit_norm and decoder.grad is not None:
+            # The norm is held, so only turning counts: take off the gradient's part along each row.
+            decoder.grad -= (decoder.grad * decoder).sum(dim=1, keepdim=True) * decoder
+        if self.options.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.options.max_grad_norm)
+        self.optimiser.step()
+        if unit_norm:
+            decoder.div_(decoder.norm(dim=1, keepdim=True).clamp_min(1e-12))

@@ -1,0 +1,71 @@
+"""Several trainings side by side: a model a thread, all reading the same cells in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+
+from cellprism.sae.cells import Cells
+from cellprism.sae.checkpoint import Checkpoint
+from cellprism.sae.config import SAEConfig
+from cellprism.sae.model import SAE
+from cellprism.sae.progress import TrainingBar
+from cellprism.sae.scaling import AffineScaling
+from cellprism.sae.trainer import Trainer
+from cellprism.sae.training import TrainingOptions
+
+__all__ = ["Job", "run_jobs"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model to train; the seed fixes its start and the order of its cells."""
+
+    config: SAEConfig
+    scaling: AffineScaling
+    cells: Cells
+    held: Cells
+    options: TrainingOptions
+    seed: int
+    checkpoint: Checkpoint | None = None
+
+    def cost(self) -> float:
+        """Pre-activations of the whole training."""
+        n = len(self.cells)
+        return float(self.config.width * n * self.options.epochs_for(n, self.options.batch_size_for(n)))
+
+    def run(self, bar: TrainingBar) -> tuple[SAE, pd.DataFrame]:
+        """Train; the model comes back on the CPU, with its history."""
+        start = torch.Generator().manual_seed(self.seed)
+        # The order has a source of its own, so that models of one seed see the same batches whatever their shape.
+        order = torch.Generator().manual_seed(self.seed + 2**40)
+        sae = SAE(self.config, self.scaling, start).to(self.cells.device)
+        trainer = Trainer(sae, self.cells, self.held, self.options, order, self.seed, self.checkpoint)
+        history = trainer.train(bar.update)
+        return sae.to("cpu").eval(), history
+
+
+def run_jobs(jobs: Sequence[Job], *, progress: bool = False) -> list[tuple[SAE, pd.DataFrame]]:
+    """Train all jobs, on the CPU as many at a time as torch has threads, each then with one; results in the jobs' order.
+
+    A thread holds one model's gradients and moments at a time, so memory does not grow with the number of jobs, apart
+    from the finished weights. The costliest start first, so that the threads end together.
+    """
+    threads = min(torch.get_num_threads(), len(jobs))
+    with TrainingBar(progress, len(jobs)) as bar:
+        if threads == 1 or jobs[0].cells.device.type != "cpu":
+            return [job.run(bar) for job in jobs]
+        ranked = sorted(range(len(jobs)), key=lambda i: -jobs[i].cost())
+        before = torch.get_num_threads()
+        pool = ThreadPoolExecutor(threads, "cellprism-fit", initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            with pool:
+                waiting = {i: pool.submit(jobs[i].run, bar) for i in ranked}
+                return [waiting[i].result() for i in range(len(jobs))]
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(before)

@@ -1,0 +1,102 @@
+"""``fit_many``: a list of configs trained together on the same cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cellprism.data.checks import check_embedding
+from cellprism.errors import InputError
+from cellprism.sae.cells import Cells, split_cells
+from cellprism.sae.config import SAEConfig
+from cellprism.sae.fit import Fit, make_fit, training_options
+from cellprism.sae.jobs import Job, run_jobs
+from cellprism.sae.model import SAE
+from cellprism.sae.scaling import AffineScaling, fit_scaling
+from cellprism.sae.training import choose_device
+
+__all__ = ["fit_many"]
+
+
+def fit_many(
+    X: ArrayLike,
+    configs: Sequence[SAEConfig],
+    *,
+    seed: int = 0,
+    seeds: Sequence[int] | None = None,
+    device: str = "auto",
+    progress: bool = False,
+    **options: Any,
+) -> list[Fit]:
+    """Train many sparse autoencoders on one embedding.
+
+    Every model is what ``fit(X, config, seed=seed, **options)`` gives for it: same held-out cells, same start, same
+    batches, in the bits too where the compiled ReLU path is taken, otherwise up to the rounding of a different number of
+    threads. What is shared is the work around it: the embedding is checked, scaled and held in memory once, models train
+    side by side with a thread each, and models that stop early make room.
+
+    Parameters
+    ----------
+    X
+        (cells, d) array or memory map.
+    configs
+        One a model; any mixture of widths, activations, penalties and scalings.
+    seed
+        Seed of all models.
+    seeds
+        Or one seed a model.
+    device
+        ``auto``, ``cpu``, ``cuda`` or ``mps``; the models run one after another where it is not the CPU.
+    progress
+        Show a bar over all epochs of all models.
+    options
+        Fields of :class:`~cellprism.sae.training.TrainingOptions`; a list has one value a model.
+
+    Returns
+    -------
+    list of Fit
+        In the order of the configs.
+
+    Raises
+    ------
+    InputError
+        If there is no config, a list has another length than the configs, or as in :func:`cellprism.fit`.
+    DivergedError
+        If a model's loss becomes NaN, infinite or 10,000 times the first.
+    """
+    X = check_embedding(X)
+    configs = list(configs)
+    if not configs:
+        raise InputError("`fit_many` needs at least one config", "an empty list", "give [SAEConfig(...), ...]")
+    for name, given in {"seeds": seeds, **options}.items():
+        if (isinstance(given, list) or name == "seeds") and given is not None and len(given) != len(configs):
+            raise InputError(
+                f"`{name}` needs one value a config", f"{len(given)} for {len(configs)} configs", "give as many"
+            )
+    each_seed = [seed] * len(configs) if seeds is None else [int(s) for s in seeds]
+    trainings = [
+        training_options({name: v[i] if isinstance(v, list) else v for name, v in options.items()})
+        for i in range(len(configs))
+    ]
+    where = choose_device(device)
+    shared: dict[tuple[Any, ...], tuple[AffineScaling, Cells, Cells, Any]] = {}
+    jobs, held_out = [], []
+    for config, training, s in zip(configs, trainings, each_seed, strict=True):
+        key = (config.scaling, config.whiten_power, training.holdout, s, training.memory_limit)
+        if key not in shared:
+            held, kept = split_cells(len(X), training.holdout, s)
+            scaling = fit_scaling(X[kept] if len(held) else X, config.scaling, config.whiten_power)
+            template = SAE(config, scaling).to(where)
+            inside, outside = (Cells(template, X, rows, training.memory_limit) for rows in (kept, held))
+            shared[key] = scaling, inside, outside, held
+        scaling, inside, outside, held = shared[key]
+        jobs.append(Job(config, scaling, inside, outside, training, s))
+        held_out.append(held)
+    results = run_jobs(jobs, progress=progress)
+    return [
+        make_fit(X, [sae], [history], np.asarray(held), job.options, len(job.cells), job.seed)
+        for (sae, history), job, held in zip(results, jobs, held_out, strict=True)
+    ]

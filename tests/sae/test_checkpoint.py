@@ -1,0 +1,119 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sae.cases import embedding
+
+from cellprism.errors import InputError
+from cellprism.sae import SAE, DivergedError, SAEConfig, fit
+from cellprism.sae.trainer import Trainer
+
+CASES = {
+    "dense": (SAEConfig(24, "jumprelu", k=3), {}),
+    "sparse": (SAEConfig(24, "batchtopk", k=3), {"kernel": "sparse"}),
+    "sparse, revived": (SAEConfig(24, "topk", k=3, dead_after=1), {"kernel": "sparse"}),
+    "fused": (SAEConfig(24, "relu"), {}),
+    "resampled": (SAEConfig(24, "topk", k=3, resample_every=2), {}),
+}
+
+
+def parameters(sae: SAE) -> np.ndarray:
+    return np.concatenate([t.detach().numpy().ravel() for t in sae.state_dict().values()])
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("step", [3, 10, 17, 29])
+@pytest.mark.parametrize("name", CASES)
+def test_killed_and_resumed_is_never_killed(
+    name: str, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg, options = CASES[name]
+    X = embedding()
+    options = {"epochs": 8, "batch_size": 64, "checkpoint_every": 3, **options}
+    whole = fit(X, cfg, **options)
+    check = Trainer._check_loss
+
+    def kill(self: Trainer) -> None:
+        check(self)
+        if self.done >= step:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_check_loss", kill)
+        with pytest.raises(Killed):
+            fit(X, cfg, checkpoint=tmp_path, **options)
+    resumed = fit(X, cfg, checkpoint=tmp_path, **options)
+    np.testing.assert_array_equal(parameters(resumed.sae), parameters(whole.sae))
+    pd.testing.assert_frame_equal(resumed.history, whole.history)
+
+
+def test_finished_seeds_are_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    X = embedding()
+    first = fit(X, CASES["fused"][0], epochs=4, seeds=2, checkpoint=tmp_path)
+    monkeypatch.setattr(Trainer, "epoch", None)
+    again = fit(X, CASES["fused"][0], epochs=4, seeds=2, checkpoint=tmp_path)
+    np.testing.assert_array_equal(parameters(first.sae), parameters(again.sae))
+    np.testing.assert_array_equal(parameters(first.siblings[0]), parameters(again.siblings[0]))
+
+
+def test_another_trainings_state_is_refused(tmp_path: Path) -> None:
+    X = embedding()
+    fit(X, CASES["fused"][0], epochs=2, checkpoint=tmp_path)
+    for other, options in ((X + 1, {}), (X, {"lr": 1e-4}), (X, {"batch_size": 7})):
+        with pytest.raises(InputError, match="another training's state"):
+            fit(other, CASES["fused"][0], checkpoint=tmp_path, **{"epochs": 2, **options})
+    file = tmp_path / "seed-0.safetensors"
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(InputError, match="must be readable"):
+        fit(X, CASES["fused"][0], epochs=2, checkpoint=tmp_path)
+    with pytest.raises(InputError, match="`checkpoint_every`"):
+        fit(X, checkpoint=tmp_path / "x", checkpoint_every=0)
+    assert [p.name for p in tmp_path.iterdir()] == ["seed-0.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["dense", "sparse", "fused"])
+def test_divergence_keeps_the_last_good_weights(name: str) -> None:
+    cfg, options = CASES[name]
+    X = embedding()
+    with pytest.raises(DivergedError, match=r"training diverged: the loss of seed 0 is .*Remedy: lower lr") as caught:
+        fit(X, cfg, epochs=60, batch_size=64, lr=1e6, warmup=0.0, max_grad_norm=None, **options)
+    assert np.isfinite(caught.value.sae.decode(caught.value.sae.encode(X))).all()
+
+
+def test_memory_maps_larger_than_the_limit_are_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    X = embedding(900)
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    largest = 0
+    make = np.ascontiguousarray
+
+    def watch(values: np.ndarray, **kwargs: object) -> np.ndarray:
+        nonlocal largest
+        largest = max(largest, len(values))
+        return make(values, **kwargs)
+
+    cfg = SAEConfig(24, "topk", k=3)
+    options = {"epochs": 3, "batch_size": 64, "kernel": "dense", "patience": None}
+    inside = fit(X, cfg, **options)
+    monkeypatch.setattr("cellprism.sae.cells.np.ascontiguousarray", watch)
+    monkeypatch.setattr("cellprism.sae.trainer._SAMPLE", 100)
+    outside = fit(mapped, cfg, memory_limit=1_000, **options)
+    assert largest <= 100
+    # The start looks at a sample here, at all cells there.
+    assert outside.metrics["explained_variance"] == pytest.approx(inside.metrics["explained_variance"], abs=0.1)
+    assert isinstance(mapped, np.memmap)
+
+
+def test_state_is_json_and_tensors(tmp_path: Path) -> None:
+    fit(embedding(), CASES["dense"][0], epochs=2, checkpoint=tmp_path)
+    with torch.no_grad():
+        from safetensors import safe_open
+
+        with safe_open(str(tmp_path / "seed-0.safetensors"), "pt") as file:
+            assert json.loads(file.metadata()["numbers"])["finished"]

@@ -1,0 +1,85 @@
+"""The sparse step against the dense one, which is the oracle."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from sae.cases import embedding
+
+from cellprism.sae import SAE, SAEConfig, fit
+from cellprism.sae.dense import DenseStep
+from cellprism.sae.scaling import fit_scaling
+from cellprism.sae.sparse import SparseStep, takes_sparse_step
+from cellprism.sae.training import TrainingOptions
+
+W, D = 150, 20
+CASES = {
+    "topk": SAEConfig(W, "topk", k=5),
+    "topk-free": SAEConfig(W, "topk", k=5, unit_norm=False, pre_bias="free"),
+    "batchtopk": SAEConfig(W, "batchtopk", k=5),
+    "relu": SAEConfig(W, "relu", l1=0.2),
+    "relu-norms": SAEConfig(W, "relu", l1=0.2, unit_norm=False, pre_bias="none"),
+    "paper-vanilla": SAEConfig.paper("vanilla", W, l1=1.0),
+    "paper-relu": SAEConfig.paper("relu", W, l1=1.0),
+    "paper-topk": SAEConfig.paper("topk", W, l1=1.0, k_percent=4),
+}
+
+
+@pytest.mark.parametrize("dead", [False, True])
+@pytest.mark.parametrize("clip", [None, 0.01])
+@pytest.mark.parametrize("name", CASES)
+def test_steps_are_those_of_the_dense_path(name: str, clip: float | None, dead: bool) -> None:
+    cfg = dataclasses.replace(CASES[name], aux_weight=1 / 4)
+    X = embedding(800, d=D)
+    options = TrainingOptions(max_grad_norm=clip)
+    models, steps = [], []
+    for kind in (DenseStep, SparseStep):
+        sae = SAE(cfg, fit_scaling(X, cfg.scaling), torch.Generator().manual_seed(0))
+        models.append(sae)
+        steps.append(kind(sae, torch.optim.Adam(sae.parameters()), options))
+    x = models[0].scale(torch.as_tensor(X))
+    silent = torch.arange(W) % 3 == 0 if dead else None
+    for i in range(4):
+        a, b = (step(x[200 * i : 200 * (i + 1)], silent, 1.0, 3e-3) for step in steps)
+        np.testing.assert_allclose(a[:4], b[:4], rtol=2e-5, atol=1e-7)
+        assert (a.fired != b.fired).sum() <= 1  # a pre-activation within rounding of the edge
+    for (n, p), q in zip(models[0].state_dict().items(), models[1].state_dict().values(), strict=True):
+        # Adam divides by the gradient's size, so rounding shows where a gradient is all but 0.
+        assert (p - q).abs().median() < 1e-6, n
+        assert (p - q).abs().max() < 5e-3, n
+
+
+@pytest.mark.parametrize("name", ["topk", "batchtopk", "relu"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_ends_where_the_dense_one_does(name: str, precision: str) -> None:
+    X = embedding(1500, d=D)
+    results = [
+        fit(X, CASES[name], epochs=25, batch_size=100, kernel=kernel, precision=precision, patience=None)
+        for kernel in ("dense", "sparse")
+    ]
+    ev = [r.history["explained_variance"].to_numpy() for r in results]
+    assert abs(ev[0][-1] - ev[1][-1]) < 0.002
+    assert ev[0][-1] > 0.3
+    assert results[1].metrics["l0"] == pytest.approx(results[0].metrics["l0"], rel=0.02)
+
+
+def test_threads_do_not_change_the_bits() -> None:
+    X = embedding(400, d=D)
+    weights = []
+    for threads in (1, 2, 3):
+        cfg = CASES["topk"]
+        sae = SAE(cfg, fit_scaling(X, cfg.scaling), torch.Generator().manual_seed(0))
+        step = SparseStep(sae, torch.optim.Adam(sae.parameters()), TrainingOptions(), threads=threads)
+        x = sae.scale(torch.as_tensor(X))
+        for _ in range(3):
+            step(x, torch.arange(W) < 40, 1.0, 1e-3)
+        weights.append(torch.cat([p.detach().flatten() for p in sae.parameters()]).numpy())
+    np.testing.assert_array_equal(weights[0], weights[1])
+    np.testing.assert_array_equal(weights[0], weights[2])
+
+
+def test_what_the_sparse_step_knows() -> None:
+    assert takes_sparse_step(SAEConfig(8, "topk", k=2))
+    for cfg in (SAEConfig(8, "gated"), SAEConfig(8, "jumprelu"), SAEConfig(8, k=2, matryoshka=(4,))):
+        assert not takes_sparse_step(cfg)
