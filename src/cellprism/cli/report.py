@@ -12,6 +12,7 @@ __all__ = ["register"]
 
 def report(
     run_dir: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    other: Annotated[Path | None, typer.Option(help="Run folder of another model, to compare with.")] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Page to write; default: in the folder.")
     ] = None,
@@ -22,7 +23,7 @@ def report(
     from cellprism.run.folder import RunFolder
 
     RunFolder.open(run_dir)
-    console().print(f"Report: {build(run_dir, output)}", highlight=False, soft_wrap=True)
+    console().print(f"Report: {build(run_dir, output, other=other)}", highlight=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:
