@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import anndata as ad
+import numpy as np
 import pytest
 from helpers import counts_adata, type_sets
 
@@ -46,6 +47,23 @@ def test_errors_name_the_remedy() -> None:
     cells = fitted()
     with pytest.raises(prism.InputError, match="'type'"):
         prism.tl.annotate(cells, type_sets(60), labels=["type"])
+
+
+def test_steering_is_read_in_genes(tmp_path: Path) -> None:
+    cells = counts_adata(300, 60)
+    model = prism.embed.train("pca", cells, n_components=5)
+    cells.obsm["X_pca"] = model.encode(cells)
+    prism.tl.fit(cells, "X_pca", cfg=prism.SAEConfig(16, k=3), seeds=1, epochs=30)
+    feature = int(cells.obsm["X_prism"].sum(axis=0).argmax())
+    found = prism.tl.steer(cells, feature, cells.obs_names[:50], model=model, n_null=20)
+    assert found.genes["log2fc"].abs().max() > 0.1
+    assert len(cells.uns["prism"]["steering"]) == 60
+    model.save(tmp_path / "model")
+    again = prism.tl.steer(cells, feature, np.arange(50), model=tmp_path / "model", n_null=20)
+    np.testing.assert_allclose(again.genes["log2fc"], found.genes["log2fc"], rtol=1e-5)
+    cells.write_h5ad(tmp_path / "a.h5ad")
+    with pytest.raises(prism.InputError, match="'nobody'"):
+        prism.tl.steer(cells, feature, ["nobody"], model=model)
 
 
 def test_everything_public_is_there() -> None:

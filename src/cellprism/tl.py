@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
-from cellprism import genesets
+from cellprism import embed, genesets
 from cellprism.data.checks import check_embedding
 from cellprism.data.embedding import embedding_from_obsm
 from cellprism.data.expression import measured_expression
 from cellprism.data.read import describe_keys
+from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
 from cellprism.features.annotate import Annotation
 from cellprism.features.annotate import annotate as _annotate
@@ -24,8 +26,10 @@ from cellprism.features.stability import fit_stability
 from cellprism.sae import SAE, Fit, SAEConfig
 from cellprism.sae import fit as _fit
 from cellprism.sae.scaling import AffineScaling
+from cellprism.steer import Effect, effect
+from cellprism.steer.effect import plain
 
-__all__ = ["annotate", "fit", "sae"]
+__all__ = ["annotate", "fit", "sae", "steer"]
 
 TABLES = ("features", "genes", "sets", "labels")
 
@@ -151,6 +155,59 @@ def annotate(
     tables: dict[str, pd.DataFrame] = {n: getattr(found, n) for n in TABLES} | {"features": features}
     for name, table in (tables | {"shares": found.shares}).items():
         stored[name] = table.reset_index(drop=True)
+    return found
+
+
+def steer(
+    adata: ad.AnnData,
+    feature: int,
+    cells: Any = None,
+    *,
+    model: EmbeddingModel | str | Path,
+    key: str = "prism",
+    **options: Any,
+) -> Effect:
+    """Turn a feature up or down in chosen cells and read the effect in genes.
+
+    Parameters
+    ----------
+    adata
+        After :func:`fit`; gets the gene table in ``uns[key]["steering"]`` and its summary in
+        ``uns[key]["steering_summary"]``.
+    feature
+        Number of the feature.
+    cells
+        Boolean mask, indices or names of the cells; None = all.
+    model
+        The embedding model that made ``rep``, or its folder; it must decode.
+    key
+        Name of the result of :func:`fit`.
+    options
+        As for :func:`cellprism.effect`: ``to``, ``to_quantile``, ``scale``, ``off``, ``gene_sets``, ``labels``, …; without
+        an edit the feature is set to the 95th percentile of its active cells.
+
+    Returns
+    -------
+    Effect
+        Genes, sets, neighbours, doses and nulls.
+    """
+    stored = _stored(adata, key)
+    decoder = model if isinstance(model, EmbeddingModel) else embed.load(model)
+    if not {"to", "to_quantile", "scale", "add", "off"} & set(options):
+        options["to_quantile"] = 0.95
+    if cells is not None:
+        cells = np.asarray(cells)
+        if cells.dtype.kind in "OUST":
+            at = adata.obs_names.get_indexer(cells)
+            if (at < 0).any():
+                raise InputError("the cells must be in adata", f"{str(cells[at < 0][0])!r}", "give names of obs_names")
+            cells = at
+    codes = sp.csr_array(adata.obsm[f"X_{key}"])
+    found = effect(
+        sae(adata, key), decoder, np.asarray(adata.obsm[stored["rep"]]), feature, cells=cells, codes=codes, **options
+    )
+    stored["steering"] = found.genes.reset_index(drop=True)
+    stored["steering_summary"] = json.dumps(plain({"feature": int(feature)} | dict(found.summary)))
     return found
 
 

@@ -112,7 +112,8 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
     )
 
 
-_COMPONENTS = {"pca": "n_components"}
+# What each model calls the dimensions of its embedding.
+_COMPONENTS = {"pca": "n_components", "dgd": "latent", "scvi": "n_latent", "autoencoder": "latent"}
 
 
 def _obs(cells: ad.AnnData | mudata.MuData, options: RunOptions) -> tuple[pd.DataFrame, NDArray[Any] | None]:
