@@ -110,3 +110,20 @@ def test_membership_equals_set_arithmetic_on_a_public_collection(shared_data):
         found = set(symbols[matched.membership[[row]].indices])
         assert found == set(sets[name]) & set(symbols)
     assert matched.n_genes_measured == 2000
+
+
+def test_real_data_of_few_genes_meet_a_whole_ontology(shared_data):
+    import anndata as ad
+
+    from cellprism.data.symbols import clean_symbols
+
+    cells = ad.read_h5ad(shared_data / "marrow_erythroid_mouse.h5ad")
+    sets = read_gmt(shared_data / "GO_Biological_Process_2021.gmt")
+    symbols = clean_symbols(cells.var_names, cells.var["human_symbol"], cells.X.mean(axis=0))
+    matched = match_sets(sets, symbols.for_sets)
+    size = dict(zip(matched.names, matched.sizes.tolist(), strict=True))
+    assert size["bicarbonate transport (GO:0015701)"] == 7
+    assert size["heme biosynthetic process (GO:0006783)"] == 11
+    assert matched.measured_share < 0.2  # 3,025 genes cannot cover an ontology, which is no reason to refuse
+    with pytest.raises(InputError, match="look like mouse symbols"):
+        match_sets(sets, cells.var_names)

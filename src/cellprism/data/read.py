@@ -35,7 +35,8 @@ def read_cells(path: str | Path) -> ad.AnnData | mudata.MuData:
         raise InputError("the file of cells must exist", f"no {path}", "check the path")
     try:
         if path.suffix == ".h5mu":
-            return mudata.read_h5mu(path)
+            with mudata.set_options(pull_on_update=False):
+                return mudata.read_h5mu(path)
         return ad.read_h5ad(path) if path.suffix == ".h5ad" else ad.read_zarr(path)
     # A damaged file shows itself as nearly any exception of h5py, zarr or anndata.
     except Exception as error:

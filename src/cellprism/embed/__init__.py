@@ -16,6 +16,7 @@ __all__ = ["MODELS", "EmbeddingModel", "is_counts", "load", "train"]
 # Name -> module and class. The modules are imported on use: some need torch or an optional package.
 # Each class has `fit(adata, *, seed, progress, **options)` and `load(path)` as class methods.
 MODELS: dict[str, tuple[str, str]] = {
+    "autoencoder": ("cellprism.embed.autoencoder", "AutoencoderModel"),
     "pca": ("cellprism.embed.pca", "PCAModel"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -51,7 +52,7 @@ class BatchTopK(ActivationPart):
     """The k x cells largest of a batch; one threshold at inference (Bussmann et al. 2024, arXiv 2412.06410).
 
     The threshold follows the smallest kept value of the training batches, and :func:`cellprism.fit` sets it at the end
-    so that the training cells have k active features on average.
+    so that cells kept out of training (all cells, where none are) have k active features on average.
     """
 
     threshold: Tensor
@@ -112,21 +113,25 @@ class _Step(torch.autograd.Function):
 
 
 class JumpReLU(ActivationPart):
-    """A learned threshold a feature (Rajamanoharan et al. 2024, arXiv 2407.14435)."""
+    """A learned threshold a feature (Rajamanoharan et al. 2024, arXiv 2407.14435).
 
-    def __init__(self, width: int, bandwidth: float, start: float = 0.01) -> None:
+    The thresholds are positive, so no rectifier is needed before them; with one, every silent feature would lie at 0 and
+    count as near a threshold smaller than half the kernel's width.
+    """
+
+    def __init__(self, width: int, bandwidth: float, start: float = 0.1) -> None:
         super().__init__()
         self.bandwidth = bandwidth
         self.log_threshold = nn.Parameter(torch.full((width,), start).log())
 
     def forward(self, pre: Tensor) -> Tensor:
         """Keep what exceeds the feature's threshold."""
-        codes: Tensor = _JumpReLU.apply(torch.relu(pre), self.log_threshold.exp(), self.bandwidth)  # type: ignore[no-untyped-call]
+        codes: Tensor = _JumpReLU.apply(pre, self.log_threshold.exp(), self.bandwidth)  # type: ignore[no-untyped-call]
         return codes
 
     def active(self, pre: Tensor) -> Tensor:
         """1 where a feature is active, differentiable in its threshold (for the L0 penalty)."""
-        active: Tensor = _Step.apply(torch.relu(pre), self.log_threshold.exp(), self.bandwidth)  # type: ignore[no-untyped-call]
+        active: Tensor = _Step.apply(pre, self.log_threshold.exp(), self.bandwidth)  # type: ignore[no-untyped-call]
         return active
 
 
@@ -147,12 +152,12 @@ class Gated(ActivationPart):
         return (pre > 0) * torch.relu(self.log_gain.exp() * pre + self.magnitude_bias)
 
 
-def make_activation(config: SAEConfig) -> ActivationPart:
-    """Part for a config."""
+def make_activation(config: SAEConfig, r: int) -> ActivationPart:
+    """Part for a config, on a scaled embedding of dimension ``r``."""
     if config.activation == "relu":
         return ReLU()
     if config.activation == "jumprelu":
-        return JumpReLU(config.width, config.bandwidth)
+        return JumpReLU(config.width, config.bandwidth or math.sqrt(r) / 8)
     if config.activation == "gated":
         return Gated(config.width)
     # SAEConfig has checked that these two have a k.

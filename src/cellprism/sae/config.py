@@ -29,6 +29,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 _TAKES_K = ("topk", "batchtopk")
 _TAKES_L1 = ("relu", "gated")
+_DEFAULT_L1 = {"relu": 0.3, "gated": 0.4}
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,17 @@ class SAEConfig:
     k: int | None = None
     """Active features a cell: exactly (topk), on average (batchtopk), as the target of the L0 penalty (jumprelu)."""
 
-    l1: float = 0.0
-    """Weight of the sparsity penalty of relu and gated (and of the paper's topk form)."""
+    l1: float | None = None
+    """Weight of the sparsity penalty of relu and gated (and of the paper's topk form); None = 0.3 for relu, 0.4 for
+    gated, 0 for the others."""
 
-    l0: float = 0.0
-    """Weight of jumprelu's L0 penalty: ``l0 * L0``, or ``l0 * (L0 / k - 1)^2`` where ``k`` is given."""
+    l0: float | None = None
+    """Weight of jumprelu's L0 penalty: ``l0 * L0``, or ``l0 * (L0 / k - 1)^2`` where ``k`` is given; None = 0.03 or 1."""
 
     penalty_reduction: Reduction = "sum"
-    """``sum``: penalty summed over features, weighted by decoder norms, averaged over cells, so that it neither shrinks
-    with the width nor can be escaped by scaling. ``mean``: averaged over cells and features, as published."""
+    """``sum``: penalty summed over features, weighted by decoder norms, averaged over cells, in units of the scaled
+    embedding's length (the root of its dimension), so that it neither changes with width or dimension nor can be
+    escaped by scaling. ``mean``: averaged over cells and features, as published."""
 
     p_end: float | None = None
     """p-annealing (Karvonen et al. 2024): the penalty's exponent falls from 1 to ``p_end`` over training."""
@@ -92,6 +95,11 @@ class SAEConfig:
     bias_init: BiasInit = "geometric_median"
     """Start of the decoder's bias; ``linear`` draws every bias as a linear layer does, ``zero`` starts all at 0."""
 
+    start_active: float | None = 0.05
+    """Share of cells in which each feature fires at the start (relu and gated: through the encoder's bias, jumprelu:
+    through the threshold). With biases at 0 half of all features fire, and most of the training goes into quietening
+    them. None = leave the biases as they are."""
+
     aux_k: int | None = None
     """Dead features that reconstruct the residual in the auxiliary loss; None = half the embedding's dimension."""
 
@@ -104,8 +112,9 @@ class SAEConfig:
     resample_every: int | None = None
     """Passes over the training cells after which dead features restart from badly reconstructed cells."""
 
-    bandwidth: float = 1e-2
-    """Width of jumprelu's kernel for the gradient of its thresholds, in units of the pre-activations."""
+    bandwidth: float | None = None
+    """Width of jumprelu's kernel for the gradient of its thresholds, in units of the pre-activations; None = an eighth of
+    the scaled embedding's length (the root of its dimension)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "matryoshka", tuple(int(m) for m in self.matryoshka))
@@ -121,8 +130,10 @@ class SAEConfig:
             self._at_least(name, 0)
         for name in ("aux_k", "dead_after", "resample_every"):
             self._at_least(name, 1)
-        if not self.bandwidth > 0:
-            raise InputError("`bandwidth` must be positive", str(self.bandwidth), "use 0.01")
+        if self.bandwidth is not None and not self.bandwidth > 0:
+            raise InputError("`bandwidth` must be positive", str(self.bandwidth), "use 0.5, or None for the default")
+        if self.start_active is not None and not 0 < self.start_active < 1:
+            raise InputError("`start_active` must lie in (0, 1)", str(self.start_active), "use 0.05, or None")
         if self.p_end is not None and not 0 < self.p_end <= 1:
             raise InputError("`p_end` must lie in (0, 1]", str(self.p_end), "use 0.2, or None for a plain L1 penalty")
 
@@ -216,9 +227,22 @@ class SAEConfig:
             "pre_bias": "none" if form == "vanilla" else "free",
             "init": "linear",
             "bias_init": "linear" if form == "vanilla" else "zero",
+            "start_active": None,
             "aux_weight": 0.0,
         }
         return cls(width=width, **(published | options))
+
+    @property
+    def l1_weight(self) -> float:
+        """:attr:`l1` with its default filled in."""
+        return _DEFAULT_L1.get(self.activation, 0.0) if self.l1 is None else self.l1
+
+    @property
+    def l0_weight(self) -> float:
+        """:attr:`l0` with its default filled in."""
+        if self.l0 is None:
+            return 0.0 if self.activation != "jumprelu" else 0.03 if self.k is None else 1.0
+        return self.l0
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON types."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cellprism.sae.activation import BatchTopK, TopK
 from cellprism.sae.model import SAE
 
 __all__ = ["FiringClock", "resample_dead"]
+
+_QUIET = 0.2  # encoder norm of a restarted feature over that of the live ones, so that it does not disturb them
 
 
 class FiringClock:
@@ -55,10 +58,14 @@ def resample_dead(
         return 0
     residual = x - sae.reconstruct(sae.activation(sae.pre_activations(x)))
     weight = residual.square().sum(1).square().cpu()
-    drawn = torch.multinomial(weight.clamp_min(1e-12), len(indices), replacement=True, generator=generator).to(x.device)
+    # Two features from one cell would be twins for good.
+    again = len(indices) > len(x)
+    drawn = torch.multinomial(weight.clamp_min(1e-12), len(indices), again, generator=generator).to(x.device)
     direction = residual[drawn] / residual[drawn].norm(dim=1, keepdim=True).clamp_min(1e-12)
     alive = ~dead
-    gain = sae.encoder[alive].norm(dim=1).mean() * 0.2 if bool(alive.any()) else sae.encoder.new_tensor(1.0)
+    gain = sae.encoder[alive].norm(dim=1).mean() if bool(alive.any()) else sae.encoder.new_tensor(1.0)
+    if not isinstance(sae.activation, TopK | BatchTopK):
+        gain = gain * _QUIET  # where features compete for k places, a quiet one would lose again
     sae.decoder[indices] = direction
     sae.encoder[indices] = direction * gain
     sae.encoder_bias[indices] = 0

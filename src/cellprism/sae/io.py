@@ -62,6 +62,11 @@ def load(path: str | Path) -> SAE:
         ) from error
     if not isinstance(about, dict) or about.get("format") != "cellprism-sae":
         raise InputError("config.json must describe a cellprism SAE", f"{folder / 'config.json'}", "check the path")
+    for name, kind in (("format_version", int), ("config", dict)):
+        if not isinstance(about.get(name), kind):
+            raise InputError(
+                f"config.json must hold `{name}`", repr(about.get(name)), "save the SAE again with this version"
+            )
     if about["format_version"] > FORMAT_VERSION:
         raise InputError(
             f"this version reads SAE format {FORMAT_VERSION} or older",

@@ -5,6 +5,7 @@ All functions are pure. Embeddings are in the model's scaled units.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -53,19 +54,19 @@ def _lp(codes: Tensor, norms: Tensor | None, p: float) -> Tensor:
 def sparsity_penalty(sae: SAE, pre: Tensor, codes: Tensor, p: float = 1.0) -> Tensor:
     """Weighted sparsity penalty of a batch, by the model's config.
 
-    relu, topk: ``l1 * sum_j codes_j * |D_j|`` averaged over cells (``penalty_reduction="sum"``), or
+    relu, topk: ``l1 * sum_j codes_j * |D_j| / sqrt(r)`` averaged over cells (``penalty_reduction="sum"``), or
     ``l1 * mean(codes)`` (``"mean"``, as published). gated: the same of ``relu(pre)``. jumprelu: ``l0 * L0`` or
     ``l0 * (L0 / k - 1)^2``.
     """
     config = sae.config
     if isinstance(sae.activation, JumpReLU):
         active = sae.activation.active(pre).sum(-1).mean()
-        return config.l0 * (active if config.k is None else (active / config.k - 1).square())
-    if not config.l1:
+        return config.l0_weight * (active if config.k is None else (active / config.k - 1).square())
+    if not config.l1_weight:
         return pre.new_zeros(())
-    norms = sae.decoder.norm(dim=1) if config.penalty_reduction == "sum" else None
+    norms = sae.decoder.norm(dim=1) / math.sqrt(sae.decoder.shape[1]) if config.penalty_reduction == "sum" else None
     target = torch.relu(pre) if isinstance(sae.activation, Gated) else codes
-    return config.l1 * _lp(target, norms, p)
+    return config.l1_weight * _lp(target, norms, p)
 
 
 def auxiliary_loss(sae: SAE, pre: Tensor, residual: Tensor, dead: Tensor) -> Tensor:

@@ -46,16 +46,16 @@ class SAE(nn.Module):
     def __init__(self, config: SAEConfig, scaling: AffineScaling, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("mean", torch.as_tensor(scaling.mean))
-        self.register_buffer("forward_map", torch.as_tensor(scaling.forward))
-        self.register_buffer("backward_map", torch.as_tensor(scaling.backward))
+        self.register_buffer("mean", torch.tensor(scaling.mean))
+        self.register_buffer("forward_map", torch.tensor(scaling.forward))
+        self.register_buffer("backward_map", torch.tensor(scaling.backward))
         r = self.forward_map.shape[1]
         self.encoder = nn.Parameter(torch.zeros(config.width, r))
         self.encoder_bias = nn.Parameter(torch.zeros(config.width))
         self.decoder = nn.Parameter(torch.zeros(config.width, r))
         self.decoder_bias = nn.Parameter(torch.zeros(r))
         self.input_bias = nn.Parameter(torch.zeros(r)) if config.pre_bias == "free" else None
-        self.activation = make_activation(config)
+        self.activation = make_activation(config, r)
         if generator is not None:
             self._start(generator)
 

@@ -36,12 +36,19 @@ class TrainingOptions:
     """Evaluations (50 over the whole length) without a better held-out error after which training stops; None = never."""
     max_grad_norm: float | None = 1.0
     """Gradients are cut to this norm; None = never."""
+    memory_limit: float = 2.0**32
+    """Bytes that the cells may take in memory; where they need more, batches are read from the embedding, which can then
+    be a memory map larger than the memory."""
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"`{name}` must be at least {least}", str(value), f"give {least} or more, or None")
+        if not self.memory_limit >= 0:
+            raise InputError(
+                "`memory_limit` is a number of bytes", str(self.memory_limit), "use 4e9, or 0 to read always"
+            )
         if not self.lr > 0 or not math.isfinite(self.lr):
             raise InputError("`lr`, the learning rate, must be positive", str(self.lr), "use 3e-3 or less")
         if not 0 <= self.holdout < 1:

@@ -1,0 +1,64 @@
+"""``cellprism match``: which features of one run return in another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+
+def match(
+    first: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    second: Annotated[Path, typer.Argument(help="Run folder of the same cells.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Table to write: .csv or .parquet.", show_default=False)
+    ],
+) -> None:
+    """Match the features of two runs of the same cells by the correlation of their codes."""
+    import numpy as np
+    import pandas as pd
+
+    from cellprism.cli.common import console
+    from cellprism.errors import InputError
+    from cellprism.features.matching import match as match_codes
+    from cellprism.run.folder import RunFolder
+
+    if output.suffix not in (".csv", ".parquet"):
+        raise InputError("the table is written as .csv or .parquet", str(output), "give a name that ends so")
+    a, b = RunFolder.open(first), RunFolder.open(second)
+    rows = pd.Index(b.cells["cell"]).get_indexer(pd.Index(a.cells["cell"]))
+    shared = np.flatnonzero(rows >= 0)
+    if len(shared) < 20:
+        raise InputError(
+            "two runs are matched on the cells they share, at least 20",
+            f"{len(shared)} shared of {len(rows)} and {len(b.cells)}",
+            "run both models on the same cells, with the same cell names",
+        )
+    found = match_codes(a.codes[shared], b.codes[rows[shared]])
+    table = a.features[["feature", "name"]].copy()
+    other = b.features.set_index("feature")["name"]
+    for what, partner, correlation in (
+        ("best", found.best, found.best_correlation),
+        ("partner", found.partner, found.partner_correlation),
+    ):
+        table[f"{what}_feature"] = partner[table["feature"]]
+        table[f"{what}_name"] = other.reindex(table[f"{what}_feature"]).to_numpy()
+        table[f"{what}_correlation"] = correlation[table["feature"]]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.suffix == ".csv":
+        table.to_csv(output, index=False)
+    else:
+        table.to_parquet(output, index=False)
+    share = float((table["partner_correlation"] > 0.7).mean())
+    console().print(
+        f"{len(shared):,} shared cells; {share:.0%} of {len(table):,} features have a one-to-one partner at r > 0.7: {output}",
+        highlight=False,
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(match)

@@ -1,0 +1,30 @@
+"""``cellprism report``: make the page of a run folder again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Page to write; default: in the folder.")
+    ] = None,
+) -> None:
+    """Make report.html of a run folder again, from its files alone."""
+    from cellprism.cli.common import console
+    from cellprism.report import build
+    from cellprism.run.folder import RunFolder
+
+    RunFolder.open(run_dir)
+    console().print(f"Report: {build(run_dir, output)}", highlight=False, soft_wrap=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(report)

@@ -1,0 +1,95 @@
+"""``cellprism run``: the whole main job."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cellprism.errors import InputError
+
+__all__ = ["register"]
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="Folder to write; new or empty.", show_default=False)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the output folder.")]
+
+
+def run(
+    data: Annotated[Path, typer.Argument(help="Cells: .h5ad, .h5mu or .zarr.", show_default=False)],
+    output: Output,
+    rep: Annotated[str | None, typer.Option(help="obsm key of the embedding.")] = None,
+    embedding: Annotated[
+        Path | None, typer.Option(help="File of the embedding: .npy, .npz, .parquet, .csv, .tsv, .pt.")
+    ] = None,
+    embed: Annotated[str | None, typer.Option(help="Train this embedding model here: pca, …")] = None,
+    components: Annotated[int | None, typer.Option(help="Dimensions of the embedding made with --embed.")] = None,
+    gene_sets: Annotated[
+        list[str] | None, typer.Option(help="GMT file or name of a library; may be repeated. Default: bundled.")
+    ] = None,
+    labels: Annotated[
+        list[str] | None, typer.Option(help="obs column to compare features with; may be repeated.")
+    ] = None,
+    gene_symbols: Annotated[str | None, typer.Option(help="var column with the symbols that gene sets use.")] = None,
+    strata: Annotated[
+        str | None, typer.Option(help="obs column (donor, batch) within which cells are compared.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Number of features.")] = None,
+    k: Annotated[int | None, typer.Option(help="Active features a cell.")] = None,
+    activation: Annotated[str | None, typer.Option(help="relu, topk, batchtopk, jumprelu or gated.")] = None,
+    seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = 0,
+    seeds: Annotated[int | None, typer.Option(help="SAEs of different seeds, for stability. Default: 3.")] = None,
+    thin: Annotated[
+        bool | None, typer.Option("--thin/--no-thin", help="Make features from one part of the counts, test the other.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer with the expression.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Take the expression from .raw.")] = False,
+    expression: Annotated[str, typer.Option(help="Test measured or predicted expression.")] = "measured",
+    thorough: Annotated[bool, typer.Option("--thorough", help="10 seeds in place of 3.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn cells and an embedding into named features, and write a run folder with its report."""
+    from cellprism.cli.common import print_findings, say
+    from cellprism.run import RunOptions
+    from cellprism.run import run as execute
+
+    choices: dict[str, Any] = {"activation": activation, "expression": expression}
+    options = RunOptions(
+        data=data,
+        output=output,
+        rep=rep,
+        embedding=embedding,
+        embed=embed,
+        components=components,
+        gene_sets=tuple(gene_sets or ("bundled",)),
+        labels=tuple(labels or ()),
+        gene_symbols=gene_symbols,
+        strata=strata,
+        width=width,
+        k=k,
+        seed=seed,
+        seeds=seeds,
+        thin=thin,
+        layer=layer,
+        raw=raw,
+        preset="thorough" if thorough else "run",
+        overwrite=overwrite,
+        progress=sys.stderr.isatty(),
+        **choices,
+    )
+    print_findings(execute(options, say))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(run)
+
+
+def need_one(options: dict[str, object]) -> None:
+    """Refuse unless exactly one of some options is given."""
+    given = [name for name, value in options.items() if value is not None]
+    if len(given) != 1:
+        raise InputError(
+            f"exactly one of {', '.join(options)} is needed", " and ".join(given) or "none", "give one of them"
+        )

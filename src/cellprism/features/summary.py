@@ -1,0 +1,240 @@
+"""One row a feature: counts, kind, best evidence, confounds, name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from cellprism.features import naming
+from cellprism.features.evidence import Evidence, Question, test_labels
+from cellprism.features.kinds import cell_type_kinds
+from cellprism.features.table import label_table
+from cellprism.stats.enrichment import two_sided
+from cellprism.stats.expression import Expression
+from cellprism.stats.fdr import benjamini_hochberg
+from cellprism.stats.labels import spearman
+
+__all__ = ["feature_table", "label_rows"]
+
+TOP_GENES = 10
+CONFOUND_SHARE = 0.7
+"""A feature carries a covariate's mark when |rho| reaches this share of the largest rho its zeros allow."""
+_DETECTED = "detected genes"
+
+
+def label_rows(
+    codes: sp.csc_array,
+    categorical: dict[str, np.ndarray],
+    continuous: dict[str, np.ndarray],
+    expression: Expression,
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Rows of ``labels.parquet``: detection of categories, Spearman with continuous columns.
+
+    Returns
+    -------
+    table
+        Live features only.
+    qval
+        (features, categories) of the detectors.
+    """
+    live = np.flatnonzero(np.diff(codes.indptr) > 0)
+    results, qval = test_labels(codes, categorical)
+    parts, start = [], 0
+    for column, result in results.items():
+        k = result.categories.size
+        parts.append(
+            pd.DataFrame(
+                {
+                    "feature": np.repeat(live, k).astype(np.int32),
+                    "column": column,
+                    "value": np.tile(result.categories, live.size),
+                    "auroc": result.auroc[live].ravel(),
+                    "f1": result.f1[live].ravel(),
+                    "precision": result.precision[live].ravel(),
+                    "recall": result.recall[live].ravel(),
+                    "qval": qval[live, start : start + k].ravel(),
+                    "threshold": result.threshold[live].ravel(),
+                    "spearman": np.nan,
+                }
+            )
+        )
+        start += k
+    for column, values in continuous.items():
+        rho, _, z = spearman(codes, values)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "feature": live.astype(np.int32),
+                    "column": column,
+                    "value": "",
+                    **dict.fromkeys(("auroc", "f1", "precision", "recall", "threshold"), np.nan),
+                    "qval": benjamini_hochberg(two_sided(z[live])),
+                    "spearman": rho[live],
+                }
+            )
+        )
+    return label_table(parts), qval
+
+
+def feature_table(
+    codes: sp.csc_array,
+    found: Evidence,
+    question: Question,
+    genes: pd.DataFrame,
+    labels: pd.DataFrame,
+    columns: pd.DataFrame,
+    *,
+    kind_by: str | None,
+    confounds: Sequence[str] | None,
+    strata: np.ndarray | None,
+    depth: np.ndarray | None,
+) -> pd.DataFrame:
+    """Rows of ``features.parquet``, live features only, ``stability`` left empty."""
+    n_active = np.diff(codes.indptr)
+    live = np.flatnonzero(n_active > 0)
+    maximum = np.asarray(codes.max(axis=0).todense()).ravel() if codes.nnz else np.zeros(codes.shape[1])
+    mean = np.asarray(codes.sum(axis=0)).ravel() / np.maximum(n_active, 1)
+    kind = _kinds(codes, question, kind_by)
+    mark = _confound_marks(codes, question, columns, confounds, strata, depth)
+    display = [naming.display_gene(g, s) for g, s in zip(genes["gene"], genes["symbol"], strict=True)]
+    top = _top_sets(found, question)
+    best_label = labels[labels["value"] != ""]
+    best_label = (
+        best_label.loc[best_label.groupby("feature")["auroc"].idxmax().dropna()] if len(best_label) else best_label
+    )
+    detected = {
+        int(f): (str(value), float(auroc))
+        for f, value, auroc in zip(best_label["feature"], best_label["value"], best_label["auroc"], strict=True)
+    }
+    good = _good_labels(labels, columns, question.level)
+    rows = []
+    for f in live.tolist():
+        strongest = _top_genes(found, f)
+        set_name, set_q = top.get(f, ("", np.nan))
+        passing = tuple(
+            (display[g], float(found.genes.calibrated[f, g]))
+            for g in strongest
+            if found.genes.calibrated[f, g] >= found.critical and found.genes.log2fc[f, g] > 0
+        )
+        evidence = naming.Evidence(
+            label=good.get(f, ""),
+            gene_set=set_name if set_q < question.level else "",
+            genes=passing,
+            confound=mark[f],
+            n_active=int(n_active[f]),
+            untestable=str(found.contrast.reason[f]),
+        )
+        label_name, label_auroc = detected.get(f, ("", np.nan))
+        rows.append(
+            {
+                "feature": f,
+                "name": naming.feature_name(evidence),
+                "kind": kind[f],
+                "n_active": int(n_active[f]),
+                "mean_active": float(mean[f]),
+                "max_active": float(maximum[f]),
+                "stability": np.nan,
+                "confound": mark[f],
+                "top_genes": ", ".join(genes["gene"].iloc[strongest[:TOP_GENES]]),
+                "top_set": set_name,
+                "top_set_qval": set_q,
+                "top_label": label_name,
+                "top_label_auroc": label_auroc,
+                "untestable": str(found.contrast.reason[f]),
+            }
+        )
+    names = [
+        "feature", "name", "kind", "n_active", "mean_active", "max_active", "stability", "confound", "top_genes",
+        "top_set", "top_set_qval", "top_label", "top_label_auroc", "untestable",
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=names)
+
+
+def _top_genes(found: Evidence, f: int, n: int = 20) -> np.ndarray:
+    z = found.genes.calibrated[f]
+    if np.isnan(z[0]):
+        return np.empty(0, dtype=np.int64)
+    best = np.argpartition(-z, min(n, z.size) - 1)[:n]
+    order = best[np.argsort(-z[best], kind="stable")]
+    up: np.ndarray = order[z[order] > 0]
+    return up
+
+
+def _top_sets(found: Evidence, question: Question) -> dict[int, tuple[str, float]]:
+    """Best set of each testable feature's up direction, with its q value over both tests."""
+    if found.sets is None or question.sets is None:
+        return {}
+    q = benjamini_hochberg(found.sets.combined)[:, 0]
+    p = found.sets.combined[:, 0]
+    out = {}
+    for f in np.flatnonzero(found.contrast.testable):
+        s = int(np.lexsort((-found.sets.z[f], p[f]))[0])
+        out[int(f)] = (str(question.sets.names[s]), float(q[f, s]))
+    return out
+
+
+def _good_labels(labels: pd.DataFrame, columns: pd.DataFrame, level: float) -> dict[int, str]:
+    """Category that a feature really detects: it finds most of it, or is active in hardly anything else."""
+    rows = labels[(labels["value"] != "") & (labels["qval"] < level) & (labels["auroc"] > 0.5)]
+    if rows.empty:
+        return {}
+    prevalence = {
+        (str(name), str(value)): share
+        for name in columns.columns
+        for value, share in columns[name].astype(str).value_counts(normalize=True).items()
+    }
+    base = np.array([prevalence.get((c, v), 0.0) for c, v in zip(rows["column"], rows["value"], strict=True)])
+    lift = (rows["precision"] - base) / np.maximum(1.0 - base, 1e-9)
+    detects = (rows["auroc"] >= 0.9) & (rows["f1"] >= 0.5)
+    pure = (lift >= 0.75) & (rows["recall"] >= 0.05)
+    rows = rows.assign(score=rows["f1"])[detects | pure]
+    best = rows.sort_values("score", ascending=False, kind="stable").drop_duplicates("feature")
+    return dict(zip(best["feature"].astype(int), best["value"].astype(str), strict=True))
+
+
+def _kinds(codes: sp.csc_array, question: Question, kind_by: str | None) -> np.ndarray:
+    column = kind_by if kind_by is not None else next(iter(question.labels), None)
+    if column is None or column not in question.labels:
+        return np.full(codes.shape[1], "", dtype=object)
+    return cell_type_kinds(codes, question.labels[column])["kind"].to_numpy(dtype=object)
+
+
+def _confound_marks(
+    codes: sp.csc_array,
+    question: Question,
+    columns: pd.DataFrame,
+    confounds: Sequence[str] | None,
+    strata: np.ndarray | None,
+    depth: np.ndarray | None,
+) -> np.ndarray:
+    """The technical covariate that a feature mostly reads, or ""."""
+    mark = np.full(codes.shape[1], "", dtype=object)
+    best = np.full(codes.shape[1], CONFOUND_SHARE)
+    numeric: dict[str, np.ndarray] = {_DETECTED: np.diff(question.expression.log.indptr).astype(np.float64)}
+    if depth is not None:
+        numeric["depth"] = np.asarray(depth, dtype=np.float64)
+    categorical = {} if strata is None else {"strata": np.asarray(strata).astype(object)}
+    wanted = confounds if confounds is not None else [c for c in columns.columns if c not in question.labels]
+    for name in wanted:
+        if name in question.labels:
+            categorical[name] = question.labels[name]
+        elif name in columns:
+            numeric[name] = columns[name].to_numpy(dtype=np.float64, na_value=np.nan)
+    for name, values in numeric.items():
+        rho, attainable, _ = spearman(codes, values)
+        share = np.abs(rho) / np.where(attainable > 0, attainable, 1.0)
+        better = share >= best
+        for f in np.flatnonzero(better):
+            mark[f] = f"{'+' if rho[f] > 0 else '-'}{name}"
+        best = np.where(better, share, best)
+    results, qval = test_labels(codes, categorical)
+    start = 0
+    for name, result in results.items():
+        reads = (result.auroc > 0.9) & (result.f1 > 0.5) & (qval[:, start : start + result.categories.size] < 0.05)
+        start += result.categories.size
+        for f in np.flatnonzero(reads.any(axis=1) & (mark == "")):
+            mark[f] = f"{name} {result.categories[int(np.argmax(np.where(reads[f], result.auroc[f], -1)))]}"
+    return mark

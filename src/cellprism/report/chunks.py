@@ -1,0 +1,221 @@
+"""The evidence of each feature (cells, genes, sets, labels, neighbours) in blocks that are read when it is chosen."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from cellprism.report.columns import minus_log10, minus_log10_p, pool, pool_pairs, text
+from cellprism.report.layout import Neighbours
+from cellprism.report.pack import Quantised, pack, smallest, varint
+from cellprism.report.source import Source
+
+__all__ = ["Evidence", "feature_chunk", "gather", "gene_chunk"]
+
+SET_ROWS: Final = 60
+LABEL_ROWS: Final = 80
+FEATURES_A_GENE: Final = 60
+GENE_CHUNK_ROWS: Final = 30_000
+LEVELS: Final = 255
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Rows of all features, sorted by feature (as its row in the feature table), the strongest first.
+
+    `genes`, `symbols`, `sets` and `label_pairs` are what the id columns of the tables point into; `*_ptr` cut the
+    tables by feature.
+    """
+
+    gene_table: pd.DataFrame
+    set_table: pd.DataFrame
+    label_table: pd.DataFrame
+    gene_ptr: NDArray[np.int64]
+    set_ptr: NDArray[np.int64]
+    label_ptr: NDArray[np.int64]
+    genes: list[str]
+    symbols: list[str]
+    modality: NDArray[np.int64]
+    modalities: list[str]
+    sets: list[str]
+    label_pairs: list[list[str]]
+    code_counts: NDArray[np.int64]
+    rows_kept: int
+    rows_cut: bool
+
+    def bytes_per_feature(self) -> NDArray[np.int64]:
+        """Rough size of each feature's evidence before compression."""
+        rows = 12 * np.diff(self.gene_ptr) + 14 * np.diff(self.set_ptr) + 14 * np.diff(self.label_ptr)
+        return np.asarray(rows + 3 * self.code_counts + 300, dtype=np.int64)
+
+    def set_profile(self) -> NDArray[np.float32] | None:
+        """Signed -log10 q by gene set, reduced to 30 components: (features, <= 30); ``None`` with too few sets."""
+        n, table = len(self.set_ptr) - 1, self.set_table
+        if len(self.sets) < 3 or n < 3 or table.empty:
+            return None
+        weight = np.nan_to_num(np.minimum(table["mlq_rank"].to_numpy(), 20.0)) * np.where(table["up"], 1.0, -1.0)
+        matrix = sparse.csr_array(
+            (weight, (table["row"].to_numpy(), table["id"].to_numpy())), shape=(n, len(self.sets))
+        )
+        k = min(30, min(matrix.shape) - 1)
+        if matrix.nnz == 0 or k < 1:
+            return None
+        from sklearn.decomposition import TruncatedSVD
+
+        return np.asarray(TruncatedSVD(k, random_state=0).fit_transform(matrix), dtype=np.float32)
+
+
+def gather(source: Source, gene_rows: int) -> Evidence:
+    """Sort and thin the tables of a run; at most `gene_rows` genes a feature."""
+    row_of = pd.Series(np.arange(source.n_features), index=source.features["feature"].to_numpy())
+    genes = _rows(source.genes, row_of)
+    genes["strength"] = genes["statistic"].abs().fillna(0.0)
+    sorted_genes = _strongest(genes, "strength", gene_rows)
+    gene_names, symbols = text(sorted_genes["gene"]), text(sorted_genes["symbol"])
+    modalities = text(sorted_genes["modality"]) if "modality" in sorted_genes else [""] * len(sorted_genes)
+    ids, distinct = pool_pairs(gene_names, modalities)
+    sorted_genes["id"] = ids
+    first = np.unique(ids, return_index=True)[1]
+    modality, modality_names = pool([modalities[i] for i in first])
+    sorted_genes["mlp"] = minus_log10_p(sorted_genes)
+    sorted_genes["mlq"] = minus_log10(sorted_genes["qval"])
+
+    sets = _rows(source.sets, row_of)
+    sets["mlq_rank"], sets["mlq_ora"] = minus_log10(sets["qval_rank"]), minus_log10(sets["qval_ora"])
+    sets["up"] = sets["direction"].astype(str) == "up"
+    # A finding has a row a direction; the rank test stands on the row of its sign, so the other says nothing new
+    # unless its over-representation does.
+    sets = sets[sets["mlq_rank"].notna() | (sets["mlq_ora"] > -np.log10(0.05))].copy()
+    sets["strength"] = np.fmax(sets["mlq_rank"], sets["mlq_ora"]).fillna(0.0)
+    sets = _strongest(sets, "strength", SET_ROWS)
+    sets["id"], set_names = pool(text(sets["set"]))
+
+    labels = _rows(source.labels, row_of)
+    labels["strength"] = labels["auroc"].fillna(0.0)
+    labels = _strongest(labels, "strength", LABEL_ROWS)
+    labels["id"], pairs = pool_pairs(text(labels["column"]), text(labels["value"]))
+    n = source.n_features
+    return Evidence(
+        gene_table=sorted_genes,
+        set_table=sets,
+        label_table=labels,
+        gene_ptr=_pointers(sorted_genes, n),
+        set_ptr=_pointers(sets, n),
+        label_ptr=_pointers(labels, n),
+        genes=[gene for gene, _ in distinct],
+        symbols=[symbols[i] for i in first],
+        modality=modality,
+        modalities=modality_names,
+        sets=set_names,
+        label_pairs=pairs,
+        code_counts=np.diff(source.codes.indptr).astype(np.int64),
+        rows_kept=gene_rows,
+        rows_cut=len(sorted_genes) < len(genes),
+    )
+
+
+def _rows(table: pd.DataFrame, row_of: pd.Series[Any]) -> pd.DataFrame:
+    """Rows of listed features, with the place of the feature in the feature table."""
+    rows = row_of.reindex(table["feature"].to_numpy()).to_numpy(dtype=np.float64)
+    kept: pd.DataFrame = table[~np.isnan(rows)].copy()
+    kept["row"] = rows[~np.isnan(rows)].astype(np.int64)
+    return kept
+
+
+def _strongest(table: pd.DataFrame, by: str, limit: int) -> pd.DataFrame:
+    table = table.sort_values(["row", by], ascending=[True, False], kind="stable")
+    rank = table.groupby("row").cumcount().to_numpy()
+    return table.iloc[np.flatnonzero(rank < limit)].reset_index(drop=True)
+
+
+def _pointers(table: pd.DataFrame, n: int) -> NDArray[np.int64]:
+    return np.searchsorted(table["row"].to_numpy(), np.arange(n + 1)).astype(np.int64)
+
+
+def feature_chunk(
+    source: Source, evidence: Evidence, near: Neighbours | None, together: Neighbours, start: int, stop: int
+) -> bytes:
+    """Evidence of the features in rows `start` to `stop` of the feature table."""
+    codes = source.codes
+    arrays: dict[str, Any] = {}
+    at = codes.indptr[start : stop + 1].astype(np.int64)
+    inside = slice(int(at[0]), int(at[-1]))
+    cell = codes.indices[inside].astype(np.int64)
+    counts = np.diff(at)
+    feature_of = np.repeat(np.arange(stop - start), counts)
+    first = np.zeros(len(cell), dtype=bool)
+    first[(at[:-1] - at[0])[counts > 0]] = True
+    gap = np.where(first, cell, cell - np.concatenate([[0], cell[:-1]]))
+    top = np.zeros(stop - start, dtype=np.float32)
+    np.maximum.at(top, feature_of, codes.data[inside])
+    level = np.rint(codes.data[inside] / np.maximum(top[feature_of], 1e-30) * LEVELS)
+    arrays["cell_ptr"] = (at - at[0]).astype(np.uint32)
+    n_bytes = 1 + (gap >= 1 << 7) + (gap >= 1 << 14) + (gap >= 1 << 21)
+    arrays["byte_ptr"] = np.concatenate([[0], np.cumsum(n_bytes)])[at - at[0]].astype(np.uint32)
+    arrays["gap"] = varint(gap)
+    arrays["level"] = np.clip(level, 1, LEVELS).astype(np.uint8)
+
+    rows = slice(int(evidence.gene_ptr[start]), int(evidence.gene_ptr[stop]))
+    genes = evidence.gene_table.iloc[rows]
+    arrays["gene_ptr"] = (evidence.gene_ptr[start : stop + 1] - evidence.gene_ptr[start]).astype(np.uint32)
+    arrays["gene"] = smallest(genes["id"].to_numpy())
+    arrays["gene_fc"] = Quantised(genes["log2fc"], finest=0.002)
+    arrays["gene_z"] = Quantised(genes["statistic"], finest=0.01)
+    arrays["gene_mlp"] = Quantised(genes["mlp"], finest=0.01)
+    arrays["gene_mlq"] = Quantised(genes["mlq"], finest=0.01)
+
+    rows = slice(int(evidence.set_ptr[start]), int(evidence.set_ptr[stop]))
+    sets = evidence.set_table.iloc[rows]
+    arrays["set_ptr"] = (evidence.set_ptr[start : stop + 1] - evidence.set_ptr[start]).astype(np.uint32)
+    arrays["set"] = smallest(sets["id"].to_numpy())
+    arrays["set_up"] = sets["up"].to_numpy().astype(np.uint8)
+    for name in ("n_measured", "n_hits"):
+        arrays[f"set_{name}"] = smallest(sets[name].fillna(0).to_numpy(dtype=np.int64))
+    arrays["set_effect"] = Quantised(sets["effect"], finest=0.001)
+    arrays["set_mlq_rank"] = Quantised(sets["mlq_rank"], finest=0.01)
+    arrays["set_mlq_ora"] = Quantised(sets["mlq_ora"], finest=0.01)
+
+    rows = slice(int(evidence.label_ptr[start]), int(evidence.label_ptr[stop]))
+    labels = evidence.label_table.iloc[rows]
+    arrays["label_ptr"] = (evidence.label_ptr[start : stop + 1] - evidence.label_ptr[start]).astype(np.uint32)
+    arrays["label"] = smallest(labels["id"].to_numpy())
+    for name in ("auroc", "f1", "precision", "recall"):
+        arrays[f"label_{name}"] = Quantised(labels[name], finest=0.001)
+    arrays["label_mlq"] = Quantised(minus_log10(labels["qval"]), finest=0.01)
+
+    for name, neighbours in (("near", near), ("together", together)):
+        if neighbours is not None:
+            arrays[name] = neighbours.ids[start:stop].ravel()
+            arrays[f"{name}_cosine"] = Quantised(neighbours.cosine[start:stop].ravel(), finest=0.001)
+    return pack(arrays)
+
+
+def gene_chunk(evidence: Evidence) -> tuple[list[int], dict[str, bytes]]:
+    """The strongest features of each gene: bounds of gene ids, and a block for each stretch between them."""
+    n = len(evidence.genes)
+    table = evidence.gene_table.sort_values(["id", "strength"], ascending=[True, False], kind="stable")
+    table = table[table.groupby("id").cumcount().to_numpy() < FEATURES_A_GENE]
+    ptr = np.searchsorted(table["id"].to_numpy(), np.arange(n + 1))
+    bounds = [0]
+    while bounds[-1] < n:
+        target = int(ptr[bounds[-1]]) + GENE_CHUNK_ROWS
+        bounds.append(min(n, max(bounds[-1] + 1, int(np.searchsorted(ptr, target, side="right")) - 1)))
+    blocks = {}
+    for i, (start, stop) in enumerate(itertools.pairwise(bounds)):
+        rows = table.iloc[int(ptr[start]) : int(ptr[stop])]
+        blocks[f"gene-{i}"] = pack(
+            {
+                "ptr": (ptr[start : stop + 1] - ptr[start]).astype(np.uint32),
+                "row": smallest(rows["row"].to_numpy()),
+                "fc": Quantised(rows["log2fc"], finest=0.002),
+                "z": Quantised(rows["statistic"], finest=0.01),
+                "mlq": Quantised(rows["mlq"], finest=0.01),
+            }
+        )
+    return bounds, blocks

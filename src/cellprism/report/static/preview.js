@@ -1,0 +1,42 @@
+// A feature in short, beside the map.
+
+import { button, el, empty } from "./dom.js";
+import { activationLegend, cellMap, colourByFeature } from "./cellmap.js";
+import { kindChip, warningChip } from "./chips.js";
+import { count, fixed, percent, pvalue } from "./format.js";
+import { go } from "./router.js";
+import { loadFeature, theRun } from "./run.js";
+
+let map = null;
+
+/** Fill `side` with the feature in `row`, or with a word on what to do. */
+export async function preview(side, row) {
+  map?.free();
+  map = null;
+  if (row < 0) {
+    side.replaceChildren(empty("Choose a feature: each point is one. Those near each other point the same way in the embedding."));
+    return;
+  }
+  const { features: f, overview } = theRun();
+  side.dataset.row = row;
+  const feature = await loadFeature(row);
+  if (Number(side.dataset.row) !== row) return; // another was chosen meanwhile
+  map = cellMap(`Cells by activation of feature ${feature.id}`);
+  const facts = [
+    ["best label", f.text("top_label", row) ? `${f.text("top_label", row)} · AUROC ${fixed(f.top_label_auroc[row])}` : ""],
+    ["best gene set", f.text("top_set", row) ? `${f.text("top_set", row)} · q ${pvalue(f.top_set_mlq[row])}` : ""],
+    ["genes", f.text("top_genes", row)],
+    ["stability", Number.isFinite(f.stability[row]) ? fixed(f.stability[row]) : ""],
+  ].filter(([, v]) => v);
+  side.replaceChildren(
+    el("h3", {}, f.text("name", row) || `Feature ${feature.id}`),
+    el("p", { class: "chips" }, el("span", { class: "chip" }, `#${feature.id}`), kindChip(f.text("kind", row)),
+      el("span", { class: "chip" }, `${count(feature.cells.length)} cells · ${percent(feature.cells.length / overview.n_cells, 1)}`),
+      f.text("confound", row) ? warningChip(`follows ${f.text("confound", row)}`) : null),
+    el("div", { class: "stage small" }, map.node),
+    activationLegend(feature),
+    el("dl", { class: "facts" }, facts.map(([k, v]) => [el("dt", {}, k), el("dd", {}, v)])),
+    button("Open the feature card", () => go({ view: "feature", feature: feature.id }), { class: "primary" }),
+  ); // prettier-ignore
+  colourByFeature(map, feature);
+}

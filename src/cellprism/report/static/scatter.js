@@ -1,0 +1,220 @@
+// A map of points that can be moved, zoomed, pointed at and lassoed.
+
+import { el, svg, button } from "./dom.js";
+import { gridIndex, inside } from "./grid.js";
+import { points } from "./points.js";
+import { themed } from "./colour.js";
+
+const MARGIN = 18;
+const REACH = 12; // pixels within which the pointer means a point
+
+/**
+ * @param {object} options label (accessible name), xs, ys, hover(i) -> lines of text, pick(i), lasso(chosen),
+ *   wheel ("always" or "focus"), labels() -> [{ i, text }] in order of importance
+ */
+export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", labels }) {
+  const canvas = el("canvas", { tabindex: 0, role: "img", "aria-label": label });
+  const overlay = svg("svg", { class: "overlay", "aria-hidden": "true" });
+  const tip = el("div", { class: "tip", hidden: true, role: "status" });
+  const modes = lasso
+    ? el("div", { class: "modes" }, button("Lasso", () => setMode("lasso"), { "data-mode": "lasso" }),
+        button("Move", () => setMode("move"), { "data-mode": "move" }))
+    : null; // prettier-ignore
+  const node = el("div", { class: "scatter" }, canvas, overlay, modes, tip);
+  const target = canvas.getContext("2d");
+  const drawing = points(xs, ys);
+  const [xDomain, yDomain] = [extent(xs), extent(ys)];
+  let grid = null;
+  let size = { w: 0, h: 0, dpr: 1 };
+  let transform = d3.zoomIdentity;
+  let mode = lasso ? "lasso" : "move";
+  let marked = [];
+  let pending = 0;
+
+  const zoom = d3
+    .zoom()
+    .scaleExtent([0.5, 60])
+    .filter((event) => {
+      if (event.type === "wheel") return wheel === "always" || event.ctrlKey || document.activeElement === canvas;
+      return mode === "move" && !event.button;
+    })
+    .on("zoom", (event) => {
+      transform = event.transform;
+      redraw();
+    });
+  const selection = d3.select(canvas).call(zoom).on("dblclick.zoom", () => reset());
+
+  /** Data to CSS pixels, before the device's own scale. */
+  function base() {
+    const k = Math.min(
+      (size.w - 2 * MARGIN) / (xDomain[1] - xDomain[0] || 1),
+      (size.h - 2 * MARGIN) / (yDomain[1] - yDomain[0] || 1),
+    );
+    return { k, x: size.w / 2 - (k * (xDomain[0] + xDomain[1])) / 2, y: size.h / 2 + (k * (yDomain[0] + yDomain[1])) / 2 };
+  }
+
+  function view() {
+    const b = base();
+    return { kx: b.k * transform.k, ky: -b.k * transform.k, x: b.x * transform.k + transform.x, y: b.y * transform.k + transform.y };
+  }
+
+  function radius() {
+    const room = Math.sqrt((size.w * size.h) / Math.max(1, xs.length));
+    return Math.max(1.1, Math.min(5.5, room * 0.2)) * Math.min(3, transform.k ** 0.45);
+  }
+
+  function screen(i) {
+    const v = view();
+    return [xs[i] * v.kx + v.x, ys[i] * v.ky + v.y];
+  }
+
+  function draw() {
+    pending = 0;
+    if (!size.w) return;
+    const v = view();
+    const d = size.dpr;
+    drawing.draw(target, { kx: v.kx * d, ky: v.ky * d, x: v.x * d, y: v.y * d }, radius() * d);
+    annotate();
+  }
+
+  function redraw() {
+    if (!pending) pending = requestAnimationFrame(draw);
+  }
+
+  /** Rings around marked points, and the names that find room. */
+  function annotate() {
+    overlay.replaceChildren();
+    for (const i of marked) {
+      const [x, y] = screen(i);
+      overlay.append(svg("circle", { cx: x, cy: y, r: radius() + 4, class: "ring" }));
+    }
+    const taken = [];
+    for (const { i, text } of labels ? labels() : []) {
+      const [x, y] = screen(i);
+      const w = text.length * 6.2 + 10;
+      const box = x + w + 8 < size.w ? [x + 7, y - 9, x + 7 + w, y + 9] : [x - 7 - w, y - 9, x - 7, y + 9];
+      if (box[0] < 0 || box[1] < 0 || box[3] > size.h || box[2] > size.w) continue;
+      if (taken.some((o) => box[0] < o[2] && o[0] < box[2] && box[1] < o[3] && o[1] < box[3])) continue;
+      taken.push(box);
+      const right = box[0] > x;
+      overlay.append(svg("text", { x: right ? x + 8 : x - 8, y: y + 4, "text-anchor": right ? "start" : "end", class: "name" }, text));
+      if (taken.length >= Math.max(6, size.w / 70)) break;
+    }
+  }
+
+  function resize() {
+    const box = node.getBoundingClientRect();
+    if (!box.width || !box.height) return;
+    size = { w: box.width, h: box.height, dpr: Math.min(2, devicePixelRatio || 1) };
+    [canvas.width, canvas.height] = [Math.round(size.w * size.dpr), Math.round(size.h * size.dpr)];
+    overlay.setAttribute("viewBox", `0 0 ${size.w} ${size.h}`);
+    draw();
+  }
+
+  function nearest(event) {
+    grid ??= gridIndex(xs, ys);
+    const [px, py] = d3.pointer(event, canvas);
+    const v = view();
+    return grid.nearest((px - v.x) / v.kx, (py - v.y) / v.ky, Math.max(REACH, radius() + 3) / v.kx);
+  }
+
+  function showTip(event, i) {
+    if (i < 0 || !hover) {
+      tip.hidden = true;
+      return;
+    }
+    tip.replaceChildren(...hover(i).map((line, k) => el(k ? "div" : "strong", {}, line)));
+    tip.hidden = false;
+    const [px, py] = d3.pointer(event, node);
+    const box = tip.getBoundingClientRect();
+    tip.style.left = `${Math.max(4, Math.min(px + 14, size.w - box.width - 6))}px`;
+    tip.style.top = `${py + 18 + box.height > size.h ? py - box.height - 10 : py + 18}px`;
+  }
+
+  function setMode(to) {
+    mode = to;
+    for (const b of modes?.children ?? []) b.setAttribute("aria-pressed", String(b.dataset.mode === to));
+    canvas.classList.toggle("lasso", to === "lasso");
+  }
+
+  let path = null;
+  canvas.addEventListener("pointerdown", (event) => {
+    if (mode !== "lasso" || event.button) return;
+    canvas.setPointerCapture(event.pointerId);
+    path = [d3.pointer(event, canvas)];
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (path) {
+      path.push(d3.pointer(event, canvas));
+      overlay.querySelector(".noose")?.remove();
+      overlay.append(svg("polygon", { class: "noose", points: path.map((p) => p.join(",")).join(" ") }));
+    } else if (event.pointerType !== "touch") showTip(event, nearest(event));
+  });
+  canvas.addEventListener("pointerleave", () => (tip.hidden = true));
+  const finish = () => {
+    if (!path) return;
+    const drawn = path;
+    path = null;
+    overlay.querySelector(".noose")?.remove();
+    if (drawn.length < 4) return;
+    const v = view();
+    lasso(inside(xs, ys, drawn.map(([x, y]) => [(x - v.x) / v.kx, (y - v.y) / v.ky])));
+  };
+  canvas.addEventListener("pointerup", finish);
+  canvas.addEventListener("pointercancel", finish);
+  canvas.addEventListener("click", (event) => {
+    const i = nearest(event);
+    showTip(event, i);
+    if (pick && i >= 0) pick(i);
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const step = { "+": 1.4, "=": 1.4, "-": 1 / 1.4 }[event.key];
+    if (step) selection.call(zoom.scaleBy, step);
+    else if (event.key === "0") reset();
+    else return;
+    event.preventDefault();
+  });
+
+  function reset() {
+    selection.call(zoom.transform, d3.zoomIdentity);
+  }
+
+  const watcher = new ResizeObserver(resize);
+  watcher.observe(node);
+  if (lasso) setMode(mode);
+
+  return {
+    node,
+    /** Bytes (r, g, b, a a point) and, if given, the order of drawing: the last lies on top. */
+    colours(bytes, order) {
+      drawing.colours(bytes, order);
+      redraw();
+    },
+    mark(list) {
+      marked = list;
+      redraw();
+    },
+    screen,
+    reset,
+    /** The map on its ground, for saving. */
+    snapshot() {
+      draw();
+      const copy = el("canvas", { width: canvas.width, height: canvas.height });
+      const context = copy.getContext("2d");
+      context.fillStyle = themed("--surface");
+      context.fillRect(0, 0, copy.width, copy.height);
+      context.drawImage(canvas, 0, 0);
+      return copy;
+    },
+    overlay,
+    free() {
+      watcher.disconnect();
+      drawing.free();
+    },
+  };
+}
+
+function extent(values) {
+  const [low, high] = d3.extent(values);
+  return Number.isFinite(low) ? [low, high] : [0, 1];
+}

@@ -1,0 +1,108 @@
+// What was analysed, and how its headline shares stand beside those of nulls.
+
+import { button, el, panel } from "./dom.js";
+import { compact, count, fixed, percent } from "./format.js";
+import { go } from "./router.js";
+import { theRun } from "./run.js";
+import { landscape } from "./landscape.js";
+
+const METRICS = [
+  ["explained_variance", "variance explained", (v) => percent(v, 1)],
+  ["l0", "features a cell", (v) => fixed(v, 1)],
+  ["n_live", "live features", count],
+  ["n_stable", "stable features", count],
+  ["n_dead", "dead features", count],
+  ["width", "width", count],
+];
+const NULLS = {
+  random: "random directions",
+  permuted: "permuted cells",
+  random_sets: "random gene sets",
+  untrained: "untrained SAE",
+  shuffled: "SAE of shuffled columns",
+};
+
+export function overviewView() {
+  const { overview: o, features } = theRun();
+  const node = el(
+    "div",
+    { class: "view overview" },
+    el("p", { class: "summary" }, o.summary ?? `${count(o.n_features)} features of ${count(o.n_cells)} cells.`),
+    cautions(o),
+    tiles(o, features),
+    o.shares.length ? shares(o) : null,
+    el("div", { class: "columns" }, best(features), o.landscape?.length ? landscape(o.landscape) : null),
+    method(o),
+  );
+  return { node, title: "Overview" };
+}
+
+function cautions(o) {
+  const said = [...o.warnings];
+  if (o.descriptive)
+    said.unshift("p and q values are descriptive: the same cells made the features and tested them. Compare with the nulls, not with 0.05.");
+  if (o.expression === "predicted") said.push("Genes were tested on expression predicted by the embedding model, not on measured expression.");
+  if (o.gene_rows_cut) said.push(`This page keeps the ${count(o.gene_rows)} strongest genes of each feature; genes.parquet has them all.`);
+  return said.length ? el("ul", { class: "cautions", "aria-label": "Warnings" }, said.map((text) => el("li", {}, text))) : null;
+}
+
+function tiles(o, features) {
+  const metrics = { n_live: o.n_features, ...o.metrics };
+  const stable = features.stability.reduce((n, s) => n + (s >= 0.7), 0);
+  if (features.stability.some(Number.isFinite)) metrics.n_stable ??= stable;
+  const shown = [["cells", count(o.n_cells)], ...METRICS.filter(([key]) => Number.isFinite(metrics[key])).map(([key, label, show]) => [label, show(metrics[key])])];
+  return el("dl", { class: "tiles" }, shown.map(([label, value]) => el("div", {}, el("dt", {}, label), el("dd", {}, value))));
+}
+
+/** Each share as a bar, and a tick on it for each null: a share means something only where it stands clear. */
+function shares(o) {
+  const names = [...new Set(o.shares.flatMap((s) => Object.keys(s.nulls ?? {})))];
+  const mark = (i) => ["tick", "tick second", "tick third"][i % 3];
+  const rows = o.shares.map((s) => {
+    const nulls = names.filter((n) => Number.isFinite(s.nulls?.[n]));
+    const said = nulls.map((n) => `${NULLS[n] ?? n} ${percent(s.nulls[n])}`).join(", ");
+    return el(
+      "li",
+      {},
+      el("div", { class: "claim" }, el("span", {}, s.claim), s.n ? el("span", { class: "muted" }, ` of ${count(s.n)}`) : null),
+      el(
+        "div",
+        { class: "track", role: "img", "aria-label": `${percent(s.observed)}; ${said}` },
+        el("i", { class: "fill", style: { width: percent(s.observed, 2) } }),
+        nulls.map((n) => el("i", { class: mark(names.indexOf(n)), style: { left: percent(s.nulls[n], 2) }, title: `${NULLS[n] ?? n}: ${percent(s.nulls[n], 1)}` })),
+      ),
+      el("div", { class: "values" }, el("strong", {}, percent(s.observed)), el("span", { class: "muted" }, nulls.map((n, i) => el("span", {}, el("i", { class: `key ${mark(names.indexOf(n))}` }), `${percent(s.nulls[n])}${i < nulls.length - 1 ? " " : ""}`)))),
+    );
+  }); // prettier-ignore
+  const key = el("span", { class: "legend" }, el("i", { class: "key fill" }), "these features", names.map((n, i) => [el("i", { class: `key ${mark(i)}` }), NULLS[n] ?? n]));
+  return panel("What was found, beside chance", { wide: true, id: "shares" }, key, el("ul", { class: "shares" }, rows));
+}
+
+/** The ten features that a reader should look at first: the best-supported, confounded ones left out. */
+function best(f) {
+  const order = d3
+    .range(f.n)
+    .filter((i) => !f.text("confound", i))
+    .map((i) => ({ i, score: Math.min(20, f.top_set_mlq[i] || 0) / 20 + 2 * Math.max(0, (f.top_label_auroc[i] || 0.5) - 0.5) + (f.stability[i] || 0) / 2 }));
+  const rows = d3.sort(order, (d) => -d.score).slice(0, 10);
+  const line = ({ i }) =>
+    el("li", {}, button(f.text("name", i) || `feature ${f.feature[i]}`, () => go({ view: "feature", feature: f.feature[i] }), { class: "link" }),
+      el("span", { class: "muted" }, f.text("top_set", i) || f.text("top_genes", i))); // prettier-ignore
+  return panel("Where to begin", { id: "best", note: "clear in gene sets, labels and across seeds" }, el("ol", { class: "best" }, rows.map(line)));
+}
+
+function method(o) {
+  const flat = (value) => (value === null || value === undefined ? "–" : Array.isArray(value) ? value.map(flat).join(", ") : typeof value === "object" ? Object.entries(value).map(([k, v]) => `${k} ${flat(v)}`).join(", ") : typeof value === "number" ? (Number.isInteger(value) ? String(value) : compact(value)) : String(value)); // prettier-ignore
+  const block = (title, entries) => (entries?.length ? [el("h4", {}, title), el("dl", { class: "facts" }, entries.map(([k, v]) => [el("dt", {}, k), el("dd", {}, flat(v))]))] : null);
+  const pairs = (x) => (x && typeof x === "object" ? Object.entries(x) : []);
+  return el(
+    "details",
+    { class: "method" },
+    el("summary", {}, "How this was made"),
+    block("Run", [["cellprism", o.cellprism], ["seeds", o.seeds], ["expression", o.expression]].filter(([, v]) => v !== null && v !== undefined)),
+    block("Arguments", pairs(o.arguments)),
+    block("Input", pairs(o.input)),
+    block("Metrics", pairs(o.metrics)),
+    block("Seconds", pairs(o.timings)),
+  );
+}

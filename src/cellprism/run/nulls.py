@@ -1,0 +1,78 @@
+"""Dictionaries that have learned nothing, at the activity of the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+
+from cellprism.sae import SAE, Fit, fit
+from cellprism.sae.scaling import AffineScaling
+
+__all__ = ["match_activity", "null_codes"]
+
+
+def null_codes(
+    wanted: Sequence[str], fitted: Fit, X: NDArray[Any], codes: sp.csr_array, *, seed: int = 0
+) -> dict[str, sp.csr_array]:
+    """Codes of the same cells from an untrained SAE and from one trained on a column-shuffled embedding.
+
+    Parameters
+    ----------
+    wanted
+        Any of ``untrained`` and ``shuffled``; other names are left to others.
+    fitted
+        The real SAE; its config is used.
+    X
+        (cells, d) embedding.
+    codes
+        (cells, width) codes of the real SAE, whose active-cell counts are matched.
+    seed
+        Fixes starts and shuffles.
+    """
+    found: dict[str, sp.csr_array] = {}
+    target = np.bincount(codes.indices, minlength=codes.shape[1])
+    sae = fitted.sae
+    if "untrained" in wanted:
+        scaling = AffineScaling(*(t.numpy() for t in (sae.mean, sae.forward_map, sae.backward_map)))
+        blank = SAE(sae.config, scaling, torch.Generator().manual_seed(seed + 1_000_003))
+        found["untrained"] = match_activity(_scores(blank, X), target)
+    if "shuffled" in wanted:
+        rng = np.random.default_rng(seed)
+        mixed = np.column_stack([rng.permutation(column) for column in np.asarray(X).T])
+        options = {k: v for k, v in fitted.options.items() if k not in ("seed", "seeds")}
+        found["shuffled"] = match_activity(_scores(fit(mixed, sae.config, seed=seed, **options).sae, X), target)
+    return found
+
+
+@torch.no_grad()
+def _scores(sae: SAE, X: NDArray[Any]) -> NDArray[np.float32]:
+    """(cells, width) pre-activations: how strongly each cell would drive each feature, were there no threshold."""
+    return np.asarray(sae.pre_activations(sae.scale(torch.as_tensor(np.array(X, dtype=np.float32)))).numpy())
+
+
+def match_activity(scores: NDArray[np.float32], target: NDArray[np.intp]) -> sp.csr_array:
+    """Codes that keep, for each feature, as many of the highest-scoring cells as ``target`` says.
+
+    A kept cell's code is its score above the highest score left out, so that codes are positive.
+    """
+    n, width = scores.shape
+    rows, columns, values = [], [], []
+    for j in np.flatnonzero(target):
+        count = int(min(target[j], n))
+        order = np.argpartition(-scores[:, j], count - 1)
+        kept = order[:count]
+        floor = scores[order[count:], j].max() if count < n else scores[:, j].min() - 1
+        rows.append(kept)
+        columns.append(np.full(count, j))
+        values.append(np.maximum(scores[kept, j] - floor, np.finfo(np.float32).tiny))
+    if not rows:
+        return sp.csr_array((n, width), dtype=np.float32)
+    flat = (np.concatenate(values).astype(np.float32), (np.concatenate(rows), np.concatenate(columns)))
+    out = sp.csr_array(flat, shape=(n, width))
+    out.sort_indices()
+    return out

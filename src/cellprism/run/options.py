@@ -1,0 +1,131 @@
+"""What a run is asked to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cellprism.errors import InputError
+from cellprism.sae import SAEConfig
+from cellprism.sae.config import Activation
+
+__all__ = ["PRESETS", "Preset", "RunOptions"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much work a run puts into trust."""
+
+    seeds: int
+    """SAEs trained from different seeds; all but the first only judge the first one's stability."""
+    nulls: tuple[str, ...]
+    """Nulls beside each headline share."""
+
+
+PRESETS: dict[str, Preset] = {
+    "demo": Preset(seeds=3, nulls=("random", "untrained", "permuted")),
+    "run": Preset(seeds=3, nulls=("random", "untrained", "permuted", "shuffled", "random_sets")),
+    "thorough": Preset(seeds=10, nulls=("random", "untrained", "permuted", "shuffled", "random_sets")),
+}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of :func:`cellprism.run.run`; the command line's ``cellprism run`` has the same names."""
+
+    data: Path
+    """``.h5ad``, ``.h5mu`` or ``.zarr``."""
+    output: Path
+    """Folder to write."""
+    rep: str | None = None
+    """``obsm`` key of the embedding."""
+    embedding: Path | None = None
+    """File with the embedding."""
+    embed: str | None = None
+    """Embedding model to train on the counts."""
+    components: int | None = None
+    """Dimensions of the embedding that is made here; None = the model's own default."""
+    gene_sets: tuple[str, ...] = ("bundled",)
+    """GMT files, names of libraries, or ``bundled``."""
+    labels: tuple[str, ...] = ()
+    """``obs`` columns that features are compared with."""
+    gene_symbols: str | None = None
+    """``var`` column with gene symbols."""
+    strata: str | None = None
+    """``obs`` column (donor, batch) within which cells are compared."""
+    layer: str | None = None
+    """Layer to take the expression from."""
+    raw: bool = False
+    """Take the expression from ``.raw``."""
+    expression: Literal["measured", "predicted"] = "measured"
+    """Test the measured expression, or what the embedding model predicts."""
+    thin: bool | None = None
+    """Split the counts: one part makes the features, the other tests them. None = yes where it can be done."""
+    width: int | None = None
+    k: int | None = None
+    activation: Activation | None = None
+    seed: int = 0
+    seeds: int | None = None
+    """SAEs of different seeds; None = the preset's."""
+    preset: str = "run"
+    overwrite: bool = False
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise InputError(f"the preset must be one of {', '.join(PRESETS)}", repr(self.preset), "use 'run'")
+        sources = [n for n in ("rep", "embedding", "embed") if getattr(self, n) is not None]
+        if len(sources) > 1:
+            raise InputError(
+                "the embedding comes from one place", " and ".join(f"--{s}" for s in sources), "give one of them"
+            )
+        if self.expression not in ("measured", "predicted"):
+            raise InputError("--expression is measured or predicted", repr(self.expression), "give one of them")
+        if self.expression == "predicted" and self.embed is None:
+            raise InputError(
+                "predicted expression needs an embedding model with a decoder",
+                "an embedding without its model",
+                "let the run make the embedding with --embed, or test measured expression",
+            )
+        if self.thin and self.embed is None:
+            raise InputError(
+                "counts can be split only before they are embedded",
+                "an embedding that was made elsewhere",
+                "use --embed, or leave --thin out: p values are then marked as descriptive",
+            )
+        if not self.gene_sets:
+            raise InputError("a run needs gene sets", "none", "leave --gene-sets out to use the bundled collection")
+        for name in ("width", "k", "seeds", "components"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"--{name} must be at least 1", str(value), "give 1 or more")
+        if self.seed < 0:
+            raise InputError("--seed must not be negative", str(self.seed), "give 0 or more")
+
+    @property
+    def n_seeds(self) -> int:
+        """SAEs to train."""
+        return self.seeds if self.seeds is not None else PRESETS[self.preset].seeds
+
+    def sae_config(self, default: SAEConfig) -> SAEConfig:
+        """The default config with what the user chose; a k that the user did not choose never exceeds the width."""
+        changes: dict[str, Any] = {
+            n: getattr(self, n) for n in ("width", "k", "activation") if getattr(self, n) is not None
+        }
+        if not changes:
+            return default
+        activation = changes.get("activation", default.activation)
+        width = changes.get("width", default.width)
+        k = changes.get("k")
+        if activation in ("relu", "gated"):
+            if k is not None:
+                raise InputError(f"--k does not apply to {activation}", f"--k {k}", "leave it out")
+            return SAEConfig(width=width, activation=activation, l1=0.05)
+        k = k if k is not None else min(default.k or 8, width)
+        return SAEConfig(width=width, activation=activation, k=k, l0=0.1 if activation == "jumprelu" else 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All options as JSON types."""
+        return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(self).items()}

@@ -1,0 +1,199 @@
+"""The pipeline behind ``cellprism run``: prepare, fit, annotate, judge, write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from cellprism.features.annotate import Annotation, annotate
+from cellprism.features.stability import fit_stability
+from cellprism.report import build
+from cellprism.run.folder import FORMAT_VERSION, RunFolder, check_output, staged
+from cellprism.run.nulls import null_codes
+from cellprism.run.options import PRESETS, RunOptions
+from cellprism.run.prepare import Inputs, prepare
+from cellprism.run.shares import share_records
+from cellprism.run.write import versions, write_arrays, write_json, write_tables
+from cellprism.sae import Fit, default_config, fit
+from cellprism.sae.metrics import describe
+
+__all__ = ["run"]
+
+
+@dataclass
+class _Clock:
+    """Seconds of each step."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 2)
+
+
+def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> RunFolder:
+    """Turn cells and an embedding into named features, and write the run folder.
+
+    Parameters
+    ----------
+    options
+        What to do; see :class:`RunOptions`.
+    say
+        Called with a line of text as each step begins.
+
+    Returns
+    -------
+    RunFolder
+        The finished folder. It appears under its name only when it is whole.
+
+    Raises
+    ------
+    InputError
+        If anything the user gave is wrong; nothing is written then.
+    """
+    check_output(options.output, overwrite=options.overwrite)
+    clock = _Clock()
+    with clock.step("prepare"):
+        inputs = prepare(options, say)
+    cfg = options.sae_config(default_config(*inputs.embedding.shape))
+    say(f"training {options.n_seeds} sparse autoencoders: {cfg.width} features, {cfg.activation}, k {cfg.k}")
+    with clock.step("fit"):
+        fitted = fit(inputs.embedding, cfg, seed=options.seed, seeds=options.n_seeds, progress=options.progress)
+        codes = fitted.sae.encode(inputs.embedding)
+    say("naming the features: genes, gene sets, labels, and the same for the nulls")
+    with clock.step("annotate"):
+        annotation = _annotate(options, inputs, fitted, codes)
+    features = _with_stability(annotation.features, fitted, inputs.embedding)
+    say("writing the tables and the page")
+    with staged(options.output, overwrite=options.overwrite) as folder:
+        fitted.sae.save(folder / "sae")
+        write_arrays(folder, inputs, codes)
+        genes = annotation.genes
+        write_tables(
+            folder,
+            {
+                "features": features,
+                "genes": genes,
+                "sets": annotation.sets,
+                "labels": annotation.labels,
+                "cells": _cells(inputs),
+                "training": fitted.history,
+            },
+        )
+        write_json(folder / "run.json", _about(options, inputs, fitted, codes, annotation, features, clock.seconds))
+        with clock.step("report"):
+            build(folder)
+    return RunFolder.open(options.output)
+
+
+def _annotate(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.csr_array) -> Annotation:
+    preset = PRESETS[options.preset]
+    labels = pd.concat([inputs.obs.reset_index(drop=True), inputs.nuisance], axis=1)
+    return annotate(
+        codes,
+        inputs.expression.values,
+        inputs.expression.genes,
+        inputs.gene_sets,
+        labels=labels if labels.shape[1] else None,
+        strata=inputs.strata,
+        depth=inputs.expression.depth,
+        symbols=inputs.expression.symbols,
+        embedding=inputs.embedding,
+        nulls=tuple(n for n in preset.nulls if n in ("random", "permuted", "random_sets")),
+        extra_nulls=null_codes(preset.nulls, fitted, inputs.embedding, codes, seed=options.seed),
+        modality=inputs.expression.modality,
+        confounds=_confounds(inputs),
+        kind_by=next((c for c in options.labels if isinstance(inputs.obs[c].dtype, pd.CategoricalDtype)), None),
+        seed=options.seed,
+    )
+
+
+def _confounds(inputs: Inputs) -> list[str]:
+    """Columns that a feature should not merely read: technical ones, and what cells are stratified by."""
+    stratum = [c for c in inputs.obs if inputs.strata is not None and c == inputs.strata_column]
+    return [*inputs.nuisance.columns, *stratum]
+
+
+def _with_stability(features: pd.DataFrame, fitted: Fit, X: NDArray[Any]) -> pd.DataFrame:
+    """Feature table with its stability column; NaN where only one seed was trained."""
+    features = features.copy()
+    if fitted.siblings:
+        stable = fit_stability(fitted, X)
+        features["stability"] = stable["stability"].reindex(features["feature"]).to_numpy()
+    else:
+        features["stability"] = np.nan
+    order = ["feature", "name", "kind", "n_active", "mean_active", "max_active", "stability", "confound"]
+    return features[[*order, *(c for c in features.columns if c not in order)]]
+
+
+def _cells(inputs: Inputs) -> pd.DataFrame:
+    drawn, _ = inputs.map
+    table = inputs.obs.copy()
+    table.insert(0, "cell", inputs.obs.index.astype(str))
+    for column in inputs.nuisance:
+        if column not in table:
+            table[column] = inputs.nuisance[column].to_numpy()
+    table["x"], table["y"] = drawn[:, 0], drawn[:, 1]
+    return table.reset_index(drop=True)
+
+
+def _about(
+    options: RunOptions,
+    inputs: Inputs,
+    fitted: Fit,
+    codes: sp.csr_array,
+    annotation: Annotation,
+    features: pd.DataFrame,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """Content of run.json."""
+    overall = describe(fitted.sae, inputs.embedding, codes)._asdict()
+    stable = float((features["stability"] > 0.7).mean()) if fitted.siblings else None
+    descriptive = not inputs.thinned
+    about = {
+        "format": "cellprism-run",
+        "format_version": FORMAT_VERSION,
+        "cellprism": versions()["cellprism"],
+        "versions": versions(),
+        "arguments": options.to_dict(),
+        "input": inputs.hashes,
+        "seeds": list(range(options.seed, options.seed + options.n_seeds)),
+        "timings": seconds,
+        "metrics": overall
+        | {"width": fitted.sae.width, "share_stable": stable}
+        | {f"holdout_{k}": v for k, v in fitted.metrics.items() if len(fitted.holdout)},
+        "training": fitted.options,
+        "shares": share_records(annotation.shares),
+        "annotation": annotation.info,
+        "descriptive": descriptive,
+        "thinned": inputs.thinned,
+        "expression": inputs.expression_kind,
+        "expression_states": inputs.expression.states,
+        "embedding_source": inputs.embedding_source,
+        "map_source": inputs.map[1],
+        "gene_sets": inputs.matched.summary(),
+        "genes": inputs.symbols.summary(),
+        "label_columns": list(options.labels),
+        "warnings": inputs.warnings,
+    }
+    about["summary"] = _summary(inputs, fitted, features)
+    return about
+
+
+def _summary(inputs: Inputs, fitted: Fit, features: pd.DataFrame) -> str:
+    n, d = inputs.embedding.shape
+    named = int((features["top_set_qval"] < 0.05).sum())
+    return (
+        f"{n:,} cells, embedded in {d} dimensions ({inputs.embedding_source}), were split into {fitted.sae.width:,} features, "
+        f"of which {len(features):,} are live; {named:,} carry a gene set at q < 0.05."
+    )

@@ -1,0 +1,65 @@
+"""The files of a run folder."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from cellprism.run.prepare import Inputs
+
+__all__ = ["to_json", "versions", "write_arrays", "write_json", "write_tables"]
+
+# Beyond this the tested expression is not copied: its source is named, with its hash, in expression.json.
+_LARGEST_COPY = 50_000_000
+
+
+def write_arrays(folder: Path, inputs: Inputs, codes: sp.csr_array) -> None:
+    """codes.npz, embedding.npy, expression.npz or .json, model/."""
+    sp.save_npz(folder / "codes.npz", codes)
+    np.save(folder / "embedding.npy", inputs.embedding, allow_pickle=False)
+    if inputs.expression.values.nnz <= _LARGEST_COPY:
+        sp.save_npz(folder / "expression.npz", inputs.expression.values)
+    else:
+        source = inputs.hashes["data"] | {"thinned": inputs.thinned, "kind": inputs.expression_kind}
+        write_json(folder / "expression.json", source)
+    if inputs.model is not None:
+        inputs.model.save(folder / "model")
+
+
+def write_tables(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
+    """One parquet file a table."""
+    for name, table in tables.items():
+        table.to_parquet(folder / f"{name}.parquet", index=False)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """JSON without NaN, indented."""
+    path.write_text(json.dumps(to_json(content), indent=2, allow_nan=False) + "\n")
+
+
+def to_json(value: Any) -> Any:
+    """JSON types; numbers that are not finite become null."""
+    if isinstance(value, dict):
+        return {str(k): to_json(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return to_json(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that can change a number."""
+    packages = ("cellprism", "torch", "numpy", "scipy", "pandas", "scikit-learn", "anndata", "scanpy", "numba")
+    return {"python": platform.python_version()} | {p: version(p) for p in packages}

@@ -1,0 +1,111 @@
+"""Features as detectors of labels, and their association with continuous covariates."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from scipy import stats
+
+from cellprism.stats.kernels import auroc_f1
+
+__all__ = ["LabelResult", "category_detectors", "spearman"]
+
+
+class LabelResult(NamedTuple):
+    """How well each feature detects each category, arrays (features, categories)."""
+
+    categories: np.ndarray
+    """(categories,) names; those with a single cell or with all cells are left out."""
+    auroc: np.ndarray
+    f1: np.ndarray
+    """Largest F1 over thresholds on the code; 0 where no active cell is in the category."""
+    threshold: np.ndarray
+    """The smallest code still called at that F1."""
+    precision: np.ndarray
+    recall: np.ndarray
+    z: np.ndarray
+    """Tie-corrected rank-sum z of the AUROC."""
+
+
+def category_detectors(codes: sp.csc_array, labels: np.ndarray) -> LabelResult:
+    """AUROC and best F1 of every feature for every category of one label column.
+
+    Parameters
+    ----------
+    codes
+        (cells, features) CSC of positive values without stored zeros.
+    labels
+        (cells,) categories; None, NaN and "" are missing and those cells are left out.
+    """
+    names, number, sizes = _encode(labels)
+    auroc, ties, f1, threshold, precision, recall = auroc_f1(codes.indptr, codes.indices, codes.data, number, sizes)
+    usable = (sizes >= 2) & (sizes < sizes.sum())
+    n = float(sizes.sum())
+    m = sizes[usable].astype(np.float64)
+    variance = (n + 1.0 - ties[:, None] / max(n * (n - 1.0), 1.0)) / (12.0 * m * (n - m))
+    safe = np.where(variance > 0, variance, 1.0)
+    z = np.where(variance > 0, (auroc[:, usable] - 0.5) / np.sqrt(safe), 0.0)
+    return LabelResult(
+        names[usable],
+        auroc[:, usable],
+        f1[:, usable],
+        threshold[:, usable],
+        precision[:, usable],
+        recall[:, usable],
+        z,
+    )
+
+
+def _encode(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    raw = np.asarray(labels, dtype=object)
+    missing = np.array([v is None or v != v or str(v) in {"", "nan", "None", "<NA>"} for v in raw])
+    text = np.array([str(v) for v in raw], dtype=object)
+    names, inverse = np.unique(text[~missing].astype(str), return_inverse=True)
+    number = np.full(raw.size, -1, dtype=np.int64)
+    number[~missing] = inverse
+    sizes = np.bincount(inverse, minlength=names.size).astype(np.int64)
+    return names.astype(object), number, sizes
+
+
+def spearman(codes: sp.csc_array, covariate: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Spearman correlation of every feature with one continuous covariate (cells without a value are left out).
+
+    Returns
+    -------
+    rho
+        (features,) Spearman's rho with midranks for the tied zeros; 0 for constant features.
+    attainable
+        (features,) the largest |rho| that a feature with this many tied zeros can reach with a covariate without
+        ties: a feature active in few cells cannot come near 1.
+    z
+        (features,) rho * sqrt(cells - 1), normal under permuted cells.
+    """
+    covariate = np.asarray(covariate, dtype=np.float64)
+    known = np.isfinite(covariate)
+    part = codes[np.flatnonzero(known)].tocsc() if not known.all() else codes
+    n = int(known.sum())
+    if n < 3:
+        nothing = np.zeros(codes.shape[1])
+        return nothing, nothing.copy(), nothing.copy()
+    y = stats.rankdata(covariate[known])
+    y -= y.mean()
+    y_length = np.sqrt((y**2).sum())
+    rho = np.zeros(codes.shape[1])
+    attainable = np.zeros(codes.shape[1])
+    for f in range(codes.shape[1]):
+        span = slice(part.indptr[f], part.indptr[f + 1])
+        active = part.data[span]
+        if active.size == 0 or y_length == 0:
+            continue
+        zeros = n - active.size
+        rank = stats.rankdata(active) + zeros
+        zero_rank = (zeros + 1.0) / 2.0
+        # ranks less the rank of the zeros: only active cells contribute
+        lift = rank - zero_rank
+        length = np.sqrt(((rank - (n + 1.0) / 2.0) ** 2).sum() + zeros * (zero_rank - (n + 1.0) / 2.0) ** 2)
+        if length > 0:
+            rho[f] = float(lift @ y[part.indices[span]]) / (length * y_length)
+            attainable[f] = length / np.sqrt((float(n) ** 3 - n) / 12.0)
+    return rho, attainable, rho * np.sqrt(n - 1.0)

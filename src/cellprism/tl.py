@@ -1,0 +1,164 @@
+"""The AnnData face: read from and write to ``adata``, work elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+
+from cellprism import genesets
+from cellprism.data.embedding import check_embedding, embedding_from_obsm
+from cellprism.data.expression import measured_expression
+from cellprism.data.read import describe_keys
+from cellprism.errors import InputError
+from cellprism.features.annotate import Annotation
+from cellprism.features.annotate import annotate as _annotate
+from cellprism.features.stability import fit_stability
+from cellprism.sae import SAE, Fit, SAEConfig
+from cellprism.sae import fit as _fit
+from cellprism.sae.scaling import AffineScaling
+
+__all__ = ["annotate", "fit", "sae"]
+
+TABLES = ("features", "genes", "sets", "labels")
+
+
+def fit(
+    adata: ad.AnnData,
+    rep: str,
+    key: str = "prism",
+    *,
+    cfg: SAEConfig | None = None,
+    seed: int = 0,
+    seeds: int = 3,
+    **options: Any,
+) -> Fit:
+    """Train a sparse autoencoder on an embedding of the cells.
+
+    Parameters
+    ----------
+    adata
+        Gets ``obsm["X_" + key]``, the codes (cells, width) as CSR, and ``uns[key]``: the SAE's config and tensors, its
+        metrics, the stability of each feature, and the embedding's key.
+    rep
+        Key of the embedding in ``obsm``.
+    key
+        Name of the result.
+    cfg, seed, seeds, options
+        As for :func:`cellprism.fit`.
+
+    Returns
+    -------
+    Fit
+        The same result as an object.
+    """
+    source = embedding_from_obsm(adata, rep)
+    X = np.ascontiguousarray(check_embedding(source.values, source.cells), dtype=np.float32)
+    fitted = _fit(X, cfg, seed=seed, seeds=seeds, **options)
+    codes = fitted.sae.encode(X)
+    adata.obsm[f"X_{key}"] = sp.csr_matrix(codes)
+    adata.uns[key] = {
+        "rep": rep,
+        "config": {k: v for k, v in fitted.sae.config.to_dict().items() if v is not None},
+        "tensors": {name: tensor.numpy() for name, tensor in fitted.sae.state_dict().items()},
+        "metrics": {k: float(v) for k, v in fitted.metrics.items()},
+    }
+    if fitted.siblings:
+        adata.uns[key]["stability"] = fit_stability(fitted, X)["stability"].to_numpy()
+    return fitted
+
+
+def sae(adata: ad.AnnData, key: str = "prism") -> SAE:
+    """The SAE that :func:`fit` stored in ``uns[key]``."""
+    stored = _stored(adata, key)
+    tensors = {name: torch.as_tensor(np.asarray(value)) for name, value in stored["tensors"].items()}
+    config = {k: v.item() if isinstance(v, np.generic) else v for k, v in stored["config"].items()}
+    config["matryoshka"] = tuple(int(m) for m in np.atleast_1d(config.get("matryoshka", ())))
+    scaling = AffineScaling(*(tensors[n].numpy() for n in ("mean", "forward_map", "backward_map")))
+    model = SAE(SAEConfig.from_dict(config), scaling)
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def annotate(
+    adata: ad.AnnData,
+    gene_sets: str | Path | Sequence[str | Path] | Mapping[str, Sequence[str]] = "bundled",
+    key: str = "prism",
+    *,
+    labels: Sequence[str] | None = None,
+    gene_symbols: str | None = None,
+    strata: str | None = None,
+    layer: str | None = None,
+    raw: bool = False,
+    **options: Any,
+) -> Annotation:
+    """Name the features that :func:`fit` stored, by genes, gene sets and labels.
+
+    Parameters
+    ----------
+    adata
+        Gets the tables ``features``, ``genes``, ``sets``, ``labels`` and ``shares`` in ``uns[key]``.
+    gene_sets
+        A mapping from names to symbols, or what :func:`cellprism.genesets.load` takes.
+    key
+        Name of the result of :func:`fit`.
+    labels
+        ``obs`` columns to compare features with.
+    gene_symbols
+        ``var`` column with the symbols that gene sets use; None = ``var_names``.
+    strata
+        ``obs`` column within which cells are compared.
+    layer, raw
+        Where the expression lies; default ``X``.
+    options
+        As for :func:`cellprism.annotate`.
+
+    Returns
+    -------
+    Annotation
+        The same tables as an object.
+    """
+    stored = _stored(adata, key)
+    for column in [*(labels or ()), *([strata] if strata else [])]:
+        if column not in adata.obs:
+            raise InputError(
+                "the column must exist in obs", f"{column!r}; there are {describe_keys(adata.obs)}", "give one of these"
+            )
+    expression = measured_expression(adata, layer=layer, raw=raw, gene_symbols=gene_symbols)
+    sets = dict(gene_sets) if isinstance(gene_sets, Mapping) else genesets.load(gene_sets)
+    found = _annotate(
+        sp.csr_array(adata.obsm[f"X_{key}"]),
+        expression.values,
+        expression.genes,
+        sets,
+        labels=adata.obs[list(labels)].reset_index(drop=True) if labels else None,
+        strata=adata.obs[strata].astype(str).to_numpy() if strata else None,
+        symbols=expression.symbols,
+        embedding=np.asarray(adata.obsm[stored["rep"]]),
+        modality=expression.modality,
+        **options,
+    )
+    features = found.features.copy()
+    if "stability" in stored:
+        features["stability"] = np.asarray(stored["stability"])[features["feature"]]
+    tables: dict[str, pd.DataFrame] = {n: getattr(found, n) for n in TABLES} | {"features": features}
+    for name, table in (tables | {"shares": found.shares}).items():
+        stored[name] = table.reset_index(drop=True)
+    return found
+
+
+def _stored(adata: ad.AnnData, key: str) -> dict[str, Any]:
+    if key not in adata.uns or f"X_{key}" not in adata.obsm:
+        raise InputError(
+            "features must be fitted before they are used",
+            f"no uns[{key!r}]",
+            f"call prism.tl.fit(adata, rep=…, key={key!r})",
+        )
+    stored: dict[str, Any] = adata.uns[key]
+    return stored

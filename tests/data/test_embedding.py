@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import torch
+from helpers import counts_adata
+
+from cellprism.data.embedding import Embedding, align, check_embedding, embedding_from_obsm, read_embedding
+from cellprism.errors import InputError
+
+X = np.arange(12, dtype=np.float32).reshape(4, 3) ** 1.5
+CELLS = ("a", "b", "c", "d")
+
+
+def _write(path: Path, named: bool) -> None:
+    table = pd.DataFrame(X, columns=["z0", "z1", "z2"], index=pd.Index(CELLS) if named else None)
+    name = path.name
+    if name.endswith(".npy"):
+        np.save(path, X)
+    elif name.endswith(".npz"):
+        np.savez(path, embedding=X, **({"cells": np.array(CELLS)} if named else {}))
+    elif name.endswith(".parquet"):
+        table.to_parquet(path)
+    elif name.endswith(".pt"):
+        torch.save({"embedding": torch.tensor(X), "cells": list(CELLS)} if named else torch.tensor(X), path)
+    else:
+        table.to_csv(path, sep="," if ".csv" in name else "\t", index=named)
+
+
+@pytest.mark.parametrize("name", ["e.npy", "e.npz", "e.parquet", "e.csv", "e.tsv", "e.csv.gz", "e.tsv.gz", "e.pt"])
+@pytest.mark.parametrize("named", [False, True])
+def test_every_format_is_read(tmp_path: Path, name: str, named: bool) -> None:
+    _write(tmp_path / name, named)
+    found = read_embedding(tmp_path / name)
+    np.testing.assert_allclose(found.values, X, rtol=1e-6)
+    assert found.cells == (CELLS if named and name != "e.npy" else None)
+
+
+def test_sparse_npz_is_read(tmp_path: Path) -> None:
+    sp.save_npz(tmp_path / "e.npz", sp.csr_array(X))
+    np.testing.assert_array_equal(read_embedding(tmp_path / "e.npz").values, X)
+
+
+class _Harmful:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("run",))
+
+
+BAD_FILES = {
+    "unknown suffix": ("e.txt", lambda p: p.write_text("1"), "read from .npy"),
+    "missing": ("e.npy", lambda p: None, "must exist"),
+    "truncated npy": ("e.npy", lambda p: (np.save(p, X), p.write_bytes(p.read_bytes()[:100])), "must be readable"),
+    "broken npz": ("e.npz", lambda p: p.write_bytes(b"PK nothing"), "must be readable"),
+    "broken parquet": ("e.parquet", lambda p: p.write_bytes(b"nothing"), "must be readable"),
+    "pickled npy": ("e.npy", lambda p: np.save(p, np.array([{}], dtype=object)), "must be readable"),
+    "pickled pt": ("e.pt", lambda p: torch.save(_Harmful(), p), "without running code"),
+    "pt without tensor": ("e.pt", lambda p: torch.save([1, 2], p), "must hold a tensor"),
+    "npz with several arrays": ("e.npz", lambda p: np.savez(p, a=X, b=X), "one array or one named"),
+    "text inside a table": (
+        "e.csv",
+        lambda p: pd.DataFrame({"z0": [1.0, 2.0], "batch": ["x", "y"]}).to_csv(p, index=False),
+        "other columns of text",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_files_are_refused(tmp_path: Path, case: str) -> None:
+    name, make, message = BAD_FILES[case]
+    make(tmp_path / name)
+    with pytest.raises(InputError, match=message):
+        read_embedding(tmp_path / name)
+
+
+BAD_ARRAYS = {
+    "one dimension": (np.ones(4), "cells, dimensions"),
+    "text": (np.array([["a", "b"], ["c", "d"]]), "holds numbers"),
+    "one cell": (np.ones((1, 3)), "at least two cells"),
+    "constant": (np.ones((5, 3)), "must vary"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARRAYS)
+def test_bad_arrays_are_refused(case: str) -> None:
+    array, message = BAD_ARRAYS[case]
+    with pytest.raises(InputError, match=message):
+        check_embedding(array)
+
+
+def test_nan_is_counted_and_its_first_cell_named() -> None:
+    bad = X.copy()
+    bad[2, 1] = np.nan
+    bad[3, :2] = np.inf
+    with pytest.raises(InputError, match="3 NaN or infinite values in 2 cells, the first in cell 'c'"):
+        check_embedding(bad, CELLS)
+
+
+def test_constant_dimensions_are_refused_where_asked() -> None:
+    flat = X.copy()
+    flat[:, 1] = 7
+    assert check_embedding(flat) is flat
+    with pytest.raises(InputError, match="1 constant of 3, the first 1"):
+        check_embedding(flat, constant_dimensions=False)
+
+
+def test_obsm_key_or_the_keys_that_exist() -> None:
+    cells = counts_adata()
+    assert embedding_from_obsm(cells, "X_emb").values.shape == (60, 6)
+    with pytest.raises(InputError, match="'X_emb'"):
+        embedding_from_obsm(cells, "X_scVI")
+
+
+def test_rows_are_joined_on_names() -> None:
+    order = [2, 0, 3, 1]
+    shuffled = Embedding(X[order], tuple(CELLS[i] for i in order), "file")
+    np.testing.assert_array_equal(align(shuffled, pd.Index(CELLS)), X)
+    np.testing.assert_array_equal(align(shuffled, pd.Index(["d", "a"])), X[[3, 0]])
+
+
+@pytest.mark.parametrize(
+    ("cells", "names", "message"),
+    [
+        (None, ["a", "b", "c"], "4 rows in file, 3 cells"),
+        (CELLS, ["a", "x"], "1 of 2 without one, e.g. 'x'"),
+        (("a", "a", "b", "c"), ["a"], "must be unique"),
+        (CELLS, ["a", "a"], "must be unique"),
+    ],
+)
+def test_cells_that_do_not_match_are_refused(cells: tuple[str, ...] | None, names: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        align(Embedding(X, cells, "file"), pd.Index(names))

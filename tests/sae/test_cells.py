@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+import torch
+from sae.cases import VARIANTS, embedding
+
+from cellprism.errors import InputError
+from cellprism.sae import SAE
+from cellprism.sae.cells import Cells, check_embedding, split_cells
+from cellprism.sae.scaling import fit_scaling
+
+
+def with_holes() -> np.ndarray:
+    X = embedding(40)
+    X[7, 2] = np.nan
+    X[7, 3] = np.inf
+    X[31, 0] = -np.inf
+    return X
+
+
+BAD = {
+    "NaN": (with_holes(), "3 NaN or infinite values in 2 cells, the first in row 7"),
+    "one cell": (embedding(1), "at least two cells; met 1"),
+    "no cell": (np.zeros((0, 3)), "at least two cells; met 0"),
+    "constant": (np.ones((5, 3)), "must vary between cells"),
+    "one dimension": (np.zeros(5), r"\(cells, dimensions\); met shape \(5,\)"),
+    "no dimension": (np.zeros((5, 0)), r"met shape \(5, 0\)"),
+    "text": (np.array([["a"], ["b"]]), "holds numbers"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("chunk", [5, 65_536])
+def test_bad_embeddings_are_refused(name: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cellprism.sae.cells._CHUNK", chunk)
+    X, message = BAD[name]
+    with pytest.raises(InputError, match=message):
+        check_embedding(X)
+
+
+def test_lists_and_integers_pass() -> None:
+    assert check_embedding([[1, 2], [3, 4]]).shape == (2, 2)
+
+
+def test_split_is_a_partition_that_follows_the_seed() -> None:
+    held, kept = split_cells(101, 0.1, seed=3)
+    assert len(held) == 10
+    np.testing.assert_array_equal(np.sort(np.concatenate([held, kept])), np.arange(101))
+    np.testing.assert_array_equal(split_cells(101, 0.1, seed=3)[0], held)
+    assert not np.array_equal(split_cells(101, 0.1, seed=4)[0], held)
+    assert [len(part) for part in split_cells(2, 0.9, seed=0)] == [0, 2]
+
+
+@pytest.mark.parametrize("limit", [0, 1e9])
+def test_batches_are_scaled_rows_in_memory_or_not(limit: float) -> None:
+    X = embedding(60)
+    sae = SAE(VARIANTS["topk"], fit_scaling(X, "whiten"), torch.Generator())
+    rows = np.arange(0, 60, 2)
+    cells = Cells(sae, X, rows, memory_limit=limit)
+    assert cells.in_memory == bool(limit)
+    scaled = ((X - X.mean(0)) @ sae.forward_map.numpy())[rows]
+    picked = torch.tensor([4, 0, 29])
+    np.testing.assert_allclose(cells.batch(picked).numpy(), scaled[picked], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(torch.cat(list(cells.chunks(7))).numpy(), scaled, rtol=1e-4, atol=1e-4)
+    assert len(cells.some(10, torch.Generator())) == 10
+    np.testing.assert_allclose(cells.some(99, torch.Generator()).numpy(), scaled, rtol=1e-4, atol=1e-4)
