@@ -15,6 +15,7 @@ from cellprism.sae.cells import Cells, check_embedding, split_cells
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.metrics import Description, describe
 from cellprism.sae.model import SAE
+from cellprism.sae.recipe_start import assemble, read_geometry, reading_history
 from cellprism.sae.scaling import fit_scaling
 from cellprism.sae.trainer import Trainer
 from cellprism.sae.training import TrainingOptions, choose_device
@@ -108,6 +109,12 @@ def fit(
     saes: list[SAE] = []
     histories: list[pd.DataFrame] = []
     for s in range(seed, seed + seeds):
+        if cfg.init == "geometry":
+            # Read off the training cells as they are, so there is nothing to train.
+            sae = assemble(read_geometry(X[kept], seed=s), cfg, X[kept])
+            saes.append(sae)
+            histories.append(reading_history(sae, X[kept], X[held] if len(held) else X[kept], s))
+            continue
         generator = torch.Generator().manual_seed(s)
         sae = SAE(cfg, scaling, generator).to(where)
         cells, out = (Cells(sae, X, rows, training.memory_limit) for rows in (kept, held))

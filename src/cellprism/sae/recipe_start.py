@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -17,11 +18,10 @@ from cellprism.sae.recipe_sharpen import sharpen
 from cellprism.sae.recipe_unmix import unmix
 from cellprism.sae.scaling import fit_scaling
 
-__all__ = ["SHARP", "Geometry", "assemble", "read_geometry"]
+__all__ = ["SHARP", "Geometry", "assemble", "read_geometry", "reading_history"]
 
 SHARP = 0.03
 """Width of the zero level, relative to the on level, under which an embedding counts as free of noise."""
-_STAGE_ROUNDS = 2  # of noise estimation and coding
 
 
 class Geometry(NamedTuple):
@@ -118,13 +118,11 @@ def _sharpened(centred: NDArray[np.float64], start: Geometry, levels: Levels, se
 
 
 def _denoised(centred: NDArray[np.float64], start: Geometry, levels: Levels, seed: int, effort: float) -> Geometry:
-    current, found = start, levels
-    noise = 0.0
     # A readout's zero level holds nothing but noise: variance = noise * |readout|^2.
-    noise = float(np.median((found.zero_sd**2) / np.square(current.readout).sum(axis=1)))
-    codes = current.codes(centred + current.mean)
+    noise = float(np.median(levels.zero_sd**2 / np.square(start.readout).sum(axis=1)))
+    codes = start.codes(centred + start.mean)
     coding = code_sparsely(centred, codes, noise, iterations=max(10, int(30 * effort)), seed=seed)
-    weights, offset = least_squares(centred, coding.expected)
+    weights, _ = least_squares(centred, coding.expected)
     found = fit_levels(centred @ weights, seed=seed)
     word = f"sparse coding with noise of {noise:.3g} a dimension, zeros blurred by {100 * found.blur:.1f} %"
     return _settle(centred, start.mean, weights.T, found, (*start.steps, word))
@@ -138,8 +136,8 @@ def assemble(geometry: Geometry, config: SAEConfig, X: NDArray[np.floating]) -> 
     geometry
         From :func:`read_geometry`.
     config
-        jumprelu, ``pre_bias="none"``, scaling ``none``, ``global`` or ``standard``; its width is the number of features
-        that are kept, those that explain most first.
+        jumprelu, ``pre_bias="none"``. Its width is the number of features that are kept, those that explain most; where
+        the geometry has fewer, the rest never fire.
     X
         (cells, d) training cells, for the scaling.
     """
@@ -152,15 +150,47 @@ def assemble(geometry: Geometry, config: SAEConfig, X: NDArray[np.floating]) -> 
     explained = np.square(geometry.codes(X)).mean(axis=0) * norm**2
     kept = np.sort(np.argsort(-explained, kind="stable")[: config.width])
     bias = (geometry.intercept + geometry.mean - scaling.mean) @ forward
+    n = len(kept)
     with torch.no_grad():
+        sae.encoder_bias.fill_(-1.0)
         for parameter, values in (
-            (sae.encoder, (encoder * norm[:, None])[kept]),
-            (sae.encoder_bias, (shift * norm)[kept]),
-            (sae.decoder, (decoder / norm[:, None])[kept]),
+            (sae.encoder[:n], (encoder * norm[:, None])[kept]),
+            (sae.encoder_bias[:n], (shift * norm)[kept]),
+            (sae.decoder[:n], (decoder / norm[:, None])[kept]),
             (sae.decoder_bias, bias),
         ):
             parameter.copy_(torch.as_tensor(values, dtype=torch.float32))
         if isinstance(sae.activation, JumpReLU):
             cut = (geometry.threshold * norm)[kept].clip(1e-6)
-            sae.activation.log_threshold.copy_(torch.as_tensor(np.log(cut), dtype=torch.float32))
+            sae.activation.log_threshold[:n].copy_(torch.as_tensor(np.log(cut), dtype=torch.float32))
     return sae.eval()
+
+
+@torch.no_grad()
+def reading_history(sae: SAE, X: NDArray[np.floating], held: NDArray[np.floating], seed: int) -> pd.DataFrame:
+    """One row in the columns of a training history: the SAE as it was read off (errors in scaled units)."""
+
+    def error(cells: NDArray[np.floating]) -> tuple[float, float, float, float]:
+        x = sae.scale(torch.as_tensor(np.asarray(cells, dtype=np.float32)))
+        codes = sae.activation(sae.pre_activations(x))
+        mse = float((x - sae.reconstruct(codes)).square().mean())
+        total = float((x - x.mean(0)).square().mean())
+        active = codes > 0
+        return mse, total, float(active.sum(1).float().mean()), float((~active.any(0)).float().mean())
+
+    train, _, _, _ = error(X[:20_000])
+    mse, total, l0, dead = error(held[:20_000])
+    return pd.DataFrame(
+        {
+            "seed": [seed],
+            "step": [0],
+            "loss": [train],
+            "reconstruction": [train],
+            "penalty": [0.0],
+            "auxiliary": [0.0],
+            "l0": [l0],
+            "dead_share": [dead],
+            "holdout_mse": [mse],
+            "explained_variance": [1 - mse / max(total, 1e-12)],
+        }
+    )

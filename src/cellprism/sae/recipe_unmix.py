@@ -92,8 +92,9 @@ def joint_diagonaliser(
 
     W = start / np.sqrt(weights @ value(start)[1])[:, None]
     turned, d, loss = value(W)
-    step_number = 0
-    for step_number in range(1, iterations + 1):
+    steps = 0
+    while steps < iterations:
+        steps += 1
         gradient = np.tensordot(weights, turned / d[:, :, None], axes=1)
         curvature = (weights[:, None] / d).T @ d
         direction = -(gradient * curvature.T - gradient.T) / np.maximum(curvature * curvature.T - 1, 1e-3)
@@ -113,7 +114,7 @@ def joint_diagonaliser(
         turned = new_turned * scale[:, None] * scale
         if gain < tolerance:
             break
-    return W, loss, step_number
+    return W, loss, steps
 
 
 def unmix(X: NDArray[np.floating], *, seed: int = 0, restarts: int = 1) -> Unmixing:
