@@ -159,7 +159,7 @@ def choose_recipe(X: ArrayLike, *, preset: Preset = "standard", seed: int = 0, p
         for config, options in candidates:
             cells = readable if config.init == "geometry" else train
             fitted = fit(cells, config, seed=seed, device="cpu", **options)
-            row = {
+            row: dict[str, Any] = {
                 "method": "geometry" if config.init == "geometry" else "training",
                 "width": config.width,
                 "k": config.k,
@@ -266,7 +266,7 @@ def _reasons(scouts: pd.DataFrame, best: int, precision: float, n: int) -> tuple
         f"{row['bits']:.0f} bits a cell.",
     ]
     if len(others):
-        second = others.loc[others["bits"].idxmin()]
+        second = others.iloc[int(others["bits"].argmin())]
         said.append(
             f"Next: {second['width']:.0f} features by {second['method']}, {second['l0']:.1f} active, "
             f"{100 * second['explained_variance']:.1f} %, {second['bits']:.0f} bits."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ def least_squares(
     gram = A64.T @ A64 / len(A64)
     inner = np.arange(len(gram) - 1)
     gram[inner, inner] += ridge * max(float(np.trace(gram)) / len(gram), 1e-12)
-    solution = np.linalg.solve(gram, A64.T @ np.asarray(B, dtype=np.float64) / len(A64))
+    solution = np.asarray(np.linalg.solve(gram, A64.T @ np.asarray(B, dtype=np.float64) / len(A64)), dtype=np.float64)
     return solution[:-1], solution[-1]
 
 
@@ -116,7 +116,7 @@ def _moments(share: NDArray[np.float64], mean: NDArray[np.float64], square: NDAr
 
 
 def _sums(
-    S: NDArray[np.float32], second: NDArray[np.float32], on: NDArray[np.floating], X: NDArray[np.float32]
+    S: NDArray[np.float32], second: NDArray[np.float32], on: NDArray[Any], X: NDArray[np.float32]
 ) -> list[NDArray[np.float64]]:
     A = np.column_stack([S, np.ones(len(S))]).astype(np.float64)
     gram = A.T @ A / len(A)
