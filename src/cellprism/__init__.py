@@ -10,7 +10,9 @@ from cellprism.features.matching import match
 from cellprism.report import view
 from cellprism.run import RunFolder
 from cellprism.sae import SAE, DivergedError, Fit, SAEConfig, fit, fit_many, load
+from cellprism.sae.consensus import consensus
 from cellprism.sae.interchange import export_sae, import_sae
+from cellprism.sae.recipe import Recipe, choose_recipe, fit_auto
 from cellprism.steer import clean, effect, screen, steer
 
 __all__ = [
@@ -19,15 +21,19 @@ __all__ = [
     "DivergedError",
     "Fit",
     "InputError",
+    "Recipe",
     "RunFolder",
     "SAEConfig",
     "annotate",
+    "choose_recipe",
     "clean",
+    "consensus",
     "differential",
     "effect",
     "embed",
     "export_sae",
     "fit",
+    "fit_auto",
     "fit_many",
     "genesets",
     "import_sae",

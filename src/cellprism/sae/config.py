@@ -14,7 +14,7 @@ __all__ = ["Activation", "PaperForm", "SAEConfig", "Scaling"]
 Activation = Literal["relu", "topk", "batchtopk", "jumprelu", "gated"]
 Scaling = Literal["none", "global", "standard", "whiten", "wiener"]
 PreBias = Literal["none", "tied", "free"]
-Init = Literal["tied", "linear"]
+Init = Literal["tied", "linear", "geometry"]
 BiasInit = Literal["geometric_median", "zero", "linear"]
 Reduction = Literal["sum", "mean"]
 PaperForm = Literal["vanilla", "relu", "topk"]
@@ -92,7 +92,8 @@ class SAEConfig:
     """What is taken off the input before the encoder: nothing, the decoder's bias, or a vector of its own."""
 
     init: Init = "tied"
-    """``tied``: random unit decoder rows, encoder = decoder. ``linear``: the default of a linear layer."""
+    """``tied``: random unit decoder rows, encoder = decoder. ``linear``: the default of a linear layer. ``geometry``
+    (jumprelu): the weights are read off the embedding and not trained, see :mod:`cellprism.sae.recipe_start`."""
 
     bias_init: BiasInit = "geometric_median"
     """Start of the decoder's bias; ``linear`` draws every bias as a linear layer does, ``zero`` starts all at 0."""
@@ -128,6 +129,12 @@ class SAEConfig:
         self._at_least("width", 1)
         self._check_sparsity()
         self._check_prefixes()
+        if self.init == "geometry" and (self.activation != "jumprelu" or self.pre_bias != "none"):
+            raise InputError(
+                "init 'geometry' gives a jumprelu without an input bias",
+                f"activation={self.activation!r}, pre_bias={self.pre_bias!r}",
+                "give activation='jumprelu', pre_bias='none'",
+            )
         for name in ("l1", "l0", "aux_weight", "whiten_power"):
             self._at_least(name, 0)
         for name in ("aux_k", "dead_after", "resample_every"):

@@ -20,6 +20,7 @@ from cellprism.sae.config import SAEConfig
 from cellprism.sae.jobs import Job, run_jobs
 from cellprism.sae.metrics import describe
 from cellprism.sae.model import SAE
+from cellprism.sae.recipe_start import assemble, read_geometry, reading_history
 from cellprism.sae.scaling import effective_dimension, fit_scaling
 from cellprism.sae.training import TrainingOptions, choose_device
 
@@ -136,6 +137,12 @@ def fit(
     cfg = cfg or default_config(X)
     held, kept = split_cells(len(X), training.holdout, seed)
     scaling = fit_scaling(X[kept] if len(held) else X, cfg.scaling, cfg.whiten_power)
+    if cfg.init == "geometry":
+        # Read off the training cells as they are, so there is nothing to train.
+        rows = X[held] if len(held) else X[kept]
+        read = [assemble(read_geometry(X[kept], seed=s), cfg, X[kept]) for s in range(seed, seed + seeds)]
+        tables = [reading_history(sae, X[kept], rows, seed + i) for i, sae in enumerate(read)]
+        return make_fit(X, read, tables, held, training, len(kept), seed)
     template = SAE(cfg, scaling).to(choose_device(device))
     cells, out = (Cells(template, X, rows, training.memory_limit) for rows in (kept, held))
     identity = fingerprint(X, cfg, training, seed) if checkpoint else ""

@@ -71,6 +71,12 @@ def fit_many(
     configs = list(configs)
     if not configs:
         raise InputError("`fit_many` needs at least one config", "an empty list", "give [SAEConfig(...), ...]")
+    if any(config.init == "geometry" for config in configs):
+        raise InputError(
+            "`fit_many` trains models; init='geometry' is read off the embedding without training",
+            "a config with init='geometry'",
+            "give it to fit",
+        )
     for name, given in {"seeds": seeds, **options}.items():
         if (isinstance(given, list) or name == "seeds") and given is not None and len(given) != len(configs):
             raise InputError(

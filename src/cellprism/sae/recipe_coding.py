@@ -1,0 +1,160 @@
+"""Sparse coding with noise: expectation maximisation of a spike-and-slab dictionary."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_ndtr
+
+__all__ = ["Coding", "code_sparsely", "least_squares"]
+
+_SWEEPS = 2
+
+
+class Coding(NamedTuple):
+    """What expectation maximisation ends with."""
+
+    expected: NDArray[np.float32]
+    """(cells, p) posterior mean of each code."""
+    dictionary: NDArray[np.float64]
+    """(p, d)."""
+    intercept: NDArray[np.float64]
+    """(d,)."""
+
+
+class _Prior(NamedTuple):
+    share: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    sd: NDArray[np.float64]
+
+
+def least_squares(
+    A: NDArray[np.floating], B: NDArray[np.floating], ridge: float = 1e-6
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coefficients and intercept of ``B ~ A``, with a ridge relative to A's mean square."""
+    A64 = np.column_stack([np.asarray(A, dtype=np.float64), np.ones(len(A))])
+    gram = A64.T @ A64 / len(A64)
+    inner = np.arange(len(gram) - 1)
+    gram[inner, inner] += ridge * max(float(np.trace(gram)) / len(gram), 1e-12)
+    solution = np.asarray(np.linalg.solve(gram, A64.T @ np.asarray(B, dtype=np.float64) / len(A64)), dtype=np.float64)
+    return solution[:-1], solution[-1]
+
+
+def code_sparsely(
+    X: NDArray[np.floating],
+    codes: NDArray[np.floating],
+    noise: float,
+    *,
+    iterations: int = 30,
+    batch: int = 2_000,
+    seed: int = 0,
+) -> Coding:
+    """Improve codes and dictionary under ``x = s D + c + noise``, with s zero or positive.
+
+    Each code is off, or on with a truncated normal value; share, mean and deviation belong to the feature and are
+    learned. The posterior is taken as independent a feature (mean field) and updated feature by feature; dictionary
+    and priors follow from running means over batches. The noise is held: where there are as many features as
+    dimensions, learning it would let it vanish.
+
+    Parameters
+    ----------
+    X
+        (cells, d) centred embedding.
+    codes
+        (cells, p) start.
+    noise
+        Variance a dimension, the same in all.
+    iterations, batch
+        Batches of cells to go through.
+    seed
+        Order of the cells.
+
+    Returns
+    -------
+    Coding
+        Of all cells.
+    """
+    X32 = np.asarray(X, dtype=np.float32)
+    rng = np.random.default_rng(seed)
+    active = codes > 0
+    scale = np.sqrt(np.square(codes).sum(axis=0) / active.sum(axis=0).clip(1)).clip(1e-12)
+    S = np.asarray(codes / scale, dtype=np.float32)
+    second = np.square(S)
+    D, c = least_squares(S, X32)
+    share = active.mean(axis=0).clip(0.005, 0.95)
+    prior = _moments(share, S.mean(axis=0) / share, second.mean(axis=0) / share)
+    batch = min(batch, len(X32))
+    order, at = rng.permutation(len(X32)), 0
+    sums = _sums(S[order[:batch]], second[order[:batch]], S[order[:batch]] > 0, X32[order[:batch]])
+    for _ in range(iterations):
+        if at + batch > len(order):
+            order, at = rng.permutation(len(X32)), 0
+        rows = order[at : at + batch]
+        at += batch
+        S[rows], second[rows], on = _posterior(X32[rows], S[rows], D, c, prior, noise, _SWEEPS)
+        new = _sums(S[rows], second[rows], on, X32[rows])
+        sums = [old + 0.2 * (fresh - old) for old, fresh in zip(sums, new, strict=True)]
+        gram, cross, share, first, squares = sums
+        ridge = 1e-8 * np.trace(gram) / len(gram) * np.eye(len(gram))
+        solution = np.linalg.solve(gram + ridge, cross)
+        D, c = solution[:-1], solution[-1]
+        prior = _moments(share.clip(0.005, 0.95), first / share.clip(1e-6), squares / share.clip(1e-6))
+    for begin in range(0, len(X32), batch):
+        rows = np.arange(begin, min(begin + batch, len(X32)))
+        S[rows], _, _ = _posterior(X32[rows], S[rows], D, c, prior, noise, _SWEEPS + 1)
+    return Coding(S, D, c)
+
+
+def _moments(share: NDArray[np.float64], mean: NDArray[np.float64], square: NDArray[np.float64]) -> _Prior:
+    """Truncated normal of about this mean and mean square; where the mass lies at zero, a half normal."""
+    mean = np.asarray(mean, dtype=np.float64).clip(1e-3)
+    sd = np.sqrt((square - mean**2).clip(0.02 * mean**2))
+    away = mean > 1.2 * sd
+    return _Prior(np.asarray(share, dtype=np.float64), np.where(away, mean, mean / 2), np.where(away, sd, 1.3 * sd))
+
+
+def _sums(
+    S: NDArray[np.float32], second: NDArray[np.float32], on: NDArray[Any], X: NDArray[np.float32]
+) -> list[NDArray[np.float64]]:
+    A = np.column_stack([S, np.ones(len(S))]).astype(np.float64)
+    gram = A.T @ A / len(A)
+    inner = np.arange(S.shape[1])
+    gram[inner, inner] += (second - np.square(S)).mean(axis=0)
+    return [gram, A.T @ X / len(A), on.mean(axis=0), S.mean(axis=0, dtype=np.float64), second.mean(axis=0)]
+
+
+def _posterior(
+    X: NDArray[np.float32],
+    start: NDArray[np.float32],
+    D: NDArray[np.float64],
+    c: NDArray[np.float64],
+    prior: _Prior,
+    noise: float,
+    sweeps: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Mean-field posterior means, second moments and probabilities of being on, (cells, p) each."""
+    gram = np.asarray(D @ D.T / noise, dtype=np.float32)
+    S = np.ascontiguousarray(start.T)
+    left = np.asarray((X - c) @ D.T / noise, dtype=np.float32).T - gram @ S
+    second, on = np.empty_like(S), np.empty_like(S)
+    spread = prior.sd**2
+    base = np.log(prior.share / (1 - prior.share)) - log_ndtr(prior.mean / prior.sd)
+    for _ in range(sweeps):
+        for p in range(len(S)):
+            precision = max(float(gram[p, p]), 1e-12)
+            v = 1 / precision
+            z = left[p] / precision + S[p]  # where the rest of the dictionary leaves this code
+            m = (z * spread[p] + prior.mean[p] * v) / (spread[p] + v)
+            s = np.sqrt(spread[p] * v / (spread[p] + v))
+            a = m / s
+            log_phi = log_ndtr(a)
+            ratio = np.exp(-a * a / 2 - log_phi) * 0.3989422804014327
+            log_odds = base[p] - np.log1p(spread[p] / v) / 2 + log_phi
+            log_odds += z * z / (2 * v) - (z - prior.mean[p]) ** 2 / (2 * (v + spread[p]))
+            q = 1 / (1 + np.exp(-log_odds.clip(-30, 30)))
+            new = (q * (m + s * ratio)).astype(np.float32)
+            left -= np.outer(gram[p], new - S[p])
+            S[p], second[p], on[p] = new, q * (m * m + s * s + m * s * ratio), q
+    return S.T, second.T, on.T

@@ -1,0 +1,197 @@
+"""An SAE from the geometry of the embedding: unmix, find the levels, sharpen or denoise, assemble."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from cellprism.sae.activation import JumpReLU
+from cellprism.sae.config import SAEConfig
+from cellprism.sae.model import SAE
+from cellprism.sae.recipe_coding import code_sparsely, least_squares
+from cellprism.sae.recipe_levels import Levels, fit_levels
+from cellprism.sae.recipe_sharpen import sharpen
+from cellprism.sae.recipe_unmix import unmix
+from cellprism.sae.scaling import fit_scaling
+
+__all__ = ["SHARP", "Geometry", "assemble", "read_geometry", "reading_history"]
+
+SHARP = 0.03
+"""Width of the zero level, relative to the on level, under which an embedding counts as free of noise."""
+
+
+class Geometry(NamedTuple):
+    """Readouts, levels and dictionary of an embedding."""
+
+    mean: NDArray[np.float64]
+    """(d,)."""
+    readout: NDArray[np.float64]
+    """(p, d): ``u = readout . (x - mean) + offset`` is 0 where the feature is off and positive where on."""
+    offset: NDArray[np.float64]
+    """(p,)."""
+    threshold: NDArray[np.float64]
+    """(p,) value of u from which on the feature is on."""
+    dictionary: NDArray[np.float64]
+    """(p, d)."""
+    intercept: NDArray[np.float64]
+    """(d,)."""
+    blur: float
+    """Median width of the zero level relative to the on level: 0 without noise."""
+    steps: tuple[str, ...]
+    """What was done, in words."""
+
+    def codes(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(cells, d) -> dense codes (cells, p)."""
+        u = (np.asarray(X, dtype=np.float64) - self.mean) @ self.readout.T + self.offset
+        return np.asarray(u * (u > self.threshold), dtype=np.float32)
+
+
+def read_geometry(X: NDArray[np.floating], *, seed: int = 0, restarts: int = 1, effort: float = 1.0) -> Geometry:
+    """Read programs off an embedding without training.
+
+    Joint diagonalisation of the regions' covariances gives the axes. Where a likelihood with a sharp zero then finds
+    zeros of less than 3 % blur, the embedding is (almost) a noise-free mixture and that solution stands. Else there is
+    noise: its variance follows from the blur of the zeros, and sparse coding under that noise refines the dictionary,
+    whose posterior codes a linear readout then learns to predict.
+
+    Parameters
+    ----------
+    X
+        (cells, d) training cells.
+    seed
+        Seed of regions, starts and batches.
+    restarts
+        Random starts of the diagonalisation.
+    effort
+        Factor on the steps of sharpening and coding.
+
+    Returns
+    -------
+    Geometry
+        As many features as the embedding has directions of variance, at most 200.
+    """
+    found = unmix(X, seed=seed, restarts=restarts)
+    centred = np.asarray(X, dtype=np.float64) - found.mean
+    levels = fit_levels(centred @ found.readout.T, seed=seed)
+    steps = [f"joint diagonalisation in {found.iterations} steps, zeros blurred by {100 * levels.blur:.1f} %"]
+    current = _settle(centred, found.mean, found.readout, levels, tuple(steps))
+    if levels.blur >= SHARP / 10:
+        # Where the zeros are sharp already, half the steps finish the job.
+        sharper = _sharpened(centred, current, levels, seed, effort * (1.0 if levels.blur >= SHARP / 3 else 0.5))
+        if sharper.blur < SHARP:
+            return sharper
+        if levels.blur >= SHARP:
+            return _denoised(centred, current, levels, seed, effort)
+    return current
+
+
+def _settle(
+    centred: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    readout: NDArray[np.float64],
+    levels: Levels,
+    steps: tuple[str, ...],
+) -> Geometry:
+    """Turn the readouts to their on side, put their zero at 0, and regress the embedding on the codes."""
+    turned, offset, threshold = readout * levels.sign[:, None], -levels.zero, levels.threshold()
+    u = centred @ turned.T + offset
+    dictionary, intercept = least_squares(u * (u > threshold), centred)
+    return Geometry(mean, turned, offset, threshold, dictionary, intercept, levels.blur, steps)
+
+
+def _sharpened(centred: NDArray[np.float64], start: Geometry, levels: Levels, seed: int, effort: float) -> Geometry:
+    scaling = fit_scaling(centred, "whiten")
+    forward = scaling.forward.astype(np.float64)[:, ::-1][:, : len(start.readout)]
+    white = centred @ forward
+    sd = white.std(axis=0)
+    white, forward = white / sd, forward / sd
+    scale = levels.scale
+    W0 = start.readout @ np.linalg.pinv(forward).T / scale[:, None]
+    W, _ = sharpen(white, W0, start.offset / scale, steps=max(200, int(1000 * effort)), seed=seed)
+    readout = W @ forward.T
+    new = fit_levels(centred @ readout.T, seed=seed)
+    word = f"sharpened, zeros blurred by {100 * new.blur:.1f} %"
+    return _settle(centred, start.mean, readout, new, (*start.steps, word))
+
+
+def _denoised(centred: NDArray[np.float64], start: Geometry, levels: Levels, seed: int, effort: float) -> Geometry:
+    # A readout's zero level holds nothing but noise: variance = noise * |readout|^2.
+    noise = float(np.median(levels.zero_sd**2 / np.square(start.readout).sum(axis=1)))
+    codes = start.codes(centred + start.mean)
+    coding = code_sparsely(centred, codes, noise, iterations=max(10, int(30 * effort)), seed=seed)
+    weights, _ = least_squares(centred, coding.expected)
+    found = fit_levels(centred @ weights, seed=seed)
+    word = f"sparse coding with noise of {noise:.3g} a dimension, zeros blurred by {100 * found.blur:.1f} %"
+    return _settle(centred, start.mean, weights.T, found, (*start.steps, word))
+
+
+def assemble(geometry: Geometry, config: SAEConfig, X: NDArray[np.floating]) -> SAE:
+    """SAE of a geometry: jumprelu with a threshold a feature, on the globally scaled embedding.
+
+    Parameters
+    ----------
+    geometry
+        From :func:`read_geometry`.
+    config
+        jumprelu, ``pre_bias="none"``. Its width is the number of features that are kept, those that explain most; where
+        the geometry has fewer, the rest never fire.
+    X
+        (cells, d) training cells, for the scaling.
+    """
+    scaling = fit_scaling(X, config.scaling, config.whiten_power)
+    sae = SAE(config, scaling)
+    forward, backward = scaling.forward.astype(np.float64), scaling.backward.astype(np.float64)
+    shift = (scaling.mean - geometry.mean) @ geometry.readout.T + geometry.offset
+    encoder, decoder = geometry.readout @ backward.T, geometry.dictionary @ forward
+    norm = np.linalg.norm(decoder, axis=1).clip(1e-8)
+    explained = np.square(geometry.codes(X)).mean(axis=0) * norm**2
+    kept = np.sort(np.argsort(-explained, kind="stable")[: config.width])
+    bias = (geometry.intercept + geometry.mean - scaling.mean) @ forward
+    n = len(kept)
+    with torch.no_grad():
+        sae.encoder_bias.fill_(-1.0)
+        for parameter, values in (
+            (sae.encoder[:n], (encoder * norm[:, None])[kept]),
+            (sae.encoder_bias[:n], (shift * norm)[kept]),
+            (sae.decoder[:n], (decoder / norm[:, None])[kept]),
+            (sae.decoder_bias, bias),
+        ):
+            parameter.copy_(torch.as_tensor(values, dtype=torch.float32))
+        if isinstance(sae.activation, JumpReLU):
+            cut = (geometry.threshold * norm)[kept].clip(1e-6)
+            sae.activation.log_threshold[:n].copy_(torch.as_tensor(np.log(cut), dtype=torch.float32))
+    return sae.eval()
+
+
+@torch.no_grad()
+def reading_history(sae: SAE, X: NDArray[np.floating], held: NDArray[np.floating], seed: int) -> pd.DataFrame:
+    """One row in the columns of a training history: the SAE as it was read off (errors in scaled units)."""
+
+    def error(cells: NDArray[np.floating]) -> tuple[float, float, float, float]:
+        x = sae.scale(torch.as_tensor(np.asarray(cells, dtype=np.float32)))
+        codes = sae.activation(sae.pre_activations(x))
+        mse = float((x - sae.reconstruct(codes)).square().mean())
+        total = float((x - x.mean(0)).square().mean())
+        active = codes > 0
+        return mse, total, float(active.sum(1).float().mean()), float((~active.any(0)).float().mean())
+
+    train, _, _, _ = error(X[:20_000])
+    mse, total, l0, dead = error(held[:20_000])
+    return pd.DataFrame(
+        {
+            "seed": [seed],
+            "step": [0],
+            "loss": [train],
+            "reconstruction": [train],
+            "penalty": [0.0],
+            "auxiliary": [0.0],
+            "l0": [l0],
+            "dead_share": [dead],
+            "holdout_mse": [mse],
+            "explained_variance": [1 - mse / max(total, 1e-12)],
+        }
+    )

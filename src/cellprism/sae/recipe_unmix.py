@@ -1,0 +1,155 @@
+"""Where an embedding's axes lie: joint diagonalisation of the covariances of its regions.
+
+A program that is on in some kinds of cells and off in others has a variance that differs between regions of the
+embedding. If the embedding is (about) a linear mixture of such programs, then one matrix makes the covariances of all
+regions diagonal at once, and its rows read the programs. That is second-order statistics: it needs neither sparsity nor a
+start near the solution, and noise shared by all regions hardly moves it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import MiniBatchKMeans
+
+from cellprism.sae.scaling import fit_scaling
+
+__all__ = ["Unmixing", "joint_diagonaliser", "region_covariances", "unmix"]
+
+_MAX_REGIONS = 80
+_MAX_AXES = 200  # a step costs regions x axes^3
+_RIDGE = 1e-3  # of the mean variance of 1: keeps the logarithm of a vanished variance finite
+
+
+class Unmixing(NamedTuple):
+    """Linear readouts of an embedding, up to sign, order and scale."""
+
+    mean: NDArray[np.float64]
+    """(d,) taken off first."""
+    readout: NDArray[np.float64]
+    """(axes, d): rows w of ``u = w . (x - mean)``, each of standard deviation about 1."""
+    loss: float
+    """Criterion reached, nats a cell; compares restarts on the same regions."""
+    iterations: int
+    """Steps taken."""
+
+
+def region_covariances(
+    X: NDArray[np.float64], regions: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Covariances (regions, r, r) of the regions with at least r / 2 cells, and their shares of the cells."""
+    covariances, counts = [], []
+    for label in np.unique(regions):
+        x = X[regions == label]
+        if len(x) >= max(8, X.shape[1] / 2):
+            centred = x - x.mean(axis=0)
+            covariances.append(centred.T @ centred / len(x) + _RIDGE * np.eye(X.shape[1]))
+            counts.append(len(x))
+    if not covariances:
+        return np.eye(X.shape[1])[None], np.ones(1)
+    return np.array(covariances), np.array(counts) / sum(counts)
+
+
+def joint_diagonaliser(
+    covariances: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    start: NDArray[np.float64],
+    *,
+    iterations: int = 150,
+    tolerance: float = 1e-4,
+) -> tuple[NDArray[np.float64], float, int]:
+    """Matrix W that makes all ``W C_t W'`` as diagonal as can be.
+
+    Minimises ``sum_t weight_t / 2 * sum_p log (W C_t W')_pp - log |det W|`` (Pham 2001, SIAM J. Matrix Anal. Appl. 22)
+    by the quasi-Newton steps of Ablin, Cardoso and Gramfort (2019, arXiv 1811.11433).
+
+    Parameters
+    ----------
+    covariances
+        (t, r, r), symmetric, positive definite.
+    weights
+        (t,), of sum 1.
+    start
+        (r, r) invertible.
+    iterations
+        At most so many steps.
+    tolerance
+        Stops when a step lowers the criterion by less.
+
+    Returns
+    -------
+    W, the criterion, and the steps taken.
+    """
+    r = len(start)
+    diagonal = np.arange(r)
+
+    def value(W: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        turned = W @ covariances @ W.T
+        d = turned[:, diagonal, diagonal]
+        return turned, d, float(weights @ np.log(d).sum(axis=1) / 2 - np.linalg.slogdet(W)[1])
+
+    W = start / np.sqrt(weights @ value(start)[1])[:, None]
+    turned, d, loss = value(W)
+    steps = 0
+    while steps < iterations:
+        steps += 1
+        gradient = np.tensordot(weights, turned / d[:, :, None], axes=1)
+        curvature = (weights[:, None] / d).T @ d
+        direction = -(gradient * curvature.T - gradient.T) / np.maximum(curvature * curvature.T - 1, 1e-3)
+        direction[diagonal, diagonal] = 0
+        step = min(1.0, 0.9 / max(float(np.linalg.norm(direction, 2)), 1e-12))
+        for _ in range(12):
+            trial = W + step * direction @ W
+            new_turned, new_d, new_loss = value(trial)
+            if new_loss < loss:
+                break
+            step /= 2
+        else:
+            break
+        scale = 1 / np.sqrt(weights @ new_d)  # the criterion does not see a row's scale
+        gain, loss = loss - new_loss, new_loss
+        W, d = trial * scale[:, None], new_d * scale**2
+        turned = new_turned * scale[:, None] * scale
+        if gain < tolerance:
+            break
+    return W, loss, steps
+
+
+def unmix(X: NDArray[np.floating], *, seed: int = 0, restarts: int = 1) -> Unmixing:
+    """Readouts of an embedding from the joint diagonalisation of its regions.
+
+    Parameters
+    ----------
+    X
+        (cells, d).
+    seed
+        Seed of the regions (k-means) and of the random start.
+    restarts
+        Random starts; the one of the lowest criterion is kept.
+
+    Returns
+    -------
+    Unmixing
+        As many axes as the embedding has directions of variance, at most 200.
+    """
+    X64 = np.asarray(X, dtype=np.float64)
+    scaling = fit_scaling(X64, "whiten")
+    forward = scaling.forward.astype(np.float64)[:, ::-1][:, :_MAX_AXES]  # largest variance first
+    white = (X64 - scaling.mean) @ forward
+    sd = white.std(axis=0)
+    forward, white = forward / sd, white / sd
+    r = forward.shape[1]
+    n_regions = int(np.clip(len(X64) / (2.5 * r), 4, _MAX_REGIONS))
+    k_means = MiniBatchKMeans(n_regions, random_state=seed, n_init=3, batch_size=2048)
+    covariances, weights = region_covariances(white, k_means.fit(X64 - scaling.mean).labels_)
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(restarts):
+        start = np.linalg.qr(rng.normal(size=(r, r)))[0]
+        found.append(joint_diagonaliser(covariances, weights, start))
+    W, loss, iterations = min(found, key=lambda f: f[1])
+    readout = W @ forward.T
+    readout /= (white @ W.T).std(axis=0)[:, None].clip(1e-12)
+    return Unmixing(scaling.mean.astype(np.float64), readout, loss, iterations)

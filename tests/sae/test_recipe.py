@@ -1,0 +1,213 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import truncnorm
+
+from cellprism.errors import InputError
+from cellprism.features.stability import fit_stability
+from cellprism.sae import SAE, SAEConfig, fit
+from cellprism.sae.consensus import consensus
+from cellprism.sae.io import load
+from cellprism.sae.recipe import choose_recipe, description_length, fit_auto
+from cellprism.sae.recipe_coding import _posterior, _Prior, code_sparsely, least_squares
+from cellprism.sae.recipe_levels import fit_levels
+from cellprism.sae.recipe_sharpen import sharpen
+from cellprism.sae.recipe_start import assemble, read_geometry
+from cellprism.sae.recipe_unmix import joint_diagonaliser, unmix
+from cellprism.sae.scaling import AffineScaling
+
+
+def world(programs=10, kinds=20, cells=3_000, d=10, noise=0.0, seed=0):
+    """Cells of several kinds, each with its own programs on; Poisson activities, a dense mixing."""
+    rng = np.random.default_rng(seed)
+    kind_program = rng.random((kinds, programs)) < 0.35
+    codes = (
+        rng.poisson(1 + 0.4 * np.arange(programs), (cells, programs)) * kind_program[rng.integers(kinds, size=cells)]
+    )
+    X = codes @ rng.normal(size=(programs, d)) + noise * rng.normal(size=(cells, d))
+    return X.astype(np.float32), codes.astype(float)
+
+
+def best_correlation(codes, truth):
+    codes = codes.toarray() if hasattr(codes, "toarray") else codes
+    codes = codes[:, codes.std(axis=0) > 0]
+    return np.abs(np.corrcoef(codes.T, truth.T)[: codes.shape[1], codes.shape[1] :]).max(axis=0)
+
+
+def test_joint_diagonaliser_finds_the_mixing_of_exact_covariances():
+    rng = np.random.default_rng(0)
+    A, variances = rng.normal(size=(6, 6)), rng.uniform(0.1, 3, size=(9, 6))
+    covariances = np.einsum("ip,tp,jp->tij", A, variances, A)
+    W, loss, steps = joint_diagonaliser(covariances, np.full(9, 1 / 9), np.eye(6), tolerance=1e-12)
+    gain = np.abs(W @ A)
+    gain /= gain.max(axis=1, keepdims=True)
+    assert sorted(gain.argmax(axis=1)) == list(range(6))
+    np.testing.assert_allclose(np.sort(gain, axis=1)[:, :-1], 0, atol=1e-4)
+    exact = np.log(variances).sum(axis=1).mean() / 2 + np.linalg.slogdet(A)[1]
+    assert loss == pytest.approx(exact, abs=1e-6)
+    assert steps < 150
+
+
+def test_unmix_reads_programs_up_to_sign():
+    X, truth = world()
+    found = unmix(X)
+    assert (best_correlation((X - found.mean) @ found.readout.T, truth) > 0.9).mean() >= 0.8
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("share", [0.2, 0.6])
+def test_levels_finds_the_zero_and_the_side(sign, share):
+    rng = np.random.default_rng(0)
+    on = rng.random(4_000) < share
+    values = np.where(on, rng.normal(5, 1.5, 4_000), rng.normal(0, 0.3, 4_000))
+    levels = fit_levels((sign * values + 7)[:, None])
+    assert levels.sign[0] == sign
+    assert levels.zero[0] == pytest.approx(sign * 7, abs=0.1)
+    assert levels.zero_sd[0] == pytest.approx(0.3, abs=0.05)
+    assert levels.share[0] == pytest.approx(share, abs=0.03)
+    assert levels.on[0] == pytest.approx(5, abs=0.2)
+    assert 0.6 < levels.threshold()[0] < 2.5
+
+
+def test_sharpen_makes_near_readouts_exact():
+    rng = np.random.default_rng(1)
+    codes = np.abs(rng.normal(size=(4_000, 5))) * (rng.random((4_000, 5)) < 0.3)
+    mixing = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    white = codes @ mixing
+    W, b = sharpen(white, mixing + 0.25 * rng.normal(size=(5, 5)), np.zeros(5), steps=400)
+    assert best_correlation(white @ W.T + b, codes).min() > 0.99
+
+
+def test_posterior_of_one_code_is_the_exact_one():
+    noise, prior = 0.5, _Prior(np.array([0.3]), np.array([1.5]), np.array([0.8]))
+    D = np.array([[1.2]])
+    x = np.array([[-1.0], [0.2], [1.0], [3.0]], dtype=np.float32)
+    mean, second, on = _posterior(x, np.zeros((4, 1), np.float32), D, np.zeros(1), prior, noise, 1)
+    grid = np.linspace(0, 12, 200_001)
+    slab = truncnorm.pdf(grid, -1.5 / 0.8, np.inf, 1.5, 0.8)
+    for i, value in enumerate(x[:, 0]):
+        density = 0.3 * slab * np.exp(-((value - 1.2 * grid) ** 2) / (2 * noise))
+        mass = np.trapezoid(density, grid)
+        total = mass + 0.7 * np.exp(-(value**2) / (2 * noise))
+        assert on[i, 0] == pytest.approx(mass / total, rel=1e-3)
+        assert mean[i, 0] == pytest.approx(np.trapezoid(density * grid, grid) / total, rel=1e-3)
+        assert second[i, 0] == pytest.approx(np.trapezoid(density * grid**2, grid) / total, rel=1e-3)
+
+
+def test_coding_improves_on_a_perturbed_start():
+    X, truth = world(noise=0.4, seed=2)
+    centred = X - X.mean(axis=0)
+    D, _ = least_squares(truth, centred)
+    W = np.linalg.pinv(D + 0.25 * np.random.default_rng(0).normal(size=D.shape))
+    start = np.maximum(centred @ W - (centred @ W).min(axis=0) * 0.3, 0)
+    coding = code_sparsely(centred, start, 0.16, iterations=30, batch=1_000)
+    assert best_correlation(coding.expected, truth).mean() > best_correlation(start, truth).mean()
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3], ids=["clean", "noisy"])
+def test_geometry_becomes_an_sae_that_reads_the_programs(noise):
+    X, truth = world(noise=noise, d=12 if noise == 0 else 10, seed=3)
+    config = SAEConfig(width=10, activation="jumprelu", init="geometry", pre_bias="none")
+    fitted = fit(X, config, seed=1)
+    held = fitted.holdout
+    codes = fitted.sae.encode(X[held])
+    weights, offset = least_squares(X, truth)
+    readable = (
+        np.array([np.corrcoef(a, b)[0, 1] for a, b in zip((X @ weights + offset).T, truth.T, strict=True)]) > 0.95
+    )
+    assert readable.sum() >= 5
+    assert (best_correlation(codes, truth[held])[readable] > 0.95).mean() >= 0.6
+    assert fitted.metrics["l0"] == pytest.approx((truth[held] > 0).sum(1).mean(), rel=0.5)
+    assert fitted.metrics["explained_variance"] > 0.9
+    assert fitted.history.columns.tolist() == fit(X, SAEConfig(width=4, k=2), epochs=1).history.columns.tolist()
+
+
+def test_assembled_sae_gives_the_codes_of_the_geometry(tmp_path):
+    X, _ = world(cells=800)
+    geometry = read_geometry(X)
+    config = SAEConfig(width=14, activation="jumprelu", init="geometry", pre_bias="none", scaling="standard")
+    sae = assemble(geometry, config, X)
+    codes, expected = sae.encode(X).toarray(), geometry.codes(X)
+    assert not codes[:, 10:].any()
+    alike = np.abs(codes[:, :10] > 0) == (expected > 0)
+    assert alike.mean() > 0.999
+    np.testing.assert_allclose(
+        sae.decode(codes), expected @ geometry.dictionary + geometry.intercept + geometry.mean, atol=0.05
+    )
+    sae.save(tmp_path / "sae")
+    np.testing.assert_array_equal(load(tmp_path / "sae").encode(X).toarray(), codes)
+
+
+def test_description_length_by_hand():
+    scaling = AffineScaling(np.zeros(2, np.float32), np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32))
+    sae = SAE(SAEConfig(width=2, activation="relu", pre_bias="none", scaling="none"), scaling)
+    with torch.no_grad():
+        sae.encoder.copy_(torch.eye(2))
+        sae.decoder.copy_(torch.eye(2))
+    X = np.array([[2.0, 0], [0, 0], [0, 0], [0, 0]])
+    got = description_length(sae, X, 0.1)
+    rate = 1.5 / 5
+    assert got["support_bits"] == pytest.approx(-(rate * np.log2(rate) + (1 - rate) * np.log2(1 - rate)))
+    assert got["value_bits"] == pytest.approx(np.log2(1 + 4 / 0.1) / 8)
+    assert got["residual_bits"] == pytest.approx(0, abs=1e-9)
+    assert (got["l0"], got["dead_share"], got["explained_variance"]) == (0.25, 0.5, 1.0)
+
+
+def test_recipe_chooses_the_geometry_of_a_mixture_and_says_why():
+    X, truth = world(programs=12, d=12, seed=4)
+    fitted = fit_auto(X, preset="quick", seeds=2)
+    recipe = fitted.options["recipe"]
+    assert recipe["config"]["init"] == "geometry"
+    assert len(recipe["reasons"]) >= 3
+    chosen = [row for row in recipe["scouts"] if row["chosen"]]
+    assert len(chosen) == 1
+    assert chosen[0]["bits"] == min(row["bits"] for row in recipe["scouts"])
+    held = fitted.holdout
+    assert (best_correlation(fitted.sae.encode(X[held]), truth[held]) > 0.95).mean() >= 0.9
+    stable = fit_stability(fitted, X)["stability"]
+    assert stable.median() > 0.9
+
+
+def test_recipe_trains_where_there_is_no_room_to_read():
+    X = np.random.default_rng(0).normal(size=(60, 20)).astype(np.float32)
+    recipe = choose_recipe(X, preset="quick")
+    assert recipe.config.activation == "batchtopk"
+    assert recipe.scouts["method"].eq("training").all()
+
+
+def test_consensus_keeps_what_returns():
+    X, _ = world(seed=5)
+    fitted = fit(X, SAEConfig(width=10, activation="jumprelu", init="geometry", pre_bias="none"), seeds=3)
+    agreed = consensus(fitted, X)
+    source = agreed.table["source"].to_numpy()
+    np.testing.assert_allclose(
+        agreed.sae.encode(X).toarray(), fitted.sae.encode(X).toarray()[:, source], rtol=1e-4, atol=1e-4
+    )
+    assert (agreed.table["returns"] > 0.5).all()
+
+
+def test_consensus_of_trained_features_fires_as_before():
+    X, _ = world(seed=6, cells=1_000)
+    fitted = fit(X, SAEConfig(width=12, k=4), seeds=2, epochs=30)
+    agreed = consensus(fitted, X, returned=0.3)
+    source = agreed.table["source"].to_numpy()
+    new, old = agreed.sae.encode(X).toarray(), fitted.sae.encode(X).toarray()[:, source]
+    both = (new > 0) & (old > 0)
+    np.testing.assert_allclose(new[both], old[both], rtol=1e-3, atol=1e-3)
+    # The moved bias rounds differently, so a code that lies on the threshold may fall to either side of it.
+    assert ((new > 0) != (old > 0)).mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda X: choose_recipe(X, preset="slow"),
+        lambda X: SAEConfig(width=8, k=2, init="geometry"),
+        lambda X: consensus(fit(X, SAEConfig(width=4, k=2), epochs=1), X),
+        lambda X: consensus(fit(X, SAEConfig(width=4, k=2, activation="topk"), epochs=1, seeds=2), X),
+    ],
+    ids=["preset", "geometry is jumprelu", "consensus of one", "consensus of topk"],
+)
+def test_refusals(call):
+    with pytest.raises(InputError):
+        call(world(cells=100)[0])
