@@ -1,6 +1,9 @@
 """Programs that the geometric reading finds in simulations with known truth, beside the linear ceiling.
 
 python benchmarks/recipe_recovery.py clean poisson-sqrt --seed 11 --output benchmarks/results/recipe_recovery.json
+
+With `--auto quick` (or standard, thorough) the whole automatic recipe is measured instead: scouts, choice and final fit, from the
+embedding alone; its rows go to benchmarks/results/recipe_auto.json.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ import numpy as np
 
 from cellprism.recovery import probe, score
 from cellprism.recovery.truth import Level, Truth
-from cellprism.sae import SAEConfig
+from cellprism.sae import SAE, SAEConfig
+from cellprism.sae.recipe import fit_auto
 from cellprism.sae.recipe_start import assemble, read_geometry
 from cellprism.simulate.large import large
 from cellprism.simulate.measurement import Measurement
@@ -61,14 +65,25 @@ def embed(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return (Y @ axes @ rotation).astype(np.float32), np.asarray(adata.obsm["X2_truth"], dtype=np.float32)
 
 
-def measure(name: str, seed: int) -> dict[str, object]:
+def read(train: np.ndarray, seed: int) -> tuple[SAE, list[str]]:
+    """The geometric reading alone, and its steps."""
+    geometry = read_geometry(train, seed=seed)
+    config = SAEConfig(len(geometry.readout), activation="jumprelu", init="geometry", pre_bias="none")
+    return assemble(geometry, config, train), list(geometry.steps)
+
+
+def choose(train: np.ndarray, seed: int, preset: str) -> tuple[SAE, list[str]]:
+    """The automatic recipe, and its reasons."""
+    fitted = fit_auto(train, preset=preset, seed=seed)
+    return fitted.sae, list(fitted.options["recipe"]["reasons"])
+
+
+def measure(name: str, seed: int, preset: str | None) -> dict[str, object]:
     X, activities = embed(name, seed)
     train, held = X[:N_TRAIN], X[N_TRAIN:]
     started = time.process_time()
-    geometry = read_geometry(train, seed=seed)
+    sae, steps = read(train, seed) if preset is None else choose(train, seed, preset)
     seconds = time.process_time() - started
-    width = len(geometry.readout)
-    sae = assemble(geometry, SAEConfig(width, activation="jumprelu", init="geometry", pre_bias="none"), train)
     expressed = activities.std(axis=0) > 0
     names = tuple(f"p{i}" for i in np.flatnonzero(expressed))
     known = Truth({"X2": Level(activities[:, expressed], names)})
@@ -87,11 +102,11 @@ def measure(name: str, seed: int) -> dict[str, object]:
         "found_of_readable": float((found & readable).sum() / max(1, readable.sum())),
         "mean_best_abs_r": float(v["best_abs_r"].mean()),
         "features_a_program": float(v.loc[found, "n_features"].mean()) if found.any() else None,
-        "width": width,
+        "width": sae.width,
         "l0": scores.l0,
         "true_l0": float((activities > 0.3).sum(axis=1).mean()),
         "cpu_seconds": seconds,
-        "steps": list(geometry.steps),
+        "steps": steps,
     }
 
 
@@ -99,11 +114,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("worlds", nargs="*", default=list(WORLDS))
     parser.add_argument("--seed", type=int, default=11)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "recipe_recovery.json")
+    parser.add_argument("--auto", choices=("quick", "standard", "thorough"))
+    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
+    if options.output is None:
+        name = "recipe_recovery.json" if options.auto is None else "recipe_auto.json"
+        options.output = Path(__file__).parent / "results" / name
     rows = json.loads(options.output.read_text()) if options.output.exists() else []
     for name in options.worlds:
-        row = measure(name, options.seed)
+        row = measure(name, options.seed, options.auto)
         rows = [r for r in rows if (r["world"], r["seed"]) != (name, options.seed)] + [row]
         options.output.write_text(json.dumps(rows, indent=1) + "\n")
         print(json.dumps(row), flush=True)

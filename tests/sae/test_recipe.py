@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import truncnorm
@@ -8,7 +9,7 @@ from cellprism.features.stability import fit_stability
 from cellprism.sae import SAE, SAEConfig, fit
 from cellprism.sae.consensus import consensus
 from cellprism.sae.io import load
-from cellprism.sae.recipe import choose_recipe, description_length, fit_auto
+from cellprism.sae.recipe import _best, choose_recipe, description_length, fit_auto
 from cellprism.sae.recipe_coding import _posterior, _Prior, code_sparsely, least_squares
 from cellprism.sae.recipe_levels import fit_levels
 from cellprism.sae.recipe_sharpen import sharpen
@@ -173,6 +174,12 @@ def test_recipe_trains_where_there_is_no_room_to_read():
     recipe = choose_recipe(X, preset="quick")
     assert recipe.config.activation == "batchtopk"
     assert recipe.scouts["method"].eq("training").all()
+
+
+@pytest.mark.parametrize(("agreement", "chosen"), [(0.9, 0), (0.5, 0), (0.49, 1), (np.nan, 1)])
+def test_a_reading_that_returns_is_taken_whatever_its_bits(agreement: float, chosen: int):
+    scouts = pd.DataFrame({"agreement": [agreement, np.nan, np.nan], "bits": [190.0, 140.0, 150.0]})
+    assert _best(scouts) == chosen
 
 
 def test_consensus_keeps_what_returns():
