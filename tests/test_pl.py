@@ -102,7 +102,7 @@ def test_steering_reads_a_folder(tmp_path):
     content = {"summary": {"strength": 1.0}, "doses": doses, "nulls": nulls}
     (tmp_path / "steering.json").write_text(json.dumps(content))
     left, middle, right = pl.steering(tmp_path, genes=2).axes
-    assert [t.get_text() for t in left.get_yticklabels()] == ["B", "c"]
+    assert [t.get_text() for t in left.get_yticklabels()] == ["B", "C"]
     np.testing.assert_allclose(middle.lines[0].get_xydata(), [[0, 0], [1, 0.25], [2, 1]])
     assert [t.get_text() for t in right.get_xticklabels()] == ["covariance", "pairs"]
     with pytest.raises(InputError, match=r"no steering\.parquet"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cellprism.features.naming import display_gene
 from cellprism.pl.maps import row_of
 from cellprism.pl.style import DOWN, GREY, UP, own_axes, plain
 from cellprism.report.columns import minus_log10_p, text
@@ -52,7 +53,10 @@ def volcano(
     shown = table.nlargest(names, "mlp")
     symbol = text(shown["symbol"])
     for name, x, y in zip(
-        [s or g for s, g in zip(symbol, text(shown["gene"]), strict=True)], shown["log2fc"], shown["mlp"], strict=True
+        [display_gene(g, s) for s, g in zip(symbol, text(shown["gene"]), strict=True)],
+        shown["log2fc"],
+        shown["mlp"],
+        strict=True,
     ):
         ax.annotate(
             name,

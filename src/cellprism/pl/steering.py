@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cellprism.errors import InputError
+from cellprism.features.naming import display_gene
 from cellprism.pl.style import CATEGORIES, DOWN, GREY, UP, plain
 from cellprism.report.columns import text
 
@@ -75,7 +76,7 @@ def _genes(ax: Axes, table: pd.DataFrame, genes: int) -> None:
     if {"low", "high"} <= set(shown):
         ax.hlines(places, shown["low"], shown["high"], color="black", lw=0.8)
     symbol = text(shown["symbol"]) if "symbol" in shown else text(shown["gene"])
-    ax.set_yticks(places, [s or g for s, g in zip(symbol, text(shown["gene"]), strict=True)], fontsize=7)
+    ax.set_yticks(places, [display_gene(g, s) for s, g in zip(symbol, text(shown["gene"]), strict=True)], fontsize=7)
     ax.set(xlabel="log2 change", title="genes")
     plain(ax)
 

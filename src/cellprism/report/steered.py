@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from cellprism.features.naming import display_gene
 from cellprism.report.columns import as_json, text
 
 __all__ = ["steered"]
@@ -37,7 +38,13 @@ def _one(content: dict[str, Any], genes: pd.DataFrame) -> dict[str, Any]:
         "doses": as_json(content.get("doses") or []),
         "neighbours": as_json(moves),
         "genes": [
-            {"gene": g, "symbol": s or g, "log2fc": as_json(fc), "qval": as_json(q), "null_pval": as_json(p)}
+            {
+                "gene": g,
+                "symbol": display_gene(g, s),
+                "log2fc": as_json(fc),
+                "qval": as_json(q),
+                "null_pval": as_json(p),
+            }
             for g, s, fc, q, p in rows
         ],
     }

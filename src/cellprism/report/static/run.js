@@ -55,7 +55,8 @@ export async function loadNames(run = first) {
   meta.genes.forEach((g, i) => geneId.has(g.toLowerCase()) || geneId.set(g.toLowerCase(), i));
   meta.symbols.forEach((s, i) => s && !geneId.has(s.toLowerCase()) && geneId.set(s.toLowerCase(), i));
   run.names = { ...meta, modality: arrays.modality, geneId };
-  run.names.shown = (id) => meta.symbols[id] || meta.genes[id];
+  // A gene goes by its own name; only where that is an Ensembl id does its symbol say more.
+  run.names.shown = (id) => (/^ENS[A-Z]*G\d{6,}/.test(meta.genes[id]) && meta.symbols[id]) || meta.genes[id];
   return run.names;
 }
 
