@@ -8,8 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from cellprism.errors import InputError
-
 __all__ = ["register"]
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder to write; new or empty.", show_default=False)]
@@ -86,12 +84,3 @@ def run(
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command()(run)
-
-
-def need_one(options: dict[str, object]) -> None:
-    """Refuse unless exactly one of some options is given."""
-    given = [name for name, value in options.items() if value is not None]
-    if len(given) != 1:
-        raise InputError(
-            f"exactly one of {', '.join(options)} is needed", " and ".join(given) or "none", "give one of them"
-        )
