@@ -93,6 +93,12 @@ def test_run_json_tells_how_it_was_made(demo: RunFolder) -> None:
     assert all(record["verdict"] for record in about["shares"])
 
 
+def test_the_sets_that_are_said_to_be_tested_are_tested(demo: RunFolder) -> None:
+    n = demo.info["annotation"]["n_sets"]
+    assert f"{n:,} of 280 sets are tested" in demo.info["gene_sets"]
+    assert demo.sets["set"].nunique() == n
+
+
 def test_findings_are_printed(demo: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     print_findings(demo)
     printed = capsys.readouterr().out

@@ -23,7 +23,7 @@ def test_the_highest_mean_stands_for_a_shared_symbol():
     assert result.for_sets.tolist() == ["HBA1", "", "HBB", "", "HBA2"]
     assert (result.n_missing, result.n_shared) == (1, 1)
     assert result.summary() == (
-        "3 of 5 genes count in set tests (1 without a symbol, 1 share one with a higher expressed gene)"
+        "3 of 5 genes count in set tests (1 without a symbol, 1 share one with a gene that counts)"
     )
 
 

@@ -165,7 +165,7 @@ BAD = {
     "strata length": ({"strata": np.arange(3)}, "one value a cell"),
     "labels length": ({"labels": {"x": [1, 2]}}, "one value a cell"),
     "other naming": ({"gene_sets": {"x": ["ENSG01", "ENSG02"]}}, "ENSG01"),
-    "small sets": ({"gene_sets": {"x": ["G1", "G2"]}}, "set_size"),
+    "small sets": ({"gene_sets": {"x": ["G1", "G2"]}}, "5 to 500 measured genes"),
     "method": ({"method": "magic"}, "ranksum"),
     "null": ({"nulls": ("magic",)}, "permuted"),
 }

@@ -38,7 +38,7 @@ class Symbols:
         """One line for people."""
         return (
             f"{int(self.counted.sum()):,} of {len(self.symbols):,} genes count in set tests "
-            f"({self.n_missing:,} without a symbol, {self.n_shared:,} share one with a higher expressed gene)"
+            f"({self.n_missing:,} without a symbol, {self.n_shared:,} share one with a gene that counts)"
         )
 
 

@@ -88,9 +88,10 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
         expression = _predicted(model, embedding, expression)
     if cells.var_names.duplicated().any():
         warnings.append("gene names repeat; repeated ones carry a suffix in the tables")
-    mean = np.asarray(expression.values.mean(axis=0)).ravel()
-    symbols = clean_symbols(expression.genes, expression.symbols, mean)
-    matched = match_sets(sets, symbols.for_sets)
+    # The same choice as the set tests make: of genes with one symbol the one seen in most cells, of those seen at all.
+    seen = np.bincount(expression.values.indices, minlength=len(expression.genes))
+    symbols = clean_symbols(expression.genes, expression.symbols, seen)
+    matched = match_sets(sets, np.where(seen > 0, symbols.for_sets, ""))
     say(f"expression: {expression.describe()}; {matched.summary()}")
     return Inputs(
         embedding=embedding,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellprism.errors import InputError
+from cellprism.genesets.match import match_sets
 
 __all__ = ["SetIndex", "index_sets", "usable_symbols"]
 
@@ -83,29 +84,22 @@ def index_sets(
         if names[g] and expressed[g] > 0:
             best.setdefault(names[g], int(g))
     genes = np.array(sorted(best.values()), dtype=np.int64)
-    place = {names[g]: i for i, g in enumerate(genes)}
-    union = {member for members in gene_sets.values() for member in members}
-    found = len(union & place.keys())
-    overlap = found / max(1, min(len(union), len(place)))
-    if gene_sets and overlap < min_overlap:
+    counted = np.full(names.size, "", dtype=object)
+    counted[genes] = names[genes]
+    matched = match_sets(gene_sets, counted, *set_size, min_overlap)
+    # A set of all genes has nothing to be held against.
+    kept = np.flatnonzero(matched.sizes < genes.size)
+    if not kept.size:
         raise InputError(
-            f"at least {min_overlap:.0%} of gene symbols must match the gene sets",
-            f"{overlap:.1%} ({found} of {min(len(union), len(place))}); genes look like "
-            f"{', '.join(sorted(place)[:3]) or 'nothing'}, set members like {', '.join(sorted(union)[:3]) or 'nothing'}",
-            "give symbols of the same species and naming (`symbols=`, `--gene-symbols`)",
+            "a gene set is tested against the genes outside it",
+            f"no set that leaves out any of the {genes.size} genes with a symbol",
+            "give other sets, or the symbols of more genes",
         )
-    kept_names, kept = [], []
-    for name, members in gene_sets.items():
-        inside = sorted({place[m] for m in members if m in place})
-        if set_size[0] <= len(inside) <= set_size[1] and len(inside) < genes.size:
-            kept_names.append(name)
-            kept.append(np.array(inside, dtype=np.int64))
-    if gene_sets and not kept:
-        raise InputError(
-            f"at least one gene set must have {set_size[0]} to {set_size[1]} measured genes",
-            f"{len(gene_sets)} sets, none of that size among {genes.size} genes with a symbol",
-            "give other sets or other bounds (`set_size=`)",
-        )
-    ptr = np.concatenate([[0], np.cumsum([k.size for k in kept])]).astype(np.int64)
-    members_flat = np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)
-    return SetIndex(np.array(kept_names, dtype=object), genes, ptr, members_flat, found / max(1, len(union)))
+    rows = matched.membership[kept]
+    return SetIndex(
+        np.array(matched.names, dtype=object)[kept],
+        genes,
+        rows.indptr.astype(np.int64),
+        np.searchsorted(genes, rows.indices).astype(np.int64),
+        matched.measured_share,
+    )
