@@ -10,7 +10,7 @@ from scipy import special
 
 from cellprism.stats.kernels import vector_njit
 
-__all__ = ["LOG_P", "P", "TAIL", "Z", "least_log_q", "log_one_sided", "log_q"]
+__all__ = ["LOG_P", "TAIL", "P", "Z", "least_log_q", "log_one_sided", "log_q"]
 
 Z, P, LOG_P = 0, 1, 2
 """What the sorted keys are: -|z| of two-sided tests, p values, natural logs of p values."""
@@ -23,13 +23,10 @@ def _tail_polynomial(degree: int = 20) -> np.ndarray:
 
     The function is smooth on all of 0 < t <= 1, so that one polynomial serves every x; its error is about 1e-13.
     """
-
-    def smooth(y: np.ndarray) -> np.ndarray:
-        t = (y + 1.0) / 2.0
-        out: np.ndarray = np.log(special.erfcx(2.0 / t - 2.0) / t)
-        return out
-
-    out: np.ndarray = chebyshev.cheb2poly(chebyshev.chebinterpolate(smooth, degree))
+    y = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
+    t = (y + 1.0) / 2.0
+    fitted = chebyshev.chebfit(y, np.log(special.erfcx(2.0 / t - 2.0) / t), degree)
+    out: np.ndarray = chebyshev.cheb2poly(fitted)
     return out
 
 
