@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import pandas as pd
 
 from cellprism.errors import InputError
 from cellprism.recovery.scores import score
 from cellprism.recovery.task import Task
+from cellprism.recovery.truth import Truth
 
 if TYPE_CHECKING:
     from cellprism.sae import SAEConfig
@@ -170,24 +171,28 @@ def sweep(
     return pd.concat(parts, ignore_index=True)
 
 
-def _group(task: Task, truth: object, group: list[Trial], seed: int, batch_size: int) -> pd.DataFrame:
-    """Train and score trials of one width, learning rate and length."""
-    from cellprism.sae import fit
+def _group(task: Task, truth: Truth, group: list[Trial], seed: int, batch_size: int) -> pd.DataFrame:
+    """Train trials of one width, learning rate and length side by side, and score them one after another."""
+    from cellprism.sae import fit_many
 
     d = task.embedding.shape[1]
-    training: dict[str, Any] = {
-        "lr": group[0].lr,
-        "epochs": group[0].epochs,
-        "batch_size": batch_size,
-        "warmup": 0.0,
-        "decay": 0.0,
-        "patience": None,
-        "holdout": 0.0,
-    }
+    fits = fit_many(
+        task.train_embedding,
+        [trial.config(d) for trial in group],
+        seed=seed,
+        lr=group[0].lr,
+        epochs=group[0].epochs,
+        batch_size=batch_size,
+        # As published: a constant rate, no clipping, every cell, to the end.
+        warmup=0.0,
+        decay=0.0,
+        max_grad_norm=None,
+        patience=None,
+        holdout=0.0,
+    )
     tables = []
-    for trial in group:
-        codes = fit(task.train_embedding, trial.config(d), seed=seed, **training).sae.encode(task.held_embedding)
-        scores = score(codes, truth, ceiling=task.ceiling, seed=seed)
+    for trial, fitted in zip(group, fits, strict=True):
+        scores = score(fitted.sae.encode(task.held_embedding), truth, ceiling=task.ceiling, seed=seed)
         tables.append(
             scores.levels.assign(
                 **asdict(trial),
