@@ -15,6 +15,7 @@ from cellprism.cli import (
     encode,
     fit,
     match,
+    paper_sweep,
     report,
     run,
     serve,
@@ -46,6 +47,7 @@ for module in (
     serve,
     simulate,
     benchmark,
+    paper_sweep,
 ):
     module.register(app)
 
