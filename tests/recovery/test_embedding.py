@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import scanpy as sc
 from scipy import sparse
 from sklearn.decomposition import PCA
 
@@ -28,8 +27,9 @@ def test_pca_sees_the_training_cells_alone():
 def test_cells_of_a_library_size_are_log_normalised_first():
     counts = TINY.simulate(0, measurement=Measurement(noise="poisson", library_size=2_000, library_sd=1.0))
     Z, _ = embed(counts, TINY, "pca")
-    reference = sc.pp.log1p(sc.pp.normalize_total(counts, target_sum=1e4, copy=True), copy=True).X
-    reference = reference.toarray() if sparse.issparse(reference) else reference
+    X = counts.X.toarray() if sparse.issparse(counts.X) else counts.X
+    total = X.sum(axis=1, keepdims=True)
+    reference = np.log1p(1e4 * X / np.where(total > 0, total, 1))
     scores = PCA(5).fit(reference[:240]).transform(reference)
     assert np.allclose(np.abs(Z), np.abs(scores), atol=1e-2)
 
