@@ -227,7 +227,9 @@ def _check(names: Sequence[str]) -> None:
     if missing:
         packages = ", ".join(str(METHODS[name].package) for name in missing)
         raise InputError(
-            f"{', '.join(missing)} need optional packages", f"no {packages}", "install them or leave these methods out"
+            f"{', '.join(missing)} need optional packages",
+            f"no {packages}",
+            "pip install 'cellprism[bench]', or leave these methods out",
         )
 
 
