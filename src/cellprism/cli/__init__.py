@@ -10,6 +10,7 @@ import typer
 from cellprism.cli import (
     annotate,
     benchmark,
+    datasets,
     demo,
     differential,
     encode,
@@ -46,6 +47,7 @@ for module in (
     serve,
     simulate,
     benchmark,
+    datasets,
 ):
     module.register(app)
 
