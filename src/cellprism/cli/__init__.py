@@ -10,6 +10,7 @@ import typer
 from cellprism.cli import (
     annotate,
     benchmark,
+    datasets,
     demo,
     differential,
     encode,
@@ -48,6 +49,7 @@ for module in (
     simulate,
     benchmark,
     paper_sweep,
+    datasets,
 ):
     module.register(app)
 
