@@ -40,6 +40,16 @@ def test_features_find_their_types(inputs: tuple[Path, Path], tmp_path: Path) ->
     assert (best > 0.9).sum() >= 2  # a type that lies at the centre of the embedding may have none of its own
     assert folder.features["stability"].notna().any()
     assert folder.info["label_columns"] == ["cell_type"]
+    matches = pd.read_parquet(folder.path / "matches.parquet").set_index("feature")
+    assert set(matches.index) <= set(folder.features.feature)
+    stability = folder.features.set_index("feature").stability
+    np.testing.assert_allclose(matches.best_correlation.clip(0, 1), stability[matches.index], atol=1e-9)
+    kept = pd.read_parquet(folder.path / "gene_sets.parquet").set_index("set")
+    given = type_sets(60)
+    assert set(kept.index) == set(folder.sets["set"])
+    for name, genes in kept.genes.items():
+        assert set(genes) <= set(given[name])
+    assert set(kept.collection) == {"sets"}
 
 
 def test_embedding_made_here_is_tested_on_the_other_half(inputs: tuple[Path, Path], tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
+from cellprism.report.choice import choice
 from cellprism.report.chunks import feature_chunk, gene_chunks
 from cellprism.report.columns import as_json, minus_log10, pool, text
 from cellprism.report.evidence import Evidence, gather
@@ -18,12 +20,15 @@ from cellprism.report.pack import Quantised, pack, smallest
 from cellprism.report.pair import match_block
 from cellprism.report.source import Source
 from cellprism.report.steered import steered
+from cellprism.report.themes import feature_groups, membership
 
 __all__ = ["Bundle", "bundle"]
 
 CHUNK_BYTES: Final = 128_000  # before compression: small enough to be unpacked between two frames
 GENE_ROWS: Final = (2000, 600, 300, 150, 80, 40)
 MANY_CATEGORIES: Final = 200
+TEXTS: Final = ("name", "kind", "confound", "top_genes", "top_set", "top_label", "specific_set")
+GROUPS: Final = ("set_collection", "set_theme")
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def _blocks(source: Source, max_bytes: int) -> dict[str, bytes]:
     gene_bounds, gene_blocks = gene_chunks(source, evidence)
     blocks |= gene_blocks
     blocks["names"] = pack(
-        {"modality": smallest(evidence.modality)},
+        {"modality": smallest(evidence.modality)} | _members(source, evidence),
         {
             "genes": evidence.genes,
             "symbols": evidence.symbols,
@@ -88,6 +93,19 @@ def _blocks(source: Source, max_bytes: int) -> dict[str, bytes]:
     info = as_json(source.info)
     blocks["overview"] = pack({}, _overview(source, info, evidence, bounds, gene_bounds))
     return blocks
+
+
+def _members(source: Source, evidence: Evidence) -> dict[str, Any]:
+    """Genes of each set of the page, as ids: what tells which genes lead a set in a feature."""
+    if source.gene_sets is None or source.gene_sets.empty or "genes" not in source.gene_sets:
+        return {}
+    shown = set(evidence.sets)
+    named, matrix = membership(source.gene_sets[source.gene_sets["set"].isin(shown)], evidence.genes)
+    place = {name: i for i, name in enumerate(named)}
+    absent = matrix.shape[0]  # a set that the run folder does not know has no members
+    matrix = sparse.vstack([matrix, sparse.csr_array((1, matrix.shape[1]), dtype=np.float32)], format="csr")
+    matrix = sparse.csr_array(matrix[[place.get(name, absent) for name in evidence.sets]])
+    return {"set_ptr": matrix.indptr.astype(np.uint32), "set_gene": smallest(matrix.indices)}
 
 
 def _gene_rows(source: Source, max_bytes: int) -> int:
@@ -157,8 +175,9 @@ def _features(source: Source, evidence: Evidence) -> bytes:
         arrays["top_set_mlq"] = Quantised(minus_log10(table["top_set_qval"]), finest=0.01)
     else:
         arrays["top_set_mlq"] = Quantised(np.full(len(table), np.nan))
-    for name in ("name", "kind", "confound", "top_genes", "top_set", "top_label", "specific_set"):
-        values = text(table[name]) if name in table else [""] * len(table)
+    groups = feature_groups(table, source.gene_sets, evidence.genes)
+    for name in (*TEXTS, *GROUPS):
+        values = groups[name] if name in groups else text(table[name]) if name in table else [""] * len(table)
         if name == "confound":
             values = ["" if v in {"False", "0", "none", "None"} else v for v in values]
         codes, meta[name] = pool(values)
@@ -178,7 +197,8 @@ def _overview(
 ) -> dict[str, Any]:
     shares = [s for s in info.get("shares") or [] if isinstance(s, dict) and s.get("observed") is not None]
     return {
-        **{k: info.get(k) for k in ("cellprism", "arguments", "input", "seeds", "timings", "metrics", "landscape")},
+        **{k: info.get(k) for k in ("cellprism", "arguments", "input", "seeds", "timings", "metrics")},
+        "landscape": choice(info),
         "shares": shares,
         "descriptive": bool(info.get("descriptive", True)),  # without a word from the run, do not claim more
         "expression": info.get("expression"),

@@ -55,6 +55,15 @@ def feature_chunk(
         arrays[f"label_{name}"] = Quantised(labels[name], finest=0.001)
     arrays["label_mlq"] = Quantised(minus_log10(labels["qval"]), finest=0.01)
 
+    if len(evidence.match_table):
+        rows, arrays["match_ptr"] = _cut(evidence.match_ptr, start, stop)
+        matches = evidence.match_table.iloc[rows]
+        arrays["match_seed"] = smallest(matches["seed"].to_numpy())
+        for name in ("partner", "best"):
+            arrays[f"match_{name}"] = matches[name].to_numpy(dtype=np.int32)
+        for name, column in (("r", "correlation"), ("cosine", "cosine"), ("best_r", "best_correlation")):
+            arrays[f"match_{name}"] = Quantised(matches[column], finest=0.001)
+
     for name, neighbours in (("near", near), ("together", together)):
         if neighbours is not None:
             arrays[name] = neighbours.ids[start:stop].ravel()

@@ -17,6 +17,7 @@ __all__ = ["Evidence", "gather"]
 
 SET_ROWS: Final = 60
 LABEL_ROWS: Final = 80
+MATCH_COLUMNS: Final = ("feature", "seed", "partner", "correlation", "cosine", "best", "best_correlation")
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,11 @@ class Evidence:
     gene_table: pd.DataFrame
     set_table: pd.DataFrame
     label_table: pd.DataFrame
+    match_table: pd.DataFrame
     gene_ptr: NDArray[np.int64]
     set_ptr: NDArray[np.int64]
     label_ptr: NDArray[np.int64]
+    match_ptr: NDArray[np.int64]
     genes: list[str]
     symbols: list[str]
     modality: NDArray[np.int64]
@@ -46,6 +49,7 @@ class Evidence:
     def bytes_per_feature(self) -> NDArray[np.int64]:
         """Rough size of each feature's evidence before compression."""
         rows = 12 * np.diff(self.gene_ptr) + 14 * np.diff(self.set_ptr) + 14 * np.diff(self.label_ptr)
+        rows = rows + 15 * np.diff(self.match_ptr)
         return np.asarray(rows + 3 * self.code_counts + 300, dtype=np.int64)
 
     def set_profile(self) -> NDArray[np.float32] | None:
@@ -94,14 +98,21 @@ def gather(source: Source, gene_rows: int) -> Evidence:
     labels["strength"] = labels["auroc"].fillna(0.0)
     labels = _strongest(labels, "strength", LABEL_ROWS)
     labels["id"], pairs = pool_pairs(text(labels["column"]), text(labels["value"]))
+
+    matches = source.matches
+    if matches is None:
+        matches = pd.DataFrame({c: [] for c in MATCH_COLUMNS})
+    matches = _rows(matches, row_of).sort_values(["row", "seed"], kind="stable", ignore_index=True)
     n = source.n_features
     return Evidence(
         gene_table=sorted_genes,
         set_table=sets,
         label_table=labels,
+        match_table=matches,
         gene_ptr=_pointers(sorted_genes, n),
         set_ptr=_pointers(sets, n),
         label_ptr=_pointers(labels, n),
+        match_ptr=_pointers(matches, n),
         genes=[gene for gene, _ in distinct],
         symbols=[symbols[i] for i in first],
         modality=modality,
