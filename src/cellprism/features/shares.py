@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from cellprism.features.beyond import beyond_random
 from cellprism.features.evidence import Evidence, Question, test_codes, test_labels
+from cellprism.stats.background import match_background
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.enrichment import set_correlation
 from cellprism.stats.nulls import matched_directions, permuted_codes, random_sets
@@ -120,4 +121,10 @@ def _with_random_sets(question: Question, n_active: np.ndarray, rng: np.random.G
     mean = question.expression.linear_total[sets.genes]
     drawn = replace(sets, members=random_sets(sets.sizes, sets.members, mean, rng))
     overlap = overlap_null(question.expression, drawn, n_active, rng)
-    return replace(question, sets=drawn, correlation=set_correlation(question.expression, drawn, rng), overlap=overlap)
+    return replace(
+        question,
+        sets=drawn,
+        background=match_background(drawn, mean),
+        correlation=set_correlation(question.expression, drawn, rng),
+        overlap=overlap,
+    )
