@@ -20,6 +20,8 @@ from cellprism.stats.overrep import overlap_null
 __all__ = ["null_evidence", "share_row", "share_table"]
 
 LABEL_AUROC = 0.9
+CORRELATION_CELLS = 1_000
+"""Most cells on which the correlation of random sets is matched to that of the real ones."""
 
 
 def share_row(
@@ -119,7 +121,11 @@ def _with_random_sets(question: Question, n_active: np.ndarray, rng: np.random.G
     if sets is None:
         return question
     mean = question.expression.linear_total[sets.genes]
-    drawn = replace(sets, members=random_sets(sets.sizes, sets.members, mean, rng))
+    n_cells = question.expression.n_cells
+    cells = np.sort(rng.choice(n_cells, min(n_cells, CORRELATION_CELLS), replace=False))
+    ranks = question.expression.standard_ranks(cells, sets.genes)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    drawn = replace(sets, members=random_sets(sets.sizes, sets.members, mean, rng, ranks))
     overlap = overlap_null(question.expression, drawn, n_active, rng)
     return replace(
         question,

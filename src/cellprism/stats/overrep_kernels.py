@@ -22,7 +22,8 @@ def log_factorials(n: int) -> np.ndarray:
 
 @njit
 def _log_choose(table: np.ndarray, n: int, k: int) -> float:
-    return table[n] - table[k] - table[n - k]
+    out: float = table[n] - table[k] - table[n - k]
+    return out
 
 
 @njit
