@@ -176,15 +176,15 @@ def test_one_bin_is_gseapys_hypergeometric_test(tmp_path) -> None:
 
 
 @needs("decoupler")
+@pytest.mark.filterwarnings("ignore")
 def test_one_bin_is_decouplers_fisher_test() -> None:
     import decoupler as dc
 
     genes, chosen, sets = _lists()
     scores = pd.DataFrame([np.arange(400.0, 0.0, -1.0)], index=["f"], columns=genes)
     net = pd.DataFrame([(name, g) for name, members in sets.items() for g in members], columns=["source", "target"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _, q = dc.mt.ora(data=scores, net=net, tmin=1, n_up=30, n_bm=0, n_bg=400, ha_corr=0)
+    # n_up is the rank above which a gene is in the list
+    _, q = dc.mt.ora(data=scores, net=net, tmin=1, n_up=400 - 30, n_bm=0, n_bg=400, ha_corr=0)
     names = q.columns.tolist()
     # decoupler's Fisher test is two-sided
     two_sided = []
