@@ -8,10 +8,15 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import counts_adata, type_sets
 from report.make_run import HOSTILE, make_run
 from scipy import sparse
 
+from cellprism.genesets.gmt import write_gmt
 from cellprism.report import build, view
+from cellprism.run import RunOptions, run
+from cellprism.run.steering import steer_run
+from cellprism.steer.edit import make_edit
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 pytestmark = pytest.mark.browser
@@ -428,8 +433,37 @@ def test_steering_is_on_the_card(visit, tmp_path):
     said = tab.inner_text("[data-panel=steering-0]")
     assert "LYZ" in said
     assert "CD34+ +20 points" in said
-    assert "set 3, in 40 cells" in said
+    assert "set to 3, in 40 cells" in said
     assert tab.locator("[data-panel=steering-0] svg circle").count() == 3
+
+
+def test_real_steering_is_on_the_card(visit, tmp_path):
+    counts_adata(200, 40).write_h5ad(tmp_path / "cells.h5ad")
+    write_gmt(type_sets(40), tmp_path / "sets.gmt")
+    options = RunOptions(
+        data=tmp_path / "cells.h5ad",
+        output=tmp_path / "run",
+        gene_sets=(str(tmp_path / "sets.gmt"),),
+        embed="pca",
+        components=5,
+        labels=("cell_type",),
+        width=12,
+        k=3,
+        seeds=1,
+        epochs=30,
+    )
+    folder = run(options)
+    number = int(folder.features.sort_values("n_active").feature.iloc[-1])
+    found = steer_run(folder, number, make_edit(to_quantile=0.9))
+    found.save(folder.path / "steered")
+    tab = visit(build(folder.path), f"feature={number}")
+    panel = tab.locator("[data-panel=steering-0]")
+    assert panel.locator("svg circle").count() == len(found.doses)
+    assert "raised to the 0.9 quantile of active cells" in panel.inner_text()
+    strongest = found.genes.loc[found.genes.log2fc.abs().idxmax()]
+    first = panel.locator("table").first.locator("tbody tr").first.inner_text().replace("−", "-").split()
+    assert (first[0], float(first[1])) == (strongest.gene, pytest.approx(strongest.log2fc, abs=0.006))
+    assert "95% of random moves" in panel.inner_text()
 
 
 VIEWS = [
