@@ -15,6 +15,7 @@ from cellprism.stats.contrast import Contrast, active_contrast, paper_contrast
 from cellprism.stats.enrichment import SetCorrelation, feature_correlation, rank_enrichment, set_correlation
 from cellprism.stats.expression import Expression
 from cellprism.stats.fdr import Family, benjamini_hochberg
+from cellprism.stats.fdr_kernels import TAIL, log_one_sided
 from cellprism.stats.genes import GeneResult, rank_sum, welch
 from cellprism.stats.labels import LabelResult, category_detectors
 from cellprism.stats.overrep import OverlapNull, over_representation, overlap_null
@@ -174,8 +175,7 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
         set_z[rows], effect[rows] = ranked.z, ranked.effect
         log_over = np.log(np.maximum(over.pval, 1e-300))
         ora[rows], hits[rows] = log_over, over.hits
-        one_sided = np.stack([special.log_ndtr(-ranked.z), special.log_ndtr(ranked.z)], axis=1)
-        smaller = np.minimum(one_sided, log_over)
+        smaller = np.minimum(log_one_sided(ranked.z, TAIL), log_over)
         combined[rows] = np.minimum(smaller + np.log(2.0), 0.0)
 
     for_chunks(test, testable.size, _SET_CHUNK)
