@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from cellprism import embed, genesets, pl, recovery, simulate, tl
+from cellprism import datasets, embed, genesets, pl, recovery, simulate, tl
 from cellprism.errors import InputError
 from cellprism.features.annotate import Annotation, annotate
 from cellprism.features.differential import differential
@@ -28,6 +28,7 @@ __all__ = [
     "choose_recipe",
     "clean",
     "consensus",
+    "datasets",
     "differential",
     "effect",
     "embed",
