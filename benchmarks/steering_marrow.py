@@ -44,6 +44,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "scvi": {"n_latent": 20, "epochs": 100},
 }
 NULLS = ("covariance", "pairs", "features")
+MEASURES = {"change": "target_change_nulls", "effect": "target_nulls"}
 
 
 def study(kind: str, cells: ad.AnnData, gene_sets: dict[str, list[str]], seed: int) -> tuple[dict[str, Any], Any]:
@@ -149,9 +150,9 @@ def verdicts(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             continue
         row: dict[str, Any] = {"model": kind, "seeds": [r["seed"] for r in tested]}
         row["change"] = [round(r["summary"]["target_change"], 2) for r in tested]
-        for measure in ("change", "effect"):
+        for measure, key in MEASURES.items():
             for null in NULLS:
-                p = [r["summary"][f"target_{measure}_nulls"][null]["pval_one_sided"] for r in tested]
+                p = [r["summary"][key][null]["pval_one_sided"] for r in tested]
                 row[f"{measure}_{null}"] = {
                     "pvals": [round(x, 4) for x in p],
                     "combined": min(1.0, 2 * float(np.median(p))),
@@ -183,7 +184,7 @@ def main(data: str, results: str, figures: str, kinds: str = "pca,dgd,scvi", see
                 record["cpu_seconds"],
                 flush=True,
             )
-            shown = {n: {m: s[f"target_{m}_nulls"][n]["pval_one_sided"] for m in ("change", "effect")} for n in NULLS}
+            shown = {n: {m: s[key][n]["pval_one_sided"] for m, key in MEASURES.items()} for n in NULLS}
             print("  ", s["target_change"], s["target_effect"], s["share_among_real_cells"], shown, flush=True)
             print(pd.DataFrame(record["targets"]).round(4).to_string(), flush=True)
 
