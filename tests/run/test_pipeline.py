@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anndata as ad
@@ -40,6 +42,38 @@ def test_features_find_their_types(inputs: tuple[Path, Path], tmp_path: Path) ->
     assert (best > 0.9).sum() >= 2  # a type that lies at the centre of the embedding may have none of its own
     assert folder.features["stability"].notna().any()
     assert folder.info["label_columns"] == ["cell_type"]
+    matches = pd.read_parquet(folder.path / "matches.parquet").set_index("feature")
+    assert set(matches.index) <= set(folder.features.feature)
+    stability = folder.features.set_index("feature").stability
+    np.testing.assert_allclose(matches.best_correlation.clip(0, 1), stability[matches.index], atol=1e-9)
+    kept = pd.read_parquet(folder.path / "gene_sets.parquet").set_index("set")
+    given = type_sets(60)
+    assert set(kept.index) == set(folder.sets["set"])
+    for name, genes in kept.genes.items():
+        assert set(genes) <= set(given[name])
+    assert set(kept.collection) == {"sets"}
+
+
+def test_cells_without_a_map_are_drawn_by_umap(
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    class Drawn:  # UMAP itself takes most of a minute to compile; its real output is seen in the run on marrow cells
+        def __init__(self, **options: Any) -> None:
+            asked.update(options)
+
+        def fit_transform(self, X: np.ndarray) -> np.ndarray:
+            return -X[:, :2]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Drawn))
+    cells = ad.read_h5ad(inputs[0])
+    del cells.obsm["X_umap"]
+    cells.write_h5ad(inputs[0])
+    folder = go(inputs, tmp_path / "out", seed=5)
+    assert folder.info["map_source"] == "UMAP of the embedding"
+    np.testing.assert_allclose(folder.cells[["x", "y"]], -folder.embedding[:, :2])
+    assert asked["random_state"] == 5
 
 
 def test_embedding_made_here_is_tested_on_the_other_half(inputs: tuple[Path, Path], tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from cellprism.cli import (
     encode,
     fit,
     match,
+    paper_sweep,
     report,
     run,
     serve,
@@ -47,6 +48,7 @@ for module in (
     serve,
     simulate,
     benchmark,
+    paper_sweep,
     datasets,
 ):
     module.register(app)

@@ -55,6 +55,8 @@ export async function loadNames(run = first) {
   meta.genes.forEach((g, i) => geneId.has(g.toLowerCase()) || geneId.set(g.toLowerCase(), i));
   meta.symbols.forEach((s, i) => s && !geneId.has(s.toLowerCase()) && geneId.set(s.toLowerCase(), i));
   run.names = { ...meta, modality: arrays.modality, geneId };
+  /** Ids of the measured genes of a set; empty where the run does not tell. */
+  run.names.members = (set) => (arrays.set_ptr ? arrays.set_gene.subarray(arrays.set_ptr[set], arrays.set_ptr[set + 1]) : []);
   // A gene goes by its own name; only where that is an Ensembl id does its symbol say more.
   run.names.shown = (id) => (/^ENS[A-Z]*G\d{6,}/.test(meta.genes[id]) && meta.symbols[id]) || meta.genes[id];
   return run.names;
@@ -144,6 +146,9 @@ export async function loadFeature(row, run = first) {
       },
       i,
     ),
+    matches: arrays.match_ptr
+      ? cut(arrays, "match", { seed: "match_seed", partner: "match_partner", r: "match_r", cosine: "match_cosine", best: "match_best", best_r: "match_best_r" }, i)
+      : null,
     near: near("near"),
     together: near("together"),
     heat: heat(arrays, i),

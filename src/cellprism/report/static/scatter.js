@@ -29,6 +29,7 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
   let mode = lasso ? "lasso" : "move";
   let marked = [];
   let pending = 0;
+  let [bytes, order] = [null, null];
 
   const zoom = d3
     .zoom()
@@ -90,7 +91,7 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
     const taken = [];
     for (const { i, text } of labels ? labels() : []) {
       const [x, y] = screen(i);
-      const w = text.length * 6.2 + 10;
+      const w = widthOf(text) + 8;
       const box = x + w + 8 < size.w ? [x + 7, y - 9, x + 7 + w, y + 9] : [x - 7 - w, y - 9, x - 7, y + 9];
       if (box[0] < 0 || box[1] < 0 || box[3] > size.h || box[2] > size.w) continue;
       if (taken.some((o) => box[0] < o[2] && o[0] < box[2] && box[1] < o[3] && o[1] < box[3])) continue;
@@ -185,8 +186,10 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
   return {
     node,
     /** Bytes (r, g, b, a a point) and, if given, the order of drawing: the last lies on top. */
-    colours(bytes, order) {
-      drawing.colours(bytes, order);
+    colours(newBytes, newOrder) {
+      bytes = newBytes;
+      order = newOrder ?? order;
+      drawing.colours(newBytes, newOrder);
       redraw();
     },
     mark(list) {
@@ -195,7 +198,20 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
     },
     screen,
     reset,
-    /** The map on its ground, for saving. */
+    label,
+    size: () => ({ w: size.w, h: size.h }),
+    /** What a figure of the map needs: points in sight in the order of drawing, where they stand, their colours. */
+    points() {
+      const r = radius();
+      const inSight = (i) => {
+        const [x, y] = screen(i);
+        return x > -r && y > -r && x < size.w + r && y < size.h + r && (!bytes || bytes[4 * i + 3] > 0);
+      };
+      const seen = Array.from(order ?? xs.keys()).filter(inSight);
+      const colour = (i) => (bytes ? { fill: d3.rgb(bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2]).formatHex(), opacity: bytes[4 * i + 3] / 255 } : { fill: "#888888", opacity: 1 });
+      return { seen, at: screen, radius: r, colour };
+    },
+    /** A copy of the picture, on the page's ground. */
     snapshot() {
       draw();
       const copy = el("canvas", { width: canvas.width, height: canvas.height });
@@ -211,6 +227,15 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
       drawing.free();
     },
   };
+}
+
+let ruler = null;
+
+/** Pixels that a name takes in the letters of the map. */
+function widthOf(text) {
+  ruler ??= el("canvas").getContext("2d");
+  ruler.font = `11.5px ${themed("--sans")}`;
+  return ruler.measureText(text).width;
 }
 
 function extent(values) {

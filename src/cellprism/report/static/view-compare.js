@@ -6,7 +6,7 @@ import { axisX, axisY, chart, told } from "./chart.js";
 import { chooser, proposeFeatures } from "./chooser.js";
 import { kindChip } from "./chips.js";
 import { violins } from "./distribution.js";
-import { figureTools } from "./figure.js";
+import { figureTools, mapTools } from "./figure.js";
 import { count, fixed, percent, pvalue } from "./format.js";
 import { go, place } from "./router.js";
 import { categories, hasOther, loadFeature, loadNames, openOther, theRun } from "./run.js";
@@ -61,12 +61,13 @@ function half({ run, row, second }, feature, maps) {
   const map = cellMap(`Cells by activation of feature ${feature.id}`, {}, run);
   maps.push([map, feature]);
   colourByFeature(map, feature);
+  const legend = activationLegend(feature);
   const column = categories(run)[0];
   const genes = d3.range(feature.genes.n).filter((i) => feature.genes.z[i] > 0).slice(0, 14).map((i) => run.names.shown(feature.genes.id[i])); // prettier-ignore
   return el("div", { class: "stack" },
-    panel(f.text("name", row) || `Feature ${feature.id}`, { id: second ? "half-other" : `half-${feature.id}`, tools: second ? [] : [button("Open", () => go({ view: "feature", feature: feature.id }), { class: "quiet small" })] },
+    panel(f.text("name", row) || `Feature ${feature.id}`, { id: second ? "half-other" : `half-${feature.id}`, tools: [...mapTools(`${second ? "other-" : ""}feature-${feature.id}-cells`, () => map, () => legend), second ? null : button("Open", () => go({ view: "feature", feature: feature.id }), { class: "quiet small" })] },
       el("p", { class: "chips" }, second ? el("span", { class: "chip" }, "other model") : null, el("span", { class: "chip" }, `#${feature.id}`), kindChip(f.text("kind", row)), el("span", { class: "chip" }, `${count(feature.cells.length)} cells`)),
-      el("div", { class: "stage" }, map.node), activationLegend(feature),
+      el("div", { class: "stage" }, map.node), legend,
       el("dl", { class: "facts" }, el("dt", {}, "genes"), el("dd", {}, genes.join(", ") || "–"), el("dt", {}, "gene set"), el("dd", {}, f.text("top_set", row) ? `${f.text("top_set", row)} · q ${pvalue(f.top_set_mlq[row])}` : "–"))),
     column ? panel(`By ${column.name}`, {}, violins(feature, column, run.cells[column.key])) : null); // prettier-ignore
 }

@@ -4,7 +4,7 @@ import { button, el, empty, panel, select } from "./dom.js";
 import { activationLegend, cellMap, colourByFeature } from "./cellmap.js";
 import { kindChip, warningChip } from "./chips.js";
 import { histogram, violins } from "./distribution.js";
-import { geneRows, geneTable, labelTable, setTable } from "./evidence.js";
+import { geneRows, geneTable, labelTable, matchTable, setRows, setTable } from "./evidence.js";
 import { figureTools, mapTools } from "./figure.js";
 import { compact, count, fixed, percent, pvalue, truncate } from "./format.js";
 import { heatmap } from "./heatmap.js";
@@ -31,16 +31,19 @@ export async function featureView() {
     ],
   }); // prettier-ignore
   const file = `feature-${id}`;
+  const legend = activationLegend(feature);
   const [byLabel, spread] = distribution(feature, file);
   const genes = genePanels(feature, names, file);
   const heat = feature.heat.length ? heatmap(feature.heat, names) : null;
-  const sets = (up) => panel(up ? "Gene sets up" : "Gene sets down", { id: up ? "sets-up" : "sets-down", note: up ? "in genes that are higher in active cells" : "in genes that are lower" }, setTable(feature, names, up)); // prettier-ignore
+  const saveSets = () => saveCsv(`${file}-gene-sets`, ["set", "direction", "hits", "measured", "effect", "minus_log10_q_rank", "minus_log10_q_over_representation", "leading_genes"], [...setRows(feature, names, true), ...setRows(feature, names, false)]); // prettier-ignore
+  const sets = (up) => panel(up ? "Gene sets up" : "Gene sets down", { id: up ? "sets-up" : "sets-down", note: up ? "in genes that are higher in active cells" : "in genes that are lower", tools: [button("CSV", saveSets, { class: "quiet small", "aria-label": "Download gene sets as CSV" })] }, setTable(feature, names, up, genes.mark)); // prettier-ignore
   // Two columns that fill each on its own; on a narrow screen the left one comes first.
   const left = [
-    panel("Cells", { id: "cells", tools: mapTools(`${file}-cells`, () => map) }, el("div", { class: "stage" }, map.node), activationLegend(feature)),
+    panel("Cells", { id: "cells", tools: mapTools(`${file}-cells`, () => map, () => legend) }, el("div", { class: "stage" }, map.node), legend),
     genes.volcano,
     genes.down,
     feature.labels.n ? panel("Labels", { id: "labels", note: "the feature as detector of each" }, labelTable(feature, names)) : null,
+    feature.matches?.n ? panel("In other seeds", { id: "matches", note: "the same feature in trainings from other seeds" }, matchTable(feature.matches, Array.isArray(overview.seeds) ? overview.seeds : null)) : null,
     neighbours("Similar features", "near", "directions that point the same way", feature.near),
   ];
   const right = [
@@ -124,11 +127,20 @@ function distribution(feature, file) {
 }
 
 function genePanels(feature, names, file) {
-  if (!feature.genes.n) return { volcano: panel("Genes", { id: "volcano" }, empty("No gene was kept for this feature.")), up: null, down: null };
+  if (!feature.genes.n) return { volcano: panel("Genes", { id: "volcano" }, empty("No gene was kept for this feature.")), up: null, down: null, mark() {} };
   const figure = volcano(feature.genes, names, (gene) => go({ view: "gene", gene: names.shown(gene) }));
+  const marked = el("p", { class: "note", "aria-live": "polite" });
+  const mark = (set) => {
+    figure.marked = new Set(names.members(set));
+    figure.redraw();
+    const clear = button("show all", () => { figure.marked = null; figure.redraw(); marked.replaceChildren(); }, { class: "link" }); // prettier-ignore
+    marked.replaceChildren(`Marked: the genes of ${names.sets[set]}. `, clear);
+    figure.scrollIntoView({ block: "center", behavior: "smooth" });
+  };
   const save = () => saveCsv(`${file}-genes`, ["gene", "symbol", "log2fc", "z", "minus_log10_p", "minus_log10_q"], [...geneRows(feature, true), ...geneRows(feature, false)].map((d) => [names.genes[d.id], names.symbols[d.id], d.fc, d.z, d.mlp, d.mlq])); // prettier-ignore
   return {
-    volcano: panel("Volcano", { id: "volcano", note: "each point a gene; click one", tools: figureTools(`${file}-volcano`, () => figure) }, figure),
+    volcano: panel("Volcano", { id: "volcano", note: "each point a gene; click one", tools: figureTools(`${file}-volcano`, () => figure) }, figure, marked),
+    mark,
     up: panel("Genes up", { id: "genes-up", tools: [button("CSV", save, { class: "quiet small", "aria-label": "Download genes as CSV" })] }, geneTable(feature, names, true)),
     down: geneRows(feature, false).length ? panel("Genes down", { id: "genes-down" }, geneTable(feature, names, false)) : null,
   };

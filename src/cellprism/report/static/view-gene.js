@@ -46,7 +46,8 @@ export async function geneView() {
   if (expression) {
     const map = cellMap(`Cells by expression of ${names.shown(id)}`);
     maps.push([map, expression]);
-    parts.push(panel("Expression", { id: "expression", note: "log1p, normalised for depth", tools: mapTools(`gene-${names.shown(id)}`, () => map) }, el("div", { class: "stage" }, map.node), activationLegend(expression, "none")));
+    const legend = activationLegend(expression, "none");
+    parts.push(panel("Expression", { id: "expression", note: "log1p, normalised for depth", tools: mapTools(`gene-${names.shown(id)}-cells`, () => map, () => legend) }, el("div", { class: "stage" }, map.node), legend));
     colourByFeature(map, expression);
   }
   const up = rows.filter((d) => d.z > 0);

@@ -35,7 +35,7 @@ export function overviewView() {
     tiles(o, features),
     o.shares.length ? shares(o) : null,
     el("div", { class: "columns" }, best(features), cellsPanel(maps)),
-    o.landscape?.length ? landscape(o.landscape) : null,
+    landscape(o.landscape),
     method(o),
   );
   const restyle = () => {
@@ -54,7 +54,8 @@ function cellsPanel(maps) {
   const paint = () => colourByCategory(map, cells[column.key]);
   maps.push({ paint, free: () => map.free() });
   paint();
-  return panel(`Cells by ${column.name}`, { id: "overview-cells", tools: [button("Explore", () => go({ view: "cells", by: column.name }), { class: "quiet small" }), ...mapTools("cells", () => map)] }, el("div", { class: "stage" }, map.node), categoryLegend(column.names)); // prettier-ignore
+  const legend = categoryLegend(column.names);
+  return panel(`Cells by ${column.name}`, { id: "overview-cells", tools: [button("Explore", () => go({ view: "cells", by: column.name }), { class: "quiet small" }), ...mapTools("cells", () => map, () => legend)] }, el("div", { class: "stage" }, map.node), legend); // prettier-ignore
 }
 
 function cautions(o) {
@@ -94,7 +95,7 @@ function shares(o) {
       el("div", { class: "values" }, el("strong", {}, percent(s.observed)), el("span", { class: "muted" }, nulls.map((n, i) => el("span", {}, el("i", { class: `key ${mark(names.indexOf(n))}` }), `${percent(s.nulls[n])}${i < nulls.length - 1 ? " " : ""}`)))),
     );
   }); // prettier-ignore
-  const key = el("span", { class: "legend" }, el("i", { class: "key fill" }), "these features", names.map((n, i) => [el("i", { class: `key ${mark(i)}` }), NULLS[n] ?? n]));
+  const key = el("ul", { class: "legend list keys" }, el("li", {}, el("i", { class: "key fill" }), "these features"), names.map((n, i) => el("li", {}, el("i", { class: `key ${mark(i)}` }), NULLS[n] ?? n)));
   return panel("What was found, beside chance", { wide: true, id: "shares" }, key, el("ul", { class: "shares" }, rows));
 }
 
