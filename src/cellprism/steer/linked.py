@@ -124,7 +124,7 @@ def linked(
         features, before, after = edited_values(codes, int(f), Edit("quantile", to_quantile), rows)
         seen = change(moved(sae, codes.shape[1], features, before, after)).mean(0)
         spread = float(np.sqrt((seen[own] ** 2).mean()))
-        tried.append((int(f), float(seen[at]), float(seen[at]) / max(spread, np.finfo(np.float32).tiny)))
+        tried.append((int(f), float(seen[at]), float(seen[at]) / max(spread, 1e-30)))
     table = pd.DataFrame(tried, columns=["feature", "log2fc", "specificity"])
     table = table.sort_values("specificity", ascending=False, ignore_index=True)
     chosen = table.index[table["log2fc"] > 0][:n_features]
