@@ -117,7 +117,6 @@ def test_strata_zarr_and_embedding_file(inputs: tuple[Path, Path], tmp_path: Pat
 
 
 def test_every_modality_is_annotated(tmp_path: Path) -> None:
-
     rna, protein = counts_adata(300, 60), counts_adata(300, 8, seed=1)
     protein.var_names = [f"P{i}" for i in range(8)]
     both = multimodal(rna=rna, protein=protein)
