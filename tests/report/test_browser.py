@@ -8,10 +8,15 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import counts_adata, type_sets
 from report.make_run import HOSTILE, make_run
 from scipy import sparse
 
+from cellprism.genesets.gmt import write_gmt
 from cellprism.report import build, view
+from cellprism.run import RunOptions, run
+from cellprism.run.steering import steer_run
+from cellprism.steer.edit import make_edit
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 pytestmark = pytest.mark.browser
@@ -428,8 +433,37 @@ def test_steering_is_on_the_card(visit, tmp_path):
     said = tab.inner_text("[data-panel=steering-0]")
     assert "LYZ" in said
     assert "CD34+ +20 points" in said
-    assert "set 3, in 40 cells" in said
+    assert "set to 3, in 40 cells" in said
     assert tab.locator("[data-panel=steering-0] svg circle").count() == 3
+
+
+def test_real_steering_is_on_the_card(visit, tmp_path):
+    counts_adata(200, 40).write_h5ad(tmp_path / "cells.h5ad")
+    write_gmt(type_sets(40), tmp_path / "sets.gmt")
+    options = RunOptions(
+        data=tmp_path / "cells.h5ad",
+        output=tmp_path / "run",
+        gene_sets=(str(tmp_path / "sets.gmt"),),
+        embed="pca",
+        components=5,
+        labels=("cell_type",),
+        width=12,
+        k=3,
+        seeds=1,
+        epochs=30,
+    )
+    folder = run(options)
+    number = int(folder.features.sort_values("n_active").feature.iloc[-1])
+    found = steer_run(folder, number, make_edit(to_quantile=0.9))
+    found.save(folder.path / "steered")
+    tab = visit(build(folder.path), f"feature={number}")
+    panel = tab.locator("[data-panel=steering-0]")
+    assert panel.locator("svg circle").count() == len(found.doses)
+    assert "raised to the 0.9 quantile of active cells" in panel.inner_text()
+    strongest = found.genes.loc[found.genes.log2fc.abs().idxmax()]
+    first = panel.locator("table").first.locator("tbody tr").first.inner_text().replace("−", "-").split()
+    assert (first[0], float(first[1])) == (strongest.gene, pytest.approx(strongest.log2fc, abs=0.006))
+    assert "95% of random moves" in panel.inner_text()
 
 
 VIEWS = [
@@ -466,6 +500,37 @@ def test_controls_and_figures_have_names(visit, small_page, small_run):
     tab = visit(small_page, "view=none")
     for fragment in through_views(tab, pd.read_parquet(small_run / "features.parquet").feature):
         assert tab.evaluate(nameless) == [], fragment
+        assert tab.locator("h1, [aria-level='1']").count() == 1, fragment
+
+
+def test_every_control_is_reached_by_tab(visit, small_page):
+    tab = visit(small_page, "view=features")
+    tab.wait_for_selector(".vt-row")
+    wanted = tab.locator("a[href], button, input, select, .vt").evaluate_all(
+        "(all) => all.filter((n) => n.offsetParent).length"
+    )
+    seen = set()
+    for _ in range(wanted + 3):
+        tab.keyboard.press("Tab")
+        seen.add(
+            tab.evaluate(
+                "(() => { const n = document.activeElement; n.dataset.seen ??= String(Math.random()); return n.tagName + n.dataset.seen; })()"
+            )
+        )
+    tab.locator("[data-sort=stability]").focus()
+    tab.keyboard.press("Enter")
+    expect(tab.locator("[role=columnheader][aria-sort=descending]")).to_have_text("stability")
+    assert len(seen) >= wanted
+
+
+def test_on_a_narrow_screen_the_card_is_read_in_order(visit, small_page, small_run):
+    number = int(pd.read_parquet(small_run / "features.parquet").feature[5])
+    tab = visit(small_page, f"feature={number}", width=390, height=844)
+    order = tab.locator(".card .panel").evaluate_all("(all) => all.map((n) => n.dataset.panel)")
+    assert order[:5] == ["cells", "by-label", "histogram", "volcano", "genes-up"]
+    assert tab.locator(".card .stack").count() == 1
+    tab.set_viewport_size({"width": 1440, "height": 900})
+    expect(tab.locator(".card .stack")).to_have_count(2)
 
 
 def contrast_ratio(a, b):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,18 +11,19 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.report.alike import coactive, similar
 from cellprism.report.choice import choice
 from cellprism.report.chunks import feature_chunk, gene_chunks
 from cellprism.report.columns import as_json, minus_log10, pool, text
 from cellprism.report.evidence import Evidence, gather
-from cellprism.report.layout import coactive, plane, similar
+from cellprism.report.layout import plane
 from cellprism.report.pack import Quantised, pack, smallest
 from cellprism.report.pair import match_block
 from cellprism.report.source import Source
 from cellprism.report.steered import steered
 from cellprism.report.themes import feature_groups, membership
 
-__all__ = ["Bundle", "bundle"]
+__all__ = ["Bundle", "Packing", "bundle"]
 
 CHUNK_BYTES: Final = 128_000  # before compression: small enough to be unpacked between two frames
 GENE_ROWS: Final = (2000, 600, 300, 150, 80, 40)
@@ -45,7 +46,21 @@ class Bundle:
         return sum(map(len, self.blocks.values()))
 
 
-def bundle(source: Source, *, other: Source | None = None, max_bytes: int = 40_000_000) -> Bundle:
+@dataclass(frozen=True)
+class Packing:
+    """How much of the evidence a page keeps, the strongest first."""
+
+    max_bytes: int = 40_000_000
+    """Rough size that the gene rows may reach before compression; large runs keep fewer rows a feature for it."""
+    gene_rows: int = GENE_ROWS[0]
+    """Genes a feature, at most."""
+    set_rows: int = 60
+    """Gene sets a feature, at most."""
+    expression: bool = True
+    """Whether the expression of single cells is kept, where it is small enough."""
+
+
+def bundle(source: Source, *, other: Source | None = None, packing: Packing | None = None) -> Bundle:
     """Turn the tables of a run into blocks.
 
     Parameters
@@ -54,21 +69,22 @@ def bundle(source: Source, *, other: Source | None = None, max_bytes: int = 40_0
         The run.
     other
         A run of another model on the same cells, to be compared with; its blocks are named ``other.…``.
-    max_bytes
-        Rough size that the gene rows may reach before compression; fewer rows a feature are kept for large runs,
-        the largest statistics first.
+    packing
+        What to keep; by default what suits one file.
     """
-    blocks = _blocks(source, max_bytes)
+    packing = packing or Packing()
+    blocks = _blocks(source, packing)
     if other is not None:
-        blocks |= {f"other.{name}": block for name, block in _blocks(other, max_bytes).items()}
+        blocks |= {f"other.{name}": block for name, block in _blocks(other, packing).items()}
         blocks["match"] = match_block(source, other)
     summary = source.info.get("summary") or f"{source.n_features:,} features of {source.n_cells:,} cells."
     return Bundle(blocks, title=f"cellprism · {source.n_features:,} features", summary=str(summary))
 
 
-def _blocks(source: Source, max_bytes: int) -> dict[str, bytes]:
-    per_feature = _gene_rows(source, max_bytes)
-    evidence = gather(source, per_feature)
+def _blocks(source: Source, packing: Packing) -> dict[str, bytes]:
+    evidence = gather(source, min(packing.gene_rows, _gene_rows(source, packing.max_bytes)), packing.set_rows)
+    if not packing.expression:
+        source = replace(source, expression=None, expression_genes=[])
     near = similar(source.directions) if source.directions is not None else None
     together = coactive(source.codes)
     bounds = _bounds(evidence.bytes_per_feature())

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.report.alike import Neighbours
 from cellprism.report.columns import minus_log10
 from cellprism.report.deciles import decile_means
 from cellprism.report.evidence import Evidence
-from cellprism.report.layout import Neighbours
 from cellprism.report.levels import level_columns
 from cellprism.report.pack import Quantised, pack, smallest
 from cellprism.report.source import Source

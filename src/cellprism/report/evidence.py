@@ -15,7 +15,6 @@ from cellprism.report.source import Source
 
 __all__ = ["Evidence", "gather"]
 
-SET_ROWS: Final = 60
 LABEL_ROWS: Final = 80
 MATCH_COLUMNS: Final = ("feature", "seed", "partner", "correlation", "cosine", "best", "best_correlation")
 
@@ -69,8 +68,8 @@ class Evidence:
         return np.asarray(TruncatedSVD(k, random_state=0).fit_transform(matrix), dtype=np.float32)
 
 
-def gather(source: Source, gene_rows: int) -> Evidence:
-    """Sort and thin the tables of a run; at most `gene_rows` genes a feature."""
+def gather(source: Source, gene_rows: int, set_rows: int = 60) -> Evidence:
+    """Sort and thin the tables of a run; at most `gene_rows` genes and `set_rows` gene sets a feature."""
     row_of = pd.Series(np.arange(source.n_features), index=source.features["feature"].to_numpy())
     genes = _rows(source.genes, row_of)
     genes["strength"] = genes["statistic"].abs().fillna(0.0)
@@ -91,11 +90,12 @@ def gather(source: Source, gene_rows: int) -> Evidence:
     # unless its over-representation does.
     sets = sets[sets["mlq_rank"].notna() | (sets["mlq_ora"] > -np.log10(0.05))].copy()
     sets["strength"] = np.fmax(sets["mlq_rank"], sets["mlq_ora"]).fillna(0.0)
-    sets = _strongest(sets, "strength", SET_ROWS)
+    sets = _strongest(sets, "strength", set_rows)
     sets["id"], set_names = pool(text(sets["set"]))
 
     labels = _rows(source.labels, row_of)
-    labels["strength"] = labels["auroc"].fillna(0.0)
+    labels = labels[labels["auroc"].notna()].copy()  # a number column has a correlation and no detector
+    labels["strength"] = labels["auroc"]
     labels = _strongest(labels, "strength", LABEL_ROWS)
     labels["id"], pairs = pool_pairs(text(labels["column"]), text(labels["value"]))
 

@@ -102,7 +102,7 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
         )
         write_json(folder / "run.json", _about(options, inputs, fitted, codes, annotation, features, clock.seconds))
         with clock.step("report"):
-            build(folder)
+            build(folder, say=say, name=str(options.output))
     return RunFolder.open(options.output)
 
 

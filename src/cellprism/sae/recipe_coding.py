@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 __all__ = ["Coding", "code_sparsely", "least_squares"]
 
 _SWEEPS = 2
+_STRENGTH = 20.0  # cells that a region's own shares weigh against: the shares over all cells
 
 
 class Coding(NamedTuple):
@@ -25,7 +27,8 @@ class Coding(NamedTuple):
 
 
 class _Prior(NamedTuple):
-    share: NDArray[np.float64]
+    share: NDArray[np.floating]
+    """(p,), or (p, cells) where it differs between cells."""
     mean: NDArray[np.float64]
     sd: NDArray[np.float64]
 
@@ -47,7 +50,8 @@ def code_sparsely(
     codes: NDArray[np.floating],
     noise: float,
     *,
-    iterations: int = 30,
+    regions: NDArray[np.integer] | None = None,
+    iterations: int = 60,
     batch: int = 2_000,
     seed: int = 0,
 ) -> Coding:
@@ -58,6 +62,9 @@ def code_sparsely(
     and priors follow from running means over batches. The noise is held: where there are as many features as
     dimensions, learning it would let it vanish.
 
+    With ``regions`` each region of the embedding has shares of its own: a program that is off in a kind of cells is off
+    in (nearly) all of them, so the neighbours say of a doubtful cell whether a small readout is the program or noise.
+
     Parameters
     ----------
     X
@@ -66,6 +73,8 @@ def code_sparsely(
         (cells, p) start.
     noise
         Variance a dimension, the same in all.
+    regions
+        (cells,) region of each cell, 0, 1, …
     iterations, batch
         Batches of cells to go through.
     seed
@@ -78,23 +87,31 @@ def code_sparsely(
     """
     X32 = np.asarray(X, dtype=np.float32)
     rng = np.random.default_rng(seed)
-    active = codes > 0
-    scale = np.sqrt(np.square(codes).sum(axis=0) / active.sum(axis=0).clip(1)).clip(1e-12)
+    on = np.asarray(codes > 0, dtype=np.float32)
+    scale = np.sqrt(np.square(codes).sum(axis=0) / on.sum(axis=0).clip(1)).clip(1e-12)
     S = np.asarray(codes / scale, dtype=np.float32)
     second = np.square(S)
     D, c = least_squares(S, X32)
-    share = active.mean(axis=0).clip(0.005, 0.95)
+    share = on.mean(axis=0, dtype=np.float64).clip(0.005, 0.95)
     prior = _moments(share, S.mean(axis=0) / share, second.mean(axis=0) / share)
+    labels = None if regions is None else np.unique(regions, return_inverse=True)[1]
+    local = None if labels is None else _regional_shares(on, labels)
+
+    def update(rows: NDArray[np.intp], sweeps: int) -> None:
+        here = prior if local is None or labels is None else prior._replace(share=local[:, labels[rows]])
+        S[rows], second[rows], on[rows] = _posterior(X32[rows], S[rows], D, c, here, noise, sweeps)
+
     batch = min(batch, len(X32))
     order, at = rng.permutation(len(X32)), 0
-    sums = _sums(S[order[:batch]], second[order[:batch]], S[order[:batch]] > 0, X32[order[:batch]])
+    sums = _sums(S[order[:batch]], second[order[:batch]], on[order[:batch]], X32[order[:batch]])
     for _ in range(iterations):
         if at + batch > len(order):
             order, at = rng.permutation(len(X32)), 0
+            local = None if labels is None else _regional_shares(on, labels)
         rows = order[at : at + batch]
         at += batch
-        S[rows], second[rows], on = _posterior(X32[rows], S[rows], D, c, prior, noise, _SWEEPS)
-        new = _sums(S[rows], second[rows], on, X32[rows])
+        update(rows, _SWEEPS)
+        new = _sums(S[rows], second[rows], on[rows], X32[rows])
         sums = [old + 0.2 * (fresh - old) for old, fresh in zip(sums, new, strict=True)]
         gram, cross, share, first, squares = sums
         ridge = 1e-8 * np.trace(gram) / len(gram) * np.eye(len(gram))
@@ -102,9 +119,17 @@ def code_sparsely(
         D, c = solution[:-1], solution[-1]
         prior = _moments(share.clip(0.005, 0.95), first / share.clip(1e-6), squares / share.clip(1e-6))
     for begin in range(0, len(X32), batch):
-        rows = np.arange(begin, min(begin + batch, len(X32)))
-        S[rows], _, _ = _posterior(X32[rows], S[rows], D, c, prior, noise, _SWEEPS + 1)
+        update(np.arange(begin, min(begin + batch, len(X32))), _SWEEPS + 1)
     return Coding(S, D, c)
+
+
+def _regional_shares(on: NDArray[np.float32], labels: NDArray[np.intp]) -> NDArray[np.float32]:
+    """(p, regions) share of each region's cells in which a feature is on, drawn a little to the share over all cells."""
+    count = np.bincount(labels)
+    member = sp.csr_array((np.ones(len(labels)), labels, np.arange(len(labels) + 1)), shape=(len(labels), len(count)))
+    total = np.asarray(member.T @ on, dtype=np.float64)
+    mixed = (total + _STRENGTH * on.mean(axis=0, dtype=np.float64)) / (count[:, None] + _STRENGTH)
+    return np.asarray(mixed.clip(0.003, 0.997).T, dtype=np.float32)
 
 
 def _moments(share: NDArray[np.float64], mean: NDArray[np.float64], square: NDArray[np.float64]) -> _Prior:
@@ -139,20 +164,21 @@ def _posterior(
     S = np.ascontiguousarray(start.T)
     left = np.asarray((X - c) @ D.T / noise, dtype=np.float32).T - gram @ S
     second, on = np.empty_like(S), np.empty_like(S)
-    spread = prior.sd**2
-    base = np.log(prior.share / (1 - prior.share)) - log_ndtr(prior.mean / prior.sd)
+    spread, centre = np.asarray(prior.sd**2, dtype=np.float32), np.asarray(prior.mean, dtype=np.float32)
+    base = np.log(prior.share / (1 - prior.share)).T - log_ndtr(prior.mean / prior.sd)
+    base = np.asarray(base.T, dtype=np.float32)
     for _ in range(sweeps):
         for p in range(len(S)):
             precision = max(float(gram[p, p]), 1e-12)
             v = 1 / precision
             z = left[p] / precision + S[p]  # where the rest of the dictionary leaves this code
-            m = (z * spread[p] + prior.mean[p] * v) / (spread[p] + v)
+            m = (z * spread[p] + centre[p] * v) / (spread[p] + v)
             s = np.sqrt(spread[p] * v / (spread[p] + v))
             a = m / s
             log_phi = log_ndtr(a)
             ratio = np.exp(-a * a / 2 - log_phi) * 0.3989422804014327
             log_odds = base[p] - np.log1p(spread[p] / v) / 2 + log_phi
-            log_odds += z * z / (2 * v) - (z - prior.mean[p]) ** 2 / (2 * (v + spread[p]))
+            log_odds += z * z / (2 * v) - (z - centre[p]) ** 2 / (2 * (v + spread[p]))
             q = 1 / (1 + np.exp(-log_odds.clip(-30, 30)))
             new = (q * (m + s * ratio)).astype(np.float32)
             left -= np.outer(gram[p], new - S[p])

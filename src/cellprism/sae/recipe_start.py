@@ -24,6 +24,11 @@ SHARP = 0.03
 """Width of the zero level, relative to the on level, under which an embedding counts as free of noise."""
 
 
+_EXCESS = 2.0
+"""What cells leave unexplained, relative to the noise seen at the zeros: the rest is activity that no linear map follows
+(square roots, division by a cell's total). Two and three do alike; one lets weak programs be explained away."""
+
+
 class Geometry(NamedTuple):
     """Readouts, levels and dictionary of an embedding."""
 
@@ -85,7 +90,7 @@ def read_geometry(X: NDArray[np.floating], *, seed: int = 0, restarts: int = 1, 
         if sharper.blur < SHARP:
             return sharper
         if levels.blur >= SHARP:
-            return _denoised(centred, current, levels, seed, effort)
+            return _denoised(centred, current, levels, found.regions, seed, effort)
     return current
 
 
@@ -118,11 +123,18 @@ def _sharpened(centred: NDArray[np.float64], start: Geometry, levels: Levels, se
     return _settle(centred, start.mean, readout, new, (*start.steps, word))
 
 
-def _denoised(centred: NDArray[np.float64], start: Geometry, levels: Levels, seed: int, effort: float) -> Geometry:
+def _denoised(
+    centred: NDArray[np.float64],
+    start: Geometry,
+    levels: Levels,
+    regions: NDArray[np.integer],
+    seed: int,
+    effort: float,
+) -> Geometry:
     # A readout's zero level holds nothing but noise: variance = noise * |readout|^2.
-    noise = float(np.median(levels.zero_sd**2 / np.square(start.readout).sum(axis=1)))
+    noise = _EXCESS * float(np.median(levels.zero_sd**2 / np.square(start.readout).sum(axis=1)))
     codes = start.codes(centred + start.mean)
-    coding = code_sparsely(centred, codes, noise, iterations=max(10, int(30 * effort)), seed=seed)
+    coding = code_sparsely(centred, codes, noise, regions=regions, iterations=max(10, int(60 * effort)), seed=seed)
     weights, _ = least_squares(centred, coding.expected)
     found = fit_levels(centred @ weights, seed=seed)
     word = f"sparse coding with noise of {noise:.3g} a dimension, zeros blurred by {100 * found.blur:.1f} %"

@@ -34,6 +34,8 @@ class Unmixing(NamedTuple):
     """Criterion reached, nats a cell; compares restarts on the same regions."""
     iterations: int
     """Steps taken."""
+    regions: NDArray[np.integer]
+    """(cells,) region of each cell."""
 
 
 def region_covariances(
@@ -143,7 +145,8 @@ def unmix(X: NDArray[np.floating], *, seed: int = 0, restarts: int = 1) -> Unmix
     r = forward.shape[1]
     n_regions = int(np.clip(len(X64) / (2.5 * r), 4, _MAX_REGIONS))
     k_means = MiniBatchKMeans(n_regions, random_state=seed, n_init=3, batch_size=2048)
-    covariances, weights = region_covariances(white, k_means.fit(X64 - scaling.mean).labels_)
+    regions = k_means.fit(X64 - scaling.mean).labels_
+    covariances, weights = region_covariances(white, regions)
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(restarts):
@@ -152,4 +155,4 @@ def unmix(X: NDArray[np.floating], *, seed: int = 0, restarts: int = 1) -> Unmix
     W, loss, iterations = min(found, key=lambda f: f[1])
     readout = W @ forward.T
     readout /= (white @ W.T).std(axis=0)[:, None].clip(1e-12)
-    return Unmixing(scaling.mean.astype(np.float64), readout, loss, iterations)
+    return Unmixing(scaling.mean.astype(np.float64), readout, loss, iterations, regions)
