@@ -95,7 +95,11 @@ def study(kind: str, seed: int) -> dict[str, Any]:
                 "change_outside": float(observed[~inside].mean()),
             }
         )
-    found = {k: float(np.median([row[k] for row in rows_of])) for k in rows_of[0] if k not in ("program", "feature")} if rows_of else {}
+    found = (
+        {k: float(np.median([row[k] for row in rows_of])) for k in rows_of[0] if k not in ("program", "feature")}
+        if rows_of
+        else {}
+    )
     return {
         "model": kind,
         "seed": seed,
@@ -115,7 +119,11 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
 
     fig, axes = plt.subplots(1, len(records), figsize=(5 * len(records), 4), constrained_layout=True, squeeze=False)
     for ax, record in zip(axes[0], records, strict=True):
-        for key, label in (("auroc", "its own genes"), ("auroc_null", "its genes, random moves"), ("auroc_other_programs", "other programs' genes")):
+        for key, label in (
+            ("auroc", "its own genes"),
+            ("auroc_null", "its genes, random moves"),
+            ("auroc_other_programs", "other programs' genes"),
+        ):
             ax.hist([row[key] for row in record["rows"]], np.linspace(0, 1, 41), alpha=0.6, label=label)
         ax.set(
             title=f"{record['model']}: {record['recovered']} of {record['programs']} programs recovered",

@@ -83,7 +83,11 @@ class _NegativeBinomial(torch.autograd.Function):
         m_k = slope.view(-1).index_select(0, flat) * total.view(-1).index_select(0, row)
         sum_k = r_k + m_k
         # A share may underflow to zero.
-        at = torch.lgamma(k + r_k) - torch.lgamma(r).index_select(0, column) + k * torch.log(m_k.clamp_min(1e-30) / sum_k)
+        at = (
+            torch.lgamma(k + r_k)
+            - torch.lgamma(r).index_select(0, column)
+            + k * torch.log(m_k.clamp_min(1e-30) / sum_k)
+        )
         out = torch.bincount(row, at, minlength=len(logits))  # several times faster than index_add_ on a CPU
         pull = k * (r_k / sum_k)
         pulls = torch.bincount(row, pull, minlength=len(logits))[:, None]
