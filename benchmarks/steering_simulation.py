@@ -146,7 +146,7 @@ def main(results: str, figures: str, kinds: str = "autoencoder,dgd", seeds: str 
             print({k: v for k, v in record.items() if k != "rows"}, flush=True)
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(json.dumps({"machine": machine(), "records": kept}, indent=1) + "\n")
-    draw([r for r in kept if r["seed"] == 0], Path(figures))
+    draw([r for r in kept if r["seed"] == 0 and r["rows"]], Path(figures))
 
 
 if __name__ == "__main__":

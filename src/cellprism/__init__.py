@@ -14,7 +14,7 @@ from cellprism.sae import SAE, DivergedError, Fit, SAEConfig, fit, fit_many, loa
 from cellprism.sae.consensus import consensus
 from cellprism.sae.interchange import export_sae, import_sae
 from cellprism.sae.recipe import Recipe, choose_recipe, fit_auto
-from cellprism.steer import clean, effect, screen, steer
+from cellprism.steer import clean, effect, linked, screen, steer
 
 __all__ = [
     "SAE",
@@ -41,6 +41,7 @@ __all__ = [
     "fit_many",
     "genesets",
     "import_sae",
+    "linked",
     "load",
     "match",
     "pl",

@@ -500,6 +500,37 @@ def test_controls_and_figures_have_names(visit, small_page, small_run):
     tab = visit(small_page, "view=none")
     for fragment in through_views(tab, pd.read_parquet(small_run / "features.parquet").feature):
         assert tab.evaluate(nameless) == [], fragment
+        assert tab.locator("h1, [aria-level='1']").count() == 1, fragment
+
+
+def test_every_control_is_reached_by_tab(visit, small_page):
+    tab = visit(small_page, "view=features")
+    tab.wait_for_selector(".vt-row")
+    wanted = tab.locator("a[href], button, input, select, .vt").evaluate_all(
+        "(all) => all.filter((n) => n.offsetParent).length"
+    )
+    seen = set()
+    for _ in range(wanted + 3):
+        tab.keyboard.press("Tab")
+        seen.add(
+            tab.evaluate(
+                "(() => { const n = document.activeElement; n.dataset.seen ??= String(Math.random()); return n.tagName + n.dataset.seen; })()"
+            )
+        )
+    tab.locator("[data-sort=stability]").focus()
+    tab.keyboard.press("Enter")
+    expect(tab.locator("[role=columnheader][aria-sort=descending]")).to_have_text("stability")
+    assert len(seen) >= wanted
+
+
+def test_on_a_narrow_screen_the_card_is_read_in_order(visit, small_page, small_run):
+    number = int(pd.read_parquet(small_run / "features.parquet").feature[5])
+    tab = visit(small_page, f"feature={number}", width=390, height=844)
+    order = tab.locator(".card .panel").evaluate_all("(all) => all.map((n) => n.dataset.panel)")
+    assert order[:5] == ["cells", "by-label", "histogram", "volcano", "genes-up"]
+    assert tab.locator(".card .stack").count() == 1
+    tab.set_viewport_size({"width": 1440, "height": 900})
+    expect(tab.locator(".card .stack")).to_have_count(2)
 
 
 def contrast_ratio(a, b):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import anndata as ad
+import mudata
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +22,9 @@ from cellprism.run import RunFolder, RunOptions, run
 from cellprism.run.folder import staged
 from cellprism.run.nulls import match_activity
 from cellprism.run.shares import share_records, verdict
+from cellprism.run.steering import steer_run
 from cellprism.run.write import to_json
+from cellprism.steer import Edit
 
 
 @pytest.fixture
@@ -181,8 +184,6 @@ def test_strata_zarr_and_embedding_file(inputs: tuple[Path, Path], tmp_path: Pat
 
 
 def test_every_modality_is_annotated(tmp_path: Path) -> None:
-    import mudata
-
     rna, protein = counts_adata(300, 60), counts_adata(300, 8, seed=1)
     protein.var_names = [f"P{i}" for i in range(8)]
     both = multimodal(rna=rna, protein=protein)
@@ -192,6 +193,25 @@ def test_every_modality_is_annotated(tmp_path: Path) -> None:
     write_gmt(type_sets(60), tmp_path / "sets.gmt")
     folder = go((tmp_path / "cells.h5mu", tmp_path / "sets.gmt"), tmp_path / "out")
     assert set(folder.genes["modality"].astype(str)) == {"rna", "protein"}
+
+
+def test_two_modalities_embedded_by_one_model_that_knows_the_batch_are_steered_together(tmp_path: Path) -> None:
+    rna, protein = counts_adata(120, 40), counts_adata(120, 8)
+    protein.var_names = [f"P{i}" for i in range(8)]
+    both = multimodal(rna=rna, protein=protein)
+    both.obs["donor"] = rna.obs["donor"].to_numpy()
+    both.obsm["X_umap"] = rna.obsm["X_umap"]
+    with mudata.set_options(pull_on_update=False):
+        both.write(tmp_path / "cells.h5mu")
+    write_gmt(type_sets(40), tmp_path / "sets.gmt")
+    chosen: dict[str, Any] = {"rep": None, "embed": "dgd", "components": 4, "strata": "donor", "width": 8}
+    folder = go((tmp_path / "cells.h5mu", tmp_path / "sets.gmt"), tmp_path / "out", **chosen)
+    model = embed.load(folder.path / "model")
+    assert (model.name, model.covariate, model.categories) == ("dgd", "donor", ["d0", "d1", "d2"])
+    assert set(folder.genes["modality"].astype(str)) == {"rna", "protein"}
+    feature = int(folder.features.sort_values("n_active").iloc[-1]["feature"])
+    found = steer_run(folder, feature, Edit("quantile", 0.95))
+    assert found.genes.groupby("modality").size().to_dict() == {"protein": 8, "rna": 40}
 
 
 def test_a_run_that_dies_leaves_nothing(
