@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from cellprism.features import naming
 from cellprism.features.beyond import beyond_random
 from cellprism.features.evidence import Evidence, Question, test_labels
-from cellprism.features.kinds import cell_type_kinds
+from cellprism.features.kinds import cell_type_kinds, has_kinds
 from cellprism.features.table import label_table
 from cellprism.stats.enrichment import two_sided
 from cellprism.stats.expression import Expression
@@ -225,7 +225,7 @@ def _good_labels(labels: pd.DataFrame, columns: pd.DataFrame, level: float) -> d
 
 
 def _kinds(codes: sp.csc_array, question: Question, kind_by: str | None) -> np.ndarray:
-    column = kind_by if kind_by is not None else next(iter(question.labels), None)
+    column = kind_by if kind_by is not None else next((c for c, v in question.labels.items() if has_kinds(v)), None)
     if column is None or column not in question.labels:
         return np.full(codes.shape[1], "", dtype=object)
     return cell_type_kinds(codes, question.labels[column])["kind"].to_numpy(dtype=object)
