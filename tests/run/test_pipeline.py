@@ -24,6 +24,7 @@ from cellprism.run.nulls import match_activity
 from cellprism.run.shares import share_records, verdict
 from cellprism.run.steering import steer_run
 from cellprism.run.write import to_json
+from cellprism.sae import SAE
 from cellprism.steer import Edit
 
 
@@ -151,6 +152,18 @@ def test_names_by_a_table_and_ancestors_by_an_ontology(inputs: tuple[Path, Path]
     assert named["name"].str.contains(r"\[part \d\]").all()
     assert (named["top_set_ancestor"].str.startswith("part")).all()
     assert {"table of names", "ontology"} <= set(folder.info["input"])
+
+
+def test_a_run_whose_features_are_all_dead_says_so(
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SAE, "encode", lambda self, X: sp.csr_array((len(X), self.width), dtype=np.float32))
+    folder = go(inputs, tmp_path / "out", labels=("cell_type",), epochs=2)
+    assert [len(t) for t in (folder.features, folder.genes, folder.sets, folder.labels)] == [0, 0, 0, 0]
+    assert "0 are live" in folder.info["summary"]
+    assert folder.info["shares"] == []
+    assert any("dead" in warning for warning in folder.info["warnings"])
+    assert (folder.path / "report.html").is_file()
 
 
 def test_redundant_sets_are_put_under_the_better_one(inputs: tuple[Path, Path], tmp_path: Path) -> None:

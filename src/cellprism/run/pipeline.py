@@ -30,6 +30,9 @@ from cellprism.sae.metrics import describe
 __all__ = ["run"]
 
 
+_ALL_DEAD = "all features are dead: no cell activates any; train longer, or choose fewer features or another activation"
+
+
 @dataclass
 class _Clock:
     """Seconds of each step."""
@@ -211,7 +214,7 @@ def _about(
         "gene_sets": inputs.matched.summary(),
         "genes": inputs.symbols.summary(),
         "label_columns": list(options.labels),
-        "warnings": inputs.warnings,
+        "warnings": [*inputs.warnings, *([] if len(features) else [_ALL_DEAD])],
     }
     about["summary"] = _summary(inputs, fitted, features)
     return about
