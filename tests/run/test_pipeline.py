@@ -45,7 +45,13 @@ def test_features_find_their_types(inputs: tuple[Path, Path], tmp_path: Path) ->
 def test_the_recipe_is_chosen_told_and_drawn(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     said: list[str] = []
     options = RunOptions(
-        data=inputs[0], output=tmp_path / "out", rep="X_emb", gene_sets=(str(inputs[1]),), preset="demo", seeds=2, epochs=20
+        data=inputs[0],
+        output=tmp_path / "out",
+        rep="X_emb",
+        gene_sets=(str(inputs[1]),),
+        preset="demo",
+        seeds=2,
+        epochs=20,
     )
     folder = run(options, said.append)
     records, about = folder.info["landscape"], folder.info["recipe"]

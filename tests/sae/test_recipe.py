@@ -212,13 +212,15 @@ def test_fit_without_config_is_the_recipe_and_repeats():
     first, again = (fit(X, preset="quick", seed=3, epochs=5) for _ in range(2))
     np.testing.assert_array_equal(first.sae.encode(X).toarray(), again.sae.encode(X).toarray())
     rows = first.options["recipe"]["scouts"]
-    assert {"method", "width", "k", "l0", "explained_variance", "bits", "stability", "dead_share", "chosen"} <= set(rows[0])
+    assert {"method", "width", "k", "l0", "explained_variance", "bits", "stability", "dead_share", "chosen"} <= set(
+        rows[0]
+    )
     json.dumps(first.options["recipe"], allow_nan=False)
     assert fit(X, SAEConfig(width=4, k=2), epochs=1).options.get("recipe") is None
 
 
 def test_fit_with_consensus_gives_its_table():
-    X, truth = world(seed=8, cells=1_500)
+    X, _ = world(seed=8, cells=1_500)
     config = SAEConfig(width=10, activation="jumprelu", init="geometry", pre_bias="none")
     fitted = fit(X, config, seeds=2, consensus=True)
     assert fitted.consensus is not None

@@ -176,14 +176,15 @@ def _best(scouts: pd.DataFrame) -> int:
     candidate replaces the default only where it explains no less in fewer bits with steadier features, by more than scouts
     of different seeds differ.
     """
-    returns = scouts["agreement"].where(scouts["method"] == "geometry").fillna(0).to_numpy()
+    bits, stability, explained = (scouts[c].to_numpy() for c in ("bits", "stability", "explained_variance"))
+    method = scouts["method"].to_numpy()
+    returns = np.where(method == "geometry", np.nan_to_num(scouts["agreement"].to_numpy(dtype=np.float64)), 0.0)
     if returns.max() >= IDENTIFIED:
         return int(returns.argmax())
-    default = scouts[scouts["method"] == "default"].iloc[0]
-    better = (scouts["method"] == "training") & (scouts["bits"] <= (1 - FEWER) * default["bits"])
-    better &= scouts["stability"] >= default["stability"] + STEADIER
-    better &= scouts["explained_variance"] >= default["explained_variance"]
-    return int(scouts["bits"].where(better).idxmin()) if better.any() else int(default.name)
+    default = int(np.flatnonzero(method == "default")[0])
+    better = (method == "training") & (bits <= (1 - FEWER) * bits[default])
+    better &= (stability >= stability[default] + STEADIER) & (explained >= explained[default])
+    return int(np.where(better, bits, np.inf).argmin()) if better.any() else default
 
 
 def _reasons(scouts: pd.DataFrame, best: int, precision: float, n: int) -> tuple[str, ...]:
@@ -208,7 +209,7 @@ def _reasons(scouts: pd.DataFrame, best: int, precision: float, n: int) -> tuple
             + ("this one does." if row["method"] == "training" else "none does.")
         )
     others = scouts.drop(index=best)
-    said.append(f"Fewest bits among the others: {_told(others.loc[others['bits'].idxmin()])}.")
+    said.append(f"Fewest bits among the others: {_told(others.iloc[int(others['bits'].argmin())])}.")
     return tuple(said)
 
 
