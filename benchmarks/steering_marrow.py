@@ -1,10 +1,19 @@
 """Steering on mouse bone marrow: a red-cell feature turned up in immature cells, read in genes.
 
-    python benchmarks/steering_marrow.py marrow_erythroid_mouse.h5ad benchmarks/results docs/figures
+    python benchmarks/steering_marrow.py marrow_erythroid_mouse.h5ad benchmarks/results docs/figures pca,dgd,scvi 0,1,2,3
 
-Trains a model of each kind on raw counts, splits its embedding into sparse features, names them on measured
-expression, takes the feature whose best gene set is about gas transport or heme, sets it in the least mature cells to
-a high value of its active cells, and holds the decoded change against moves that mean nothing.
+The statement under test: turning up the feature named with gas transport or heme raises Hba, Hbb, Car2, Slc4a1 and
+Alas2 in immature cells more than moves of the same length along covariance-matched random directions, differences of
+random cells, and other features. Fixed before the seeds that count were run (seed 0 served to find the settings, seeds
+1 and up are the test):
+
+- 20 dimensions, other settings the model's own; the SAE is the default of ``prism.fit``, with the same seed.
+- The feature is the one whose gene set of :data:`WORDS` has the smallest p, on measured expression.
+- Immature: between the 20th and the 60th percentile of pseudotime (below it lies mesenchyme), 100 of them; the feature
+  is set to the 90th percentile of its active cells.
+- First measure: mean log2 change of the seven targets. Second: the same minus that of all other genes. One-sided p
+  against 500 moves of each kind. Over seeds: twice the median p, which is valid however the seeds depend on each other
+  (Ruger 1978; Vovk and Wang 2020).
 """
 
 from __future__ import annotations
@@ -29,11 +38,17 @@ from cellprism.steer.effect import plain
 
 WORDS = ("carbon dioxide transport", "bicarbonate transport", "oxygen transport", "gas transport", "heme biosynthetic")
 TARGETS = ["Hba-a1", "Hba-a2", "Hbb-bs", "Hbb-bt", "Car2", "Slc4a1", "Alas2"]
-OPTIONS: dict[str, dict[str, Any]] = {"dgd": {"epochs": 200}, "pca": {"n_components": 20}, "scvi": {"epochs": 200}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "pca": {"n_components": 20},
+    "dgd": {"latent": 20, "epochs": 150},
+    "scvi": {"n_latent": 20, "epochs": 60},
+}
+NULLS = ("covariance", "pairs", "features")
+MEASURES = {"change": "target_change_nulls", "effect": "target_nulls"}
 
 
 def study(kind: str, cells: ad.AnnData, gene_sets: dict[str, list[str]], seed: int) -> tuple[dict[str, Any], Any]:
-    start = time.perf_counter()
+    start = time.process_time()
     model = embed.train(kind, cells, seed=seed, **OPTIONS[kind])
     Z = model.encode(cells)
     fit = prism_sae.fit(Z, seed=seed)
@@ -46,8 +61,7 @@ def study(kind: str, cells: ad.AnnData, gene_sets: dict[str, list[str]], seed: i
     feature = int(red.iloc[0]["feature"])
     time_axis = cells.obs["embeddr_pseudotime"].to_numpy()
     values = codes[:, [feature]].toarray().ravel()
-    immature = (time_axis > np.quantile(time_axis, 0.2)) & (time_axis < np.quantile(time_axis, 0.6)) & (values == 0)
-    decoded = list(model.genes["rna"])
+    immature = (time_axis > np.quantile(time_axis, 0.2)) & (time_axis < np.quantile(time_axis, 0.6))
     found = effect(
         fit.sae,
         model,
@@ -61,16 +75,20 @@ def study(kind: str, cells: ad.AnnData, gene_sets: dict[str, list[str]], seed: i
         targets=TARGETS,
         labels={"stage": np.digitize(time_axis, np.quantile(time_axis, [0.2, 0.4, 0.6, 0.8])).astype(str)},
         codes=codes,
-        n_null=200,
+        n_null=500,
+        max_cells=100,
         seed=seed,
     )
     genes = found.genes.set_index("gene")
     own = named.features.set_index("feature").loc[feature]
-    return {
+    variance = np.linalg.eigvalsh(np.cov(Z.T))
+    record = {
         "model": kind,
-        "seconds": round(time.perf_counter() - start, 1),
+        "options": OPTIONS[kind],
+        "cpu_seconds": round(time.process_time() - start, 1),
         "width": fit.sae.width,
         "live": len(named.features),
+        "dimensions": float(variance.sum() ** 2 / (variance**2).sum()),
         "feature": feature,
         "name": own["name"],
         "n_active": int(own["n_active"]),
@@ -84,21 +102,21 @@ def study(kind: str, cells: ad.AnnData, gene_sets: dict[str, list[str]], seed: i
         "best_genes": found.genes.head(15)[["gene", "log2fc", "null_pval"]].to_dict("records"),
         "best_sets": found.sets.head(10).to_dict("records"),
         "neighbours": found.neighbours.to_dict("records"),
-        "decoded_genes": len(decoded),
-    }, (found, Z, codes, immature, time_axis, feature)
+    }
+    return record, (found, Z, time_axis)
 
 
 def draw(kind: str, record: dict[str, Any], parts: Any, path: Path) -> None:
     import matplotlib.pyplot as plt
     from sklearn.decomposition import PCA
 
-    found, Z, _, _immature, time_axis, feature = parts
+    found, Z, time_axis = parts
     fig, axes = plt.subplots(1, 4, figsize=(17, 4), constrained_layout=True)
     two = PCA(2).fit(Z)
     at, moved = two.transform(Z), two.transform(found.embedding)
     axes[0].scatter(*at.T, c=time_axis, s=3, cmap="viridis", rasterized=True)
     start = two.transform(Z[found.cells])
-    for a, b in zip(start[::10], moved[::10], strict=True):
+    for a, b in zip(start[::3], moved[::3], strict=True):
         axes[0].annotate("", xy=b, xytext=a, arrowprops={"arrowstyle": "->", "color": "crimson", "lw": 0.6})
     axes[0].set(title="Move in the embedding (colour: pseudotime)", xlabel="PC 1", ylabel="PC 2")
     genes = found.genes.set_index("gene").loc[TARGETS]
@@ -106,38 +124,69 @@ def draw(kind: str, record: dict[str, Any], parts: Any, path: Path) -> None:
     axes[1].axvline(0, color="black", lw=0.5)
     axes[1].set(title="Targets (red: p < 0.05 against random moves)", xlabel="mean log2 change")
     for name, group in found.nulls.groupby("kind"):
-        axes[2].hist(group["target"], bins=30, alpha=0.5, label=name)
-    axes[2].axvline(record["summary"]["target_effect"], color="crimson", label=f"feature {feature}")
-    axes[2].set(title="Targets against other genes, beside null moves", xlabel="mean log2 difference")
+        axes[2].hist(group["change"], bins=40, alpha=0.5, label=name)
+    axes[2].axvline(record["summary"]["target_change"], color="crimson", label=f"feature {record['feature']}")
+    axes[2].set(title="Mean change of the targets, beside null moves", xlabel="mean log2 change")
     axes[2].legend(fontsize=7)
-    doses = found.doses
     for g in TARGETS:
-        axes[3].plot(doses["dose"], doses[g], marker="o", ms=3, label=g)
+        axes[3].plot(found.doses["dose"], found.doses[g], marker="o", ms=3, label=g)
     axes[3].axhline(0, color="black", lw=0.5)
     axes[3].set(title="Dose and response", xlabel="dose (1 = the edit)", ylabel="mean log2 change")
     axes[3].legend(fontsize=7)
-    fig.suptitle(f"{kind}: feature {feature} ({record['name']}) set high in {found.cells.size} immature cells")
+    fig.suptitle(
+        f"{kind}: feature {record['feature']} ({record['name']}) set high in {found.cells.size} immature cells"
+    )
     path.mkdir(parents=True, exist_ok=True)
     fig.savefig(path / f"steering_marrow_{kind}.png", dpi=110)
     plt.close(fig)
 
 
-def main(data: str, results: str, figures: str, kinds: str = "dgd,pca", seeds: str = "0") -> None:
+def verdicts(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Over the seeds that count (not 0): p of both measures against each null."""
+    out = []
+    for kind in dict.fromkeys(r["model"] for r in records):
+        tested = [r for r in records if r["model"] == kind and r["seed"] > 0]
+        if not tested:
+            continue
+        row: dict[str, Any] = {"model": kind, "seeds": [r["seed"] for r in tested]}
+        row["change"] = [round(r["summary"]["target_change"], 2) for r in tested]
+        for measure, key in MEASURES.items():
+            for null in NULLS:
+                p = [r["summary"][key][null]["pval_one_sided"] for r in tested]
+                row[f"{measure}_{null}"] = {
+                    "pvals": [round(x, 4) for x in p],
+                    "combined": min(1.0, 2 * float(np.median(p))),
+                }
+        out.append(row)
+    return out
+
+
+def main(data: str, results: str, figures: str, kinds: str = "pca,dgd,scvi", seeds: str = "0,1,2,3") -> None:
     cells = ad.read_h5ad(data)
     gene_sets = genesets.load(("bundled",))
-    records: list[dict[str, Any]] = []
+    out = Path(results) / "steering_marrow.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
     for kind in kinds.split(","):
         for seed in map(int, seeds.split(",")):
             record, parts = study(kind, cells, gene_sets, seed)
-            records.append({"seed": seed, **record})
-            if seed == 0:
+            if seed == 1:
                 draw(kind, record, parts, Path(figures))
-            shown = pd.DataFrame(record["targets"]).round(4)
-            print(kind, seed, record["name"], record["red_sets"][:2], record["summary"], shown, sep="\n", flush=True)
-    Path(results).mkdir(parents=True, exist_ok=True)
-    out = Path(results) / "steering_marrow.json"
-    before = [r for r in json.loads(out.read_text()) if r["model"] not in kinds.split(",")] if out.exists() else []
-    out.write_text(json.dumps(plain(before + records), indent=1) + "\n")
+            kept = json.loads(out.read_text())["records"] if out.exists() else []
+            kept = [r for r in kept if (r["model"], r["seed"]) != (kind, seed)] + [{"seed": seed, **record}]
+            kept.sort(key=lambda r: (r["model"], r["seed"]))
+            out.write_text(json.dumps(plain({"verdicts": verdicts(kept), "records": kept}), indent=1) + "\n")
+            s = record["summary"]
+            print(
+                kind,
+                seed,
+                record["name"],
+                [x["set"] for x in record["red_sets"]][:2],
+                record["cpu_seconds"],
+                flush=True,
+            )
+            shown = {n: {m: s[key][n]["pval_one_sided"] for m, key in MEASURES.items()} for n in NULLS}
+            print("  ", s["target_change"], s["target_effect"], s["share_among_real_cells"], shown, flush=True)
+            print(pd.DataFrame(record["targets"]).round(4).to_string(), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ ROOT = Path(cellprism.__file__).parent
 # A room may import the rooms of its own floor and of every floor below.
 FLOORS = [
     {"errors"},
-    {"data", "genesets"},
+    {"data", "genesets", "datasets"},
     {"stats", "sae", "embed", "simulate"},
     {"features", "steer", "recovery"},
     {"report"},

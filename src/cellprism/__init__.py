@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from cellprism import embed, genesets, pl, recovery, simulate, tl
+from cellprism import datasets, embed, genesets, pl, recovery, simulate, tl
 from cellprism.errors import InputError
 from cellprism.features.annotate import Annotation, annotate
 from cellprism.features.differential import differential
@@ -13,7 +13,7 @@ from cellprism.sae import SAE, DivergedError, Fit, SAEConfig, fit, fit_many, loa
 from cellprism.sae.consensus import consensus
 from cellprism.sae.interchange import export_sae, import_sae
 from cellprism.sae.recipe import Recipe, choose_recipe, fit_auto
-from cellprism.steer import clean, effect, screen, steer
+from cellprism.steer import clean, effect, linked, screen, steer
 
 __all__ = [
     "SAE",
@@ -28,6 +28,7 @@ __all__ = [
     "choose_recipe",
     "clean",
     "consensus",
+    "datasets",
     "differential",
     "effect",
     "embed",
@@ -37,6 +38,7 @@ __all__ = [
     "fit_many",
     "genesets",
     "import_sae",
+    "linked",
     "load",
     "match",
     "pl",

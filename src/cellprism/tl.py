@@ -22,7 +22,7 @@ from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
 from cellprism.features.annotate import Annotation
 from cellprism.features.annotate import annotate as _annotate
-from cellprism.features.stability import fit_stability
+from cellprism.features.stability import fit_matches
 from cellprism.sae import SAE, Fit, SAEConfig
 from cellprism.sae import fit as _fit
 from cellprism.sae.scaling import AffineScaling
@@ -81,7 +81,8 @@ def fit(
     if fitted.consensus is not None:
         adata.uns[key]["consensus"] = fitted.consensus
     if fitted.siblings:
-        adata.uns[key]["stability"] = fit_stability(fitted, X)["stability"].to_numpy()
+        stable, matches = fit_matches(fitted, X)
+        adata.uns[key] |= {"stability": stable["stability"].to_numpy(), "matches": matches}
     return fitted
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import sparse, stats
 
+from cellprism.embed import dgd_embed
 from cellprism.embed.dgd_config import DGDConfig
 from cellprism.embed.dgd_decoder import Decoder, head_sizes
 from cellprism.embed.dgd_likelihood import constant, counts_batch, nb_log_likelihood
@@ -123,3 +124,14 @@ def test_the_decoder_has_a_head_a_modality() -> None:
 def test_wrong_config(bad: dict) -> None:
     with pytest.raises(InputError, match=next(iter(bad))):
         DGDConfig(**bad)
+
+
+def test_a_start_from_a_sample_of_cells_spans_what_all_cells_span(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    level = np.exp(rng.standard_normal((300, 3)) @ rng.standard_normal((3, 40)))
+    X = sparse.csr_array(rng.poisson(20 * level).astype(np.float32))
+    full = dgd_embed.pca_start([X], 3, 2.0, 0)
+    monkeypatch.setattr(dgd_embed, "START_CELLS", 150)
+    part = dgd_embed.pca_start([X], 3, 2.0, 0)
+    np.testing.assert_allclose((part**2).sum(1).mean(), 1.0, rtol=1e-4)  # half the radius, squared
+    assert np.linalg.svd(np.linalg.qr(full)[0].T @ np.linalg.qr(part)[0])[1].min() > 0.95

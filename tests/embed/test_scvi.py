@@ -11,7 +11,7 @@ import pytest
 from scipy import sparse
 
 from cellprism import embed
-from cellprism.embed.scvi import SCVIModel
+from cellprism.embed.scvi import SCVIModel, kind_for
 from cellprism.embed.scvi_kinds import KINDS
 from cellprism.errors import InputError
 
@@ -136,6 +136,13 @@ def test_the_same_seed_gives_the_same_model_and_global_states_stay(cells) -> Non
     a, b = (embed.train("scvi", own, n_latent=3, epochs=1, seed=4).encode(own) for _ in range(2))
     np.testing.assert_allclose(a, b, atol=1e-6)
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+def test_the_kind_follows_from_the_modalities(cells) -> None:
+    assert kind_for(view(cells, "SCVI")) == "SCVI"
+    for kind in ("TOTALVI", "MULTIVI", "PEAKVI"):
+        with mudata.set_options(pull_on_update=False):
+            assert kind_for(mudata.MuData({m: cells[m] for m in KINDS[kind]})) == kind
 
 
 WRONG = {

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from cellprism.errors import InputError
-from cellprism.recovery import Task, Trial, grid, sweep
+from cellprism.recovery import Preset, Task, Trial, grid, sweep, sweep_embeddings
+from cellprism.recovery.grid import short
 from cellprism.recovery.plots import landscape, probe_against_loss
 from cellprism.simulate import small
 
@@ -45,6 +46,27 @@ def test_a_stopped_sweep_goes_on(tmp_path, monkeypatch):
     assert (first["n_live"] <= first["width"]).all()
     figure = landscape(first, "width", ["n_live", "l0", "mean_best_abs_r"], level="T")
     assert [ax.get_title() for ax in figure.axes] == ["n live", "l0", "mean best abs r"]
+
+
+def test_a_sweep_of_embeddings_goes_on_and_refuses_other_cells(tmp_path):
+    tiny = Preset(
+        simulation="small",
+        cells={"n_cells": 400, "held_out": 100},
+        autoencoder={"latent": 4, "depth": 1, "lr": 1e-3, "batch_size": 300, "epochs": 5, "patience": 5},
+        methods=("probe",),
+        level="T",
+    )
+    trials = short(grid("small", ["vanilla"]), factors=[2], epochs=1)
+    lines = []
+    first = sweep_embeddings(tiny, trials, tmp_path, latents=[3, 4], report=lines.append)
+    assert len(first) == 2 * 5 * 4
+    assert len(lines) == 2 * 2
+    assert {p.name for p in tmp_path.iterdir()} == {"sweep.parquet", "figures", "parts"}
+    again = sweep_embeddings(tiny, trials, tmp_path, latents=[3, 4], report=lines.append)
+    pd.testing.assert_frame_equal(again, first)
+    assert len(lines) == 2 * 2 + 2  # the embeddings were read, no SAE was trained
+    with pytest.raises(InputError, match="cells, autoencoder and seed"):
+        sweep_embeddings(tiny, trials, tmp_path, seed=1)
 
 
 def test_probe_plot_has_a_panel_a_level():

@@ -8,10 +8,15 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import counts_adata, type_sets
 from report.make_run import HOSTILE, make_run
 from scipy import sparse
 
+from cellprism.genesets.gmt import write_gmt
 from cellprism.report import build, view
+from cellprism.run import RunOptions, run
+from cellprism.run.steering import steer_run
+from cellprism.steer.edit import make_edit
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 pytestmark = pytest.mark.browser
@@ -28,7 +33,27 @@ def test_overview_tells_shares_beside_nulls(visit, small_page):
     share = tab.locator(".shares li").first
     assert share.locator("strong").inner_text() == "71%"
     assert "random directions 18%, permuted cells 1%" in share.locator(".track").get_attribute("aria-label")
-    assert tab.locator("[data-panel=landscape] svg circle").count() >= 9
+
+
+def test_overview_tells_what_the_recipe_tried_and_why(visit, small_page, small_run, tmp_path):
+    tried = json.loads((small_run / "run.json").read_text())["landscape"]
+    panel = visit(small_page).locator("[data-panel=landscape]")
+    figure = panel.locator("svg.chart")
+    assert panel.locator(".reasons li").count() == 2
+    assert figure.get_attribute("aria-label").startswith("9 configurations that were tried; chosen: width 256, k 8")
+    titles = figure.locator("g > title").all_text_contents()
+    assert len(titles) == len(tried)
+    assert "bits a cell 94" in titles[0]
+    place = figure.locator("g > circle").get_attribute("cy")
+    panel.locator(".field", has_text="up").locator("select").select_option("agreement")
+    expect(figure.locator("g > circle")).not_to_have_attribute("cy", place)
+    panel.locator("summary").click()
+    assert panel.locator("tbody tr").count() == 9
+    with panel.page.expect_download() as caught:
+        panel.locator("button", has_text="CSV").click()
+    caught.value.save_as(tmp_path / "l.csv")
+    rows = list(csv.DictReader((tmp_path / "l.csv").read_text().splitlines()))
+    assert [float(r["explained_variance"]) for r in rows] == pytest.approx([r["ev"] for r in tried])
 
 
 def test_table_sorts_searches_filters(visit, small_page, small_run):
@@ -60,6 +85,40 @@ def test_card_shows_the_evidence(visit, small_page, small_run):
     for panel in ("cells", "by-label", "histogram", "volcano", "sets-up", "labels", "near", "together"):
         assert tab.locator(f"[data-panel={panel}]").is_visible(), panel
     assert tab.locator("[data-panel=volcano] circle").count() == (genes.feature == best).sum()
+
+
+def test_card_tells_leading_genes_and_marks_a_set(visit, small_page, small_run):
+    table = pd.read_parquet(small_run / "features.parquet")
+    genes = pd.read_parquet(small_run / "genes.parquet")
+    sets = pd.read_parquet(small_run / "gene_sets.parquet").set_index("set")
+    row = table.top_set_qval.argmin()
+    number, best = int(table.feature[row]), table.top_set[row]
+    mine = genes[(genes.feature == number) & (genes.statistic > 0) & genes.gene.isin(sets.genes[best])]
+    leading = mine.sort_values("statistic", ascending=False).gene.tolist()
+    assert len(leading) >= 3
+    tab = visit(small_page, f"feature={number}")
+    shown = tab.locator("[data-panel=sets-up] tbody tr", has_text=best)
+    assert shown.locator(".leading").get_attribute("title").split(", ") == leading
+    shown.locator("button", has_text=best).click()
+    expect(tab.locator("[data-panel=volcano]")).to_contain_text(f"Marked: the genes of {best}")
+    strong = tab.locator("[data-panel=volcano] circle[fill-opacity='0.8'] title").all_text_contents()
+    kept = genes[(genes.feature == number) & genes.gene.isin(sets.genes[best])].gene
+    assert sorted(t.split(":")[0] for t in strong) == sorted(kept)
+    tab.locator("[data-panel=volcano] button", has_text="show all").click()
+    assert tab.locator("[data-panel=volcano] circle[fill-opacity='0.1']").count() == 0
+
+
+def test_card_tells_matches_in_other_seeds(visit, small_page, small_run):
+    matches = pd.read_parquet(small_run / "matches.parquet")
+    number = int(matches[matches.partner >= 0].feature.iloc[0])
+    mine = matches[matches.feature == number]
+    rows = visit(small_page, f"feature={number}").locator("[data-panel=matches] tbody tr")
+    assert rows.count() == len(mine) == 2
+    for i, match in enumerate(mine.itertuples()):
+        said = [c.replace("−", "-") for c in rows.nth(i).locator("td").all_inner_texts()]
+        assert said[0] == str(match.seed)  # the run's seeds are 0, 1, 2
+        assert said[1] == ("none" if match.partner < 0 else f"#{match.partner}")
+        assert float(said[2]) == pytest.approx(match.correlation, abs=0.006)
 
 
 def test_hostile_names_are_text(visit, tmp_path):
@@ -154,7 +213,7 @@ def test_csv_does_not_carry_formulas(visit, tmp_path):
     assert names == {"'=HYPERLINK(1)", "'+1", "'@x", 'a "quoted", name', "'-y", "plain"}
 
 
-@pytest.mark.parametrize("panel", ["by-label", "histogram", "volcano", "heat"])
+@pytest.mark.parametrize("panel", ["cells", "by-label", "histogram", "volcano", "heat"])
 def test_figures_are_saved(visit, small_page, small_run, tmp_path, panel):
     number = int(pd.read_parquet(small_run / "features.parquet").feature[5])
     tab = visit(small_page, f"feature={number}")
@@ -205,6 +264,44 @@ def test_map_colours_and_layouts(visit, small_page):
     tab.locator(".field", has_text="near by").locator("select").select_option("map")
     assert "layout=map" in tab.url
     assert tab.locator(".overlay .name").count() > 3
+
+
+def test_map_is_coloured_by_groups_of_sets(visit, small_page, small_run):
+    table = pd.read_parquet(small_run / "features.parquet")
+    sets = pd.read_parquet(small_run / "gene_sets.parquet").set_index("set")
+    group = table.top_set[table.top_set_qval < 0.05].map(sets.collection).value_counts()
+    tab = visit(small_page, "view=map&colour=set_collection")
+    said = tab.locator(".map-key li", has_text="immune processes").inner_text()
+    assert said.split()[-1] == str(group["immune processes"])
+    tab.locator(".field", has_text="colour").locator("select").select_option("set_theme")
+    assert tab.locator(".map-key li", has_text="like ").count() >= 2
+
+
+def test_maps_are_saved_as_svg_with_names_and_legend(visit, small_page, tmp_path):
+    tab = visit(small_page, "view=map&colour=kind")
+    names = tab.locator(".overlay .name").all_text_contents()
+    with tab.expect_download() as caught:
+        tab.locator("button", has_text="SVG").click()
+    caught.value.save_as(tmp_path / "map.svg")
+    root = ET.parse(tmp_path / "map.svg").getroot()
+    texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert set(names) <= set(texts)
+    assert {"local", "regional", "global"} <= set(texts)
+    circles = list(root.iter("{http://www.w3.org/2000/svg}circle"))
+    assert len(circles) == 48 + 3 + 1  # features, the legend's marks, the ring of the chosen one
+    assert "var(" not in (tmp_path / "map.svg").read_text()
+
+
+def test_a_map_of_many_cells_is_a_picture_inside_an_svg(visit, large_page, tmp_path):
+    tab = visit(large_page, "view=cells")
+    with tab.expect_download() as caught:
+        tab.locator("button", has_text="SVG").click()
+    caught.value.save_as(tmp_path / "cells.svg")
+    root = ET.parse(tmp_path / "cells.svg").getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    picture = root.find(f".//{space}image")
+    assert picture.get("href").startswith("data:image/png")
+    assert "CD19+ B" in [t.text for t in root.iter(f"{space}text")]
 
 
 def pixels(tab, selector):
@@ -336,8 +433,37 @@ def test_steering_is_on_the_card(visit, tmp_path):
     said = tab.inner_text("[data-panel=steering-0]")
     assert "LYZ" in said
     assert "CD34+ +20 points" in said
-    assert "set 3, in 40 cells" in said
+    assert "set to 3, in 40 cells" in said
     assert tab.locator("[data-panel=steering-0] svg circle").count() == 3
+
+
+def test_real_steering_is_on_the_card(visit, tmp_path):
+    counts_adata(200, 40).write_h5ad(tmp_path / "cells.h5ad")
+    write_gmt(type_sets(40), tmp_path / "sets.gmt")
+    options = RunOptions(
+        data=tmp_path / "cells.h5ad",
+        output=tmp_path / "run",
+        gene_sets=(str(tmp_path / "sets.gmt"),),
+        embed="pca",
+        components=5,
+        labels=("cell_type",),
+        width=12,
+        k=3,
+        seeds=1,
+        epochs=30,
+    )
+    folder = run(options)
+    number = int(folder.features.sort_values("n_active").feature.iloc[-1])
+    found = steer_run(folder, number, make_edit(to_quantile=0.9))
+    found.save(folder.path / "steered")
+    tab = visit(build(folder.path), f"feature={number}")
+    panel = tab.locator("[data-panel=steering-0]")
+    assert panel.locator("svg circle").count() == len(found.doses)
+    assert "raised to the 0.9 quantile of active cells" in panel.inner_text()
+    strongest = found.genes.loc[found.genes.log2fc.abs().idxmax()]
+    first = panel.locator("table").first.locator("tbody tr").first.inner_text().replace("−", "-").split()
+    assert (first[0], float(first[1])) == (strongest.gene, pytest.approx(strongest.log2fc, abs=0.006))
+    assert "95% of random moves" in panel.inner_text()
 
 
 VIEWS = [
@@ -374,6 +500,37 @@ def test_controls_and_figures_have_names(visit, small_page, small_run):
     tab = visit(small_page, "view=none")
     for fragment in through_views(tab, pd.read_parquet(small_run / "features.parquet").feature):
         assert tab.evaluate(nameless) == [], fragment
+        assert tab.locator("h1, [aria-level='1']").count() == 1, fragment
+
+
+def test_every_control_is_reached_by_tab(visit, small_page):
+    tab = visit(small_page, "view=features")
+    tab.wait_for_selector(".vt-row")
+    wanted = tab.locator("a[href], button, input, select, .vt").evaluate_all(
+        "(all) => all.filter((n) => n.offsetParent).length"
+    )
+    seen = set()
+    for _ in range(wanted + 3):
+        tab.keyboard.press("Tab")
+        seen.add(
+            tab.evaluate(
+                "(() => { const n = document.activeElement; n.dataset.seen ??= String(Math.random()); return n.tagName + n.dataset.seen; })()"
+            )
+        )
+    tab.locator("[data-sort=stability]").focus()
+    tab.keyboard.press("Enter")
+    expect(tab.locator("[role=columnheader][aria-sort=descending]")).to_have_text("stability")
+    assert len(seen) >= wanted
+
+
+def test_on_a_narrow_screen_the_card_is_read_in_order(visit, small_page, small_run):
+    number = int(pd.read_parquet(small_run / "features.parquet").feature[5])
+    tab = visit(small_page, f"feature={number}", width=390, height=844)
+    order = tab.locator(".card .panel").evaluate_all("(all) => all.map((n) => n.dataset.panel)")
+    assert order[:5] == ["cells", "by-label", "histogram", "volcano", "genes-up"]
+    assert tab.locator(".card .stack").count() == 1
+    tab.set_viewport_size({"width": 1440, "height": 900})
+    expect(tab.locator(".card .stack")).to_have_count(2)
 
 
 def contrast_ratio(a, b):

@@ -9,7 +9,7 @@ from report.make_run import make_run
 from scipy import sparse
 
 from cellprism.errors import InputError
-from cellprism.report.bundle import bundle
+from cellprism.report.bundle import Packing, bundle
 from cellprism.report.pack import unpack
 from cellprism.report.source import read_source
 
@@ -111,12 +111,12 @@ def test_neighbours_are_others_and_cosines_are_right(run, blocks):
 
 def test_large_tables_are_thinned_and_the_page_says_so(run):
     source = read_source(run)
-    blocks = bundle(source, max_bytes=100).blocks
+    blocks = bundle(source, packing=Packing(max_bytes=100)).blocks
     meta = unpack(blocks["overview"])[1]
     assert meta["gene_rows"] == 40
     assert not meta["gene_rows_cut"]  # no feature here has more than 40 genes
     source.genes.loc[:, "feature"] = source.features.feature[0]
-    meta = unpack(bundle(source, max_bytes=100).blocks["overview"])[1]
+    meta = unpack(bundle(source, packing=Packing(max_bytes=100)).blocks["overview"])[1]
     assert meta["gene_rows_cut"]
 
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anndata as ad
+import mudata
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +22,9 @@ from cellprism.run import RunFolder, RunOptions, run
 from cellprism.run.folder import staged
 from cellprism.run.nulls import match_activity
 from cellprism.run.shares import share_records, verdict
+from cellprism.run.steering import steer_run
 from cellprism.run.write import to_json
+from cellprism.steer import Edit
 
 
 @pytest.fixture
@@ -40,6 +45,38 @@ def test_features_find_their_types(inputs: tuple[Path, Path], tmp_path: Path) ->
     assert (best > 0.9).sum() >= 2  # a type that lies at the centre of the embedding may have none of its own
     assert folder.features["stability"].notna().any()
     assert folder.info["label_columns"] == ["cell_type"]
+    matches = pd.read_parquet(folder.path / "matches.parquet").set_index("feature")
+    assert set(matches.index) <= set(folder.features.feature)
+    stability = folder.features.set_index("feature").stability
+    np.testing.assert_allclose(matches.best_correlation.clip(0, 1), stability[matches.index], atol=1e-9)
+    kept = pd.read_parquet(folder.path / "gene_sets.parquet").set_index("set")
+    given = type_sets(60)
+    assert set(kept.index) == set(folder.sets["set"])
+    for name, genes in kept.genes.items():
+        assert set(genes) <= set(given[name])
+    assert set(kept.collection) == {"sets"}
+
+
+def test_cells_without_a_map_are_drawn_by_umap(
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    class Drawn:  # UMAP itself takes most of a minute to compile; its real output is seen in the run on marrow cells
+        def __init__(self, **options: Any) -> None:
+            asked.update(options)
+
+        def fit_transform(self, X: np.ndarray) -> np.ndarray:
+            return -X[:, :2]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Drawn))
+    cells = ad.read_h5ad(inputs[0])
+    del cells.obsm["X_umap"]
+    cells.write_h5ad(inputs[0])
+    folder = go(inputs, tmp_path / "out", seed=5)
+    assert folder.info["map_source"] == "UMAP of the embedding"
+    np.testing.assert_allclose(folder.cells[["x", "y"]], -folder.embedding[:, :2])
+    assert asked["random_state"] == 5
 
 
 def test_the_recipe_is_chosen_told_and_drawn(inputs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -109,8 +146,6 @@ def test_strata_zarr_and_embedding_file(inputs: tuple[Path, Path], tmp_path: Pat
 
 
 def test_every_modality_is_annotated(tmp_path: Path) -> None:
-    import mudata
-
     rna, protein = counts_adata(300, 60), counts_adata(300, 8, seed=1)
     protein.var_names = [f"P{i}" for i in range(8)]
     both = multimodal(rna=rna, protein=protein)
@@ -120,6 +155,25 @@ def test_every_modality_is_annotated(tmp_path: Path) -> None:
     write_gmt(type_sets(60), tmp_path / "sets.gmt")
     folder = go((tmp_path / "cells.h5mu", tmp_path / "sets.gmt"), tmp_path / "out")
     assert set(folder.genes["modality"].astype(str)) == {"rna", "protein"}
+
+
+def test_two_modalities_embedded_by_one_model_that_knows_the_batch_are_steered_together(tmp_path: Path) -> None:
+    rna, protein = counts_adata(120, 40), counts_adata(120, 8)
+    protein.var_names = [f"P{i}" for i in range(8)]
+    both = multimodal(rna=rna, protein=protein)
+    both.obs["donor"] = rna.obs["donor"].to_numpy()
+    both.obsm["X_umap"] = rna.obsm["X_umap"]
+    with mudata.set_options(pull_on_update=False):
+        both.write(tmp_path / "cells.h5mu")
+    write_gmt(type_sets(40), tmp_path / "sets.gmt")
+    chosen: dict[str, Any] = {"rep": None, "embed": "dgd", "components": 4, "strata": "donor", "width": 8}
+    folder = go((tmp_path / "cells.h5mu", tmp_path / "sets.gmt"), tmp_path / "out", **chosen)
+    model = embed.load(folder.path / "model")
+    assert (model.name, model.covariate, model.categories) == ("dgd", "donor", ["d0", "d1", "d2"])
+    assert set(folder.genes["modality"].astype(str)) == {"rna", "protein"}
+    feature = int(folder.features.sort_values("n_active").iloc[-1]["feature"])
+    found = steer_run(folder, feature, Edit("quantile", 0.95))
+    assert found.genes.groupby("modality").size().to_dict() == {"protein": 8, "rna": 40}
 
 
 def test_a_run_that_dies_leaves_nothing(

@@ -8,12 +8,13 @@ import scipy.sparse as sp
 from scipy import stats
 
 from cellprism.errors import InputError
+from cellprism.stats.background import expression_bins, match_background, variance_within
 from cellprism.stats.contrast import active_contrast, check_codes
 from cellprism.stats.enrichment import feature_correlation, rank_enrichment, set_correlation
 from cellprism.stats.expression import prepare_expression
 from cellprism.stats.genes import rank_sum
-from cellprism.stats.overrep import over_representation, overlap_null
-from cellprism.stats.overrep_kernels import beta_binomial_tail, hypergeometric_tail
+from cellprism.stats.overrep import OverlapNull, over_representation, overlap_null
+from cellprism.stats.overrep_kernels import beta_binomial_tail, log_factorials, matched_tail
 from cellprism.stats.setindex import SetIndex, index_sets, usable_symbols
 
 N_CELLS, N_GENES, N_FEATURES = 500, 400, 300
@@ -48,7 +49,7 @@ def test_without_correlation_it_is_the_rank_sum_test() -> None:
     rng = np.random.default_rng(1)
     z = np.round(rng.normal(size=(3, 50)), 1)  # ties
     sets = _index([[0, 1, 2, 3, 4, 5], list(range(20, 45))], 50)
-    result = rank_enrichment(z, np.zeros((3, 2)), sets)
+    result = rank_enrichment(z, np.zeros((3, 2)), sets, match_background(sets))
     for f in range(3):
         for s, members in enumerate(([0, 1, 2, 3, 4, 5], list(range(20, 45)))):
             rest = np.setdiff1d(np.arange(50), members)
@@ -61,9 +62,11 @@ def test_without_correlation_it_is_the_rank_sum_test() -> None:
 
 def test_rank_test_holds_its_level_with_correlated_genes(correlated: dict) -> None:
     z, sets = correlated["z"], correlated["sets"]
-    rho = feature_correlation(z, set_correlation(correlated["expression"], sets, np.random.default_rng(4)), sets)
-    pval = 2 * stats.norm.sf(np.abs(rank_enrichment(z, rho, sets).z))
-    naive = 2 * stats.norm.sf(np.abs(rank_enrichment(z, np.zeros_like(rho), sets).z))
+    background = match_background(sets, correlated["expression"].linear_total[sets.genes])
+    measured = set_correlation(correlated["expression"], sets, np.random.default_rng(4))
+    rho = feature_correlation(z, measured, sets, background)
+    pval = 2 * stats.norm.sf(np.abs(rank_enrichment(z, rho, sets, background).z))
+    naive = 2 * stats.norm.sf(np.abs(rank_enrichment(z, np.zeros_like(rho), sets, background).z))
     assert (naive[:, :10] < 0.05).mean() > 0.25
     # a mean correlation of 0.2 within half of all genes is far beyond real sets, and the normal form bends a little
     for part, distance in ((pval[:, :10], 0.06), (pval[:, 10:], 0.02)):
@@ -83,8 +86,9 @@ def test_a_real_programme_survives_the_correction(correlated: dict) -> None:
     codes = check_codes(sp.csc_array(active[:, None].astype(float)))
     z = rank_sum(expression, active_contrast(codes, expression.strata, expression.sizes)).calibrated.astype(float)
     measured = set_correlation(expression, sets, rng)
-    rho = feature_correlation(z, measured, sets)
-    pval = 2 * stats.norm.sf(np.abs(rank_enrichment(z, rho, sets).z))
+    background = match_background(sets, expression.linear_total[sets.genes])
+    rho = feature_correlation(z, measured, sets, background)
+    pval = 2 * stats.norm.sf(np.abs(rank_enrichment(z, rho, sets, background).z))
     assert pval[0, 0] < 1e-6
     assert pval[0, 1] > 1e-3
     all_cells = (measured.total / measured.own - 1.0) / (sets.sizes - 1.0)
@@ -95,7 +99,7 @@ def test_over_representation_holds_its_level(correlated: dict) -> None:
     z, sets, expression = correlated["z"], correlated["sets"], correlated["expression"]
     null = overlap_null(expression, sets, np.array([60]), np.random.default_rng(3), n_permutations=300)
     wanted = np.full((N_FEATURES, 2), 50)
-    result = over_representation(z, wanted, np.full(N_FEATURES, 60), null, sets)
+    result = over_representation(z, wanted, np.full(N_FEATURES, 60), null, sets, match_background(sets))
     assert (result.list_length == 50).all()
     hypergeometric = stats.hypergeom.sf(result.hits - 1, N_GENES, sets.sizes, 50)
     assert (hypergeometric[:, :, :10] < 0.01).mean() > 0.03
@@ -107,7 +111,8 @@ def test_over_representation_holds_its_level(correlated: dict) -> None:
 def test_lists_are_as_long_as_the_significant_genes_fill(correlated: dict) -> None:
     z, sets, expression = correlated["z"][:4], correlated["sets"], correlated["expression"]
     null = overlap_null(expression, sets, np.array([60]), np.random.default_rng(3), n_permutations=20)
-    result = over_representation(z, np.array([[4, 5], [19, 20], [99, 500], [0, 0]]), np.full(4, 60), null, sets)
+    wanted = np.array([[4, 5], [19, 20], [99, 500], [0, 0]])
+    result = over_representation(z, wanted, np.full(4, 60), null, sets, match_background(sets))
     assert result.list_length.tolist() == [[0, 5], [10, 20], [50, 200], [0, 0]]
     assert (result.pval[3] == 1).all()
     up = set(np.argsort(-z[1])[:10])
@@ -117,8 +122,72 @@ def test_lists_are_as_long_as_the_significant_genes_fill(correlated: dict) -> No
 
 @pytest.mark.parametrize("k", [0, 1, 3, 9, 12, 13])
 def test_tails_are_scipys(k: int) -> None:
-    np.testing.assert_allclose(hypergeometric_tail(k, 500, 12, 60), stats.hypergeom.sf(k - 1, 500, 12, 60), rtol=1e-9)
-    np.testing.assert_allclose(beta_binomial_tail(k, 12, 0.7, 9.0), stats.betabinom.sf(k - 1, 12, 0.7, 9.0), atol=1e-14)
+    one = np.array([12]), np.array([60]), np.array([500])
+    table = log_factorials(500)
+    np.testing.assert_allclose(matched_tail(k, *one, table), stats.hypergeom.sf(k - 1, 500, 12, 60), rtol=1e-9)
+    beta = stats.betabinom.sf(k - 1, 12, 0.7, 9.0)
+    np.testing.assert_allclose(beta_binomial_tail(k, 12, 0.7, 9.0, table), beta, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("marked", "drawn", "sizes"),
+    [
+        ([3, 0, 2, 5], [1, 4, 0, 20], [40, 30, 50, 60]),
+        ([12, 15], [30, 70], [100, 110]),  # more than a few in a bin
+        ([4, 2], [10, 5], [10, 6]),  # a bin that the list exhausts
+        ([60, 80, 90], [40, 60, 90], [130, 131, 131]),  # judged by a binomial where it is far from small
+    ],
+)
+def test_matched_tail_is_the_sum_of_hypergeometric_counts(
+    marked: list[int], drawn: list[int], sizes: list[int]
+) -> None:
+    exact = np.ones(1)
+    for m, length, n in zip(marked, drawn, sizes, strict=True):
+        exact = np.convolve(exact, stats.hypergeom.pmf(np.arange(min(m, length) + 1), n, m, length))
+    tail = np.append(exact[::-1].cumsum()[::-1], 0.0)
+    args = np.array(marked), np.array(drawn), np.array(sizes), log_factorials(400)
+    ours = np.array([matched_tail(k, *args) for k in range(tail.size)])
+    small = tail < 0.08
+    np.testing.assert_allclose(ours[small], tail[small], rtol=1e-7, atol=1e-300)
+    np.testing.assert_allclose(ours, tail, rtol=1e-9 if sum(marked) < 100 else 0.05)
+
+
+def test_bins_hold_genes_of_like_expression() -> None:
+    mean = np.random.default_rng(3).permutation(1_050).astype(float)
+    bins = expression_bins(mean)
+    assert np.bincount(bins).tolist() == [105] * 10
+    assert (np.diff(bins[np.argsort(mean)]) >= 0).all()
+    assert set(expression_bins(np.arange(150.0))) == {0}
+    sets = _index([[0, 1, 2], [7, 8]])
+    background = match_background(sets, np.arange(N_GENES)[::-1].astype(float))
+    assert background.profile.tolist() == [[0, 0, 0, 3], [0, 0, 0, 2]]
+    assert (background.bin_of[background.genes] == np.repeat([0, 1, 2, 3], 100)).all()
+    z = np.random.default_rng(4).normal(size=(2, N_GENES)) + background.bin_of
+    within = [np.mean([row[background.bin_of == b].var() for b in range(4)]) for row in z]
+    np.testing.assert_allclose(variance_within(z, background), within)
+
+
+def test_random_sets_of_abundant_genes_pass_at_their_level() -> None:
+    """Statistics that grow with expression: against all genes such sets pass, against genes of like expression not."""
+    rng = np.random.default_rng(6)
+    n_genes, n_features = 1_000, 60
+    mean = np.exp(rng.normal(size=n_genes))
+    z = rng.normal(size=(n_features, n_genes)) * (1.0 + 3.0 * mean / (1.0 + mean)) + np.log1p(mean)
+    abundant = np.argsort(-mean)[:250]
+    sets = _index([list(rng.choice(abundant, 15, replace=False)) for _ in range(80)], n_genes)
+    none = np.zeros((n_features, 80))
+    lists = np.full((n_features, 2), 100)
+    found = {}
+    for name, background in (("like", match_background(sets, mean)), ("all", match_background(sets))):
+        rank = 2 * stats.norm.sf(np.abs(rank_enrichment(z, none, sets, background).z))
+        null = OverlapNull(np.array([60]), np.full((1, 6, 2, 80), 0.0), np.full((1, 6, 2, 80), 0.0))
+        over = over_representation(z, lists, np.full(n_features, 60), null, sets, background).pval[:, 0]
+        found[name] = (rank < 0.05).mean(), (over < 0.05).mean()
+        if name == "like":
+            assert stats.kstest(rank.ravel(), "uniform").statistic < 0.03
+    assert min(found["all"]) > 0.15
+    assert 0.035 < found["like"][0] < 0.065
+    assert found["like"][1] < 0.05  # overlaps are whole numbers: below the level
 
 
 def test_symbols_that_are_none_or_shared_count_once() -> None:

@@ -44,8 +44,33 @@ def test_random_sets_match_expression() -> None:
     out = random_sets(sizes, members, mean, rng)
     assert out.size == members.size
     assert len(set(out[:10])) == 10
-    assert mean[out[:10]].min() >= 380
-    assert mean[out[10:]].max() < 40
+    assert mean[out[:10]].min() >= 350
+    assert mean[out[10:]].max() < 50
+
+
+def test_random_sets_match_the_correlation_within_the_set() -> None:
+    rng = np.random.default_rng(4)
+    factor = rng.normal(size=(300, 10))
+    ranks = rng.normal(size=(300, 400)) + 0.7 * factor[:, np.arange(400) % 10]
+    ranks = (ranks - ranks.mean(axis=0)) / np.linalg.norm(ranks - ranks.mean(axis=0), axis=0)
+    mean = rng.random(400)
+    sizes = np.array([12, 12, 12])
+    modules = [rng.choice(np.flatnonzero(np.arange(400) % 10 == m), 12, replace=False) for m in (0, 1)]
+    members = np.concatenate([*modules, rng.choice(400, 12, replace=False)])
+    drawn = random_sets(sizes, members, mean, rng, ranks)
+
+    def inner(genes: np.ndarray) -> float:
+        return float((np.corrcoef(ranks[:, genes].T).sum() - 12) / (12 * 11))
+
+    for s in range(3):
+        real, random = members[12 * s : 12 * s + 12], drawn[12 * s : 12 * s + 12]
+        assert len(set(random)) == 12
+        assert abs(inner(random) - inner(real)) < 0.03
+        assert len(set(random) & set(real)) < 6
+        np.testing.assert_allclose(np.sort(mean[random]), np.sort(mean[real]), atol=0.2)
+    assert inner(members[:12]) > 0.25
+    plain = random_sets(sizes, members, mean, rng)
+    assert inner(plain[:12]) < 0.15
 
 
 def test_depth_bins_within_strata() -> None:

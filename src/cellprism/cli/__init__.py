@@ -10,11 +10,13 @@ import typer
 from cellprism.cli import (
     annotate,
     benchmark,
+    datasets,
     demo,
     differential,
     encode,
     fit,
     match,
+    paper_sweep,
     report,
     run,
     serve,
@@ -46,6 +48,8 @@ for module in (
     serve,
     simulate,
     benchmark,
+    paper_sweep,
+    datasets,
 ):
     module.register(app)
 

@@ -32,6 +32,16 @@ def benchmark(
     latent: Annotated[
         int | None, typer.Option(help="Dimensions of the embedding.", show_default="the preset's")
     ] = None,
+    embedding: Annotated[str, typer.Option("--embed", help="autoencoder, pca or scvi.")] = "autoencoder",
+    noise: Annotated[
+        str | None, typer.Option(help="Sampling noise (large simulation): poisson or nb.", show_default="none")
+    ] = None,
+    library_size: Annotated[
+        float | None, typer.Option(help="Median total count of a cell; with noise.", show_default="that of the cells")
+    ] = None,
+    program_correlation: Annotated[
+        float | None, typer.Option(help="Correlation of programs (large simulation).", show_default="0")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Simulate cells, embed them, fit every method and score it against the truth, its null and the ceiling."""
@@ -39,6 +49,7 @@ def benchmark(
 
     from cellprism.cli.common import console, say
     from cellprism.cli.fit import read_yaml
+    from cellprism.errors import InputError
     from cellprism.recovery import METHODS, PRESETS
     from cellprism.recovery import benchmark as run
     from cellprism.recovery.benchmark import preset_of
@@ -49,11 +60,25 @@ def benchmark(
     size = preset_of(preset)
     if latent is not None:
         size = dataclasses.replace(size, autoencoder=dict(size.autoencoder) | {"latent": latent})
-    sizes = {"n_cells": n_cells, "n_programs": n_programs, "n_cell_types": n_cell_types, "n_covariates": n_covariates}
-    changes: dict[str, Any] = {name: value for name, value in sizes.items() if value is not None}
+    of_large = {
+        "n_programs": n_programs,
+        "n_cell_types": n_cell_types,
+        "n_covariates": n_covariates,
+        "program_correlation": program_correlation,
+        "measurement": _measurement(noise, library_size),
+    }
+    changes: dict[str, Any] = {name: value for name, value in of_large.items() if value is not None}
+    if changes and size.simulation == "small":
+        raise InputError(
+            "programs, types, batches and noise belong to the large simulation",
+            f"{', '.join(changes)} with {preset!r}",
+            "leave them out, or take reduced",
+        )
+    if n_cells is not None:
+        changes["n_cells"] = n_cells
     names = [name for name in METHODS if METHODS[name].installed] if methods == "all" else _split(methods)
     fields = None if recipe == "auto" else read_yaml(Path(recipe))
-    found = run(size, seeds=seed or [0], methods=names, recipe=fields, cells=changes, report=say)
+    found = run(size, seeds=seed or [0], methods=names, recipe=fields, cells=changes, embedding=embedding, report=say)
     with staged(output, overwrite=overwrite) as folder:
         found.save(folder)
     level = PRESETS[preset].level
@@ -61,6 +86,14 @@ def benchmark(
     out.print(f"\nLevel {level} on held-out cells:", highlight=False)
     out.print(headline(found, level).round(3).to_string(index=False), highlight=False, soft_wrap=True)
     out.print(f"\nTables, figures and page: {output / 'index.html'}", highlight=False, soft_wrap=True)
+
+
+def _measurement(noise: str | None, library_size: float | None) -> Any:
+    if noise is None and library_size is None:
+        return None
+    from cellprism.simulate.measurement import Measurement
+
+    return Measurement(noise=noise or "none", library_size=library_size)  # type: ignore[arg-type]
 
 
 def _split(names: str | None) -> list[str] | None:

@@ -18,12 +18,12 @@ def report(
     ] = None,
 ) -> None:
     """Make report.html of a run folder again, from its files alone."""
-    from cellprism.cli.common import console
+    from cellprism.cli.common import console, say
     from cellprism.report import build
     from cellprism.run.folder import RunFolder
 
     RunFolder.open(run_dir)
-    console().print(f"Report: {build(run_dir, output, other=other)}", highlight=False, soft_wrap=True)
+    console().print(f"Report: {build(run_dir, output, other=other, say=say)}", highlight=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from cellprism.embed.dgd_likelihood import counts_batch
 from cellprism.embed.dgd_net import DGDNet
 
 __all__ = ["embed_cells", "pca_start"]
+
+START_CELLS = 20_000
+"""Cells from which the components of a start are taken, at most."""
 
 
 def pca_start(data: Sequence[sparse.csr_array], d: int, radius: float, seed: int) -> NDArray[np.float32]:
@@ -35,7 +39,14 @@ def pca_start(data: Sequence[sparse.csr_array], d: int, radius: float, seed: int
         blocks.append(L / np.sqrt(max(float(variance.sum()), 1e-12)))
     both = sparse.csr_array(sparse.hstack(blocks))
     k = min(d, min(both.shape) - 1)
-    Z = PCA(k, svd_solver="arpack", random_state=seed).fit_transform(both.astype(np.float64))
+    # A start needs no more: beyond this many cells the components of a sample are as good, at a third of the memory.
+    n = both.shape[0]
+    rows: Any = slice(None)
+    if n > START_CELLS:
+        rows = np.sort(np.random.default_rng(seed).choice(n, START_CELLS, replace=False))
+    pca = PCA(k, svd_solver="arpack", random_state=seed).fit(both[rows].astype(np.float64))
+    axes = pca.components_.T.astype(np.float32)
+    Z = np.asarray(both @ axes, dtype=np.float64) - pca.mean_ @ axes
     Z *= 0.5 * radius / np.sqrt((Z**2).sum(1).mean())
     out = np.zeros((len(Z), d), np.float32)
     out[:, :k] = Z

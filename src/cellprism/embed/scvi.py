@@ -81,7 +81,7 @@ class SCVIModel:
         cls,
         adata: Any,
         *,
-        kind: str = "SCVI",
+        kind: str | None = None,
         batch: str | None = None,
         labels: str | None = None,
         unlabeled: str = "Unknown",
@@ -99,7 +99,8 @@ class SCVIModel:
         adata
             AnnData; MuData with ``rna`` and ``protein`` for TOTALVI, ``rna`` and ``atac`` for MULTIVI.
         kind
-            One of the classes above.
+            One of the classes above; None = by the modalities: SCVI for an AnnData, TOTALVI for RNA and protein, MULTIVI for
+            RNA and ATAC, PEAKVI for ATAC alone.
         batch
             Column of ``obs``.
         labels, unlabeled
@@ -114,6 +115,7 @@ class SCVIModel:
             Of everything random; torch's and NumPy's global states are put back afterwards.
         """
         library()
+        kind = kind_for(adata) if kind is None else kind
         wanted = check_kind(kind)
         parts = pick_modalities(adata, wanted, kind)
         genes = {m: [str(g) for g in p.var_names] for m, p in parts.items()}
@@ -268,6 +270,14 @@ class SCVIModel:
                 "decode with adata=None for the reference batch, or map the batch to a known one",
             )
         return np.asarray([known[v] for v in values], dtype=np.int64)
+
+
+def kind_for(adata: Any) -> str:
+    """The class for the modalities at hand."""
+    parts = split_modalities(adata)
+    if "rna" not in parts:
+        return "PEAKVI" if "atac" in parts else "SCVI"
+    return "TOTALVI" if "protein" in parts else "MULTIVI" if "atac" in parts else "SCVI"
 
 
 def check_kind(kind: str) -> tuple[str, ...]:

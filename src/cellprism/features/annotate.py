@@ -100,7 +100,7 @@ def annotate(
         (cells, d), for the "random" null; without it that null is left out.
     nulls
         Of "random" (directions of the embedding at the same active counts), "permuted" (cells permuted within
-        strata) and "random_sets" (sets of random genes of like expression).
+        strata) and "random_sets" (sets of random genes of like expression and like correlation within the set).
     keep
         "significant": tables hold what passes and the 100 strongest a feature; "all": every pair.
     method

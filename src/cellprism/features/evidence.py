@@ -10,10 +10,12 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy import special
 
+from cellprism.stats.background import Background, match_background
 from cellprism.stats.contrast import Contrast, active_contrast, paper_contrast
 from cellprism.stats.enrichment import SetCorrelation, feature_correlation, rank_enrichment, set_correlation
 from cellprism.stats.expression import Expression
 from cellprism.stats.fdr import Family, benjamini_hochberg
+from cellprism.stats.fdr_kernels import TAIL, log_one_sided
 from cellprism.stats.genes import GeneResult, rank_sum, welch
 from cellprism.stats.labels import LabelResult, category_detectors
 from cellprism.stats.overrep import OverlapNull, over_representation, overlap_null
@@ -34,8 +36,9 @@ class Question:
     ----------
     expression
         Ranked expression.
-    sets, correlation, overlap
-        Gene sets, their inter-gene correlation, and their overlaps under permuted cells; None without gene sets.
+    sets, background, correlation, overlap
+        Gene sets, bins of genes of like expression, the sets' inter-gene correlation, and their overlaps under
+        permuted cells; None without gene sets.
     labels
         Categorical columns.
     method
@@ -50,6 +53,7 @@ class Question:
 
     expression: Expression
     sets: SetIndex | None
+    background: Background | None
     correlation: SetCorrelation | None
     overlap: OverlapNull | None
     labels: dict[str, np.ndarray]
@@ -81,16 +85,19 @@ def prepare_question(
 
     Parameters as in :func:`cellprism.features.annotate.annotate`.
     """
-    sets = correlation = overlap = None
+    sets = background = correlation = overlap = None
     if gene_sets:
         expressed = np.bincount(prepared.log.indices, minlength=prepared.n_genes)
         sets = index_sets(gene_sets, genes["symbol"].tolist(), expressed, set_size, min_overlap)
+        background = match_background(sets, prepared.linear_total[sets.genes])
         correlation = set_correlation(prepared, sets, rng)
         active = np.diff(codes.indptr)
         testable = active[(active >= min_cells) & (active <= codes.shape[0] - min_cells)]
         if testable.size:
             overlap = overlap_null(prepared, sets, testable, rng, n_permutations=n_permutations)
-    return Question(prepared, sets, correlation, overlap, categorical, method, level, min_cells, pseudocount, donor_of)
+    return Question(
+        prepared, sets, background, correlation, overlap, categorical, method, level, min_cells, pseudocount, donor_of
+    )
 
 
 @dataclass(frozen=True)
@@ -147,8 +154,9 @@ def test_codes(codes: sp.csc_array, question: Question) -> Evidence:
 
 
 def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question: Question) -> SetEvidence | None:
-    sets, correlation, overlap = question.sets, question.correlation, question.overlap
-    if sets is None or correlation is None or overlap is None:
+    sets, background = question.sets, question.background
+    correlation, overlap = question.correlation, question.overlap
+    if sets is None or background is None or correlation is None or overlap is None:
         return None
     n, s = contrast.n_features, sets.names.size
     set_z, effect = np.full((n, s), np.nan), np.full((n, s), np.nan, dtype=np.float32)
@@ -160,15 +168,14 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
         rows = testable[part]
         z = genes.calibrated[rows][:, sets.genes].astype(np.float64)
         order = np.argsort(z, axis=1)
-        ranked = rank_enrichment(z, feature_correlation(z, correlation, sets), sets, order)
+        ranked = rank_enrichment(z, feature_correlation(z, correlation, sets, background), sets, background, order)
         passing = np.stack([(z >= critical).sum(axis=1), (z <= -critical).sum(axis=1)], axis=1)
         counts = contrast.positive[rows].sum(axis=1)
-        over = over_representation(z, passing, counts, overlap, sets, order)
+        over = over_representation(z, passing, counts, overlap, sets, background, order)
         set_z[rows], effect[rows] = ranked.z, ranked.effect
         log_over = np.log(np.maximum(over.pval, 1e-300))
         ora[rows], hits[rows] = log_over, over.hits
-        one_sided = np.stack([special.log_ndtr(-ranked.z), special.log_ndtr(ranked.z)], axis=1)
-        smaller = np.minimum(one_sided, log_over)
+        smaller = np.minimum(log_one_sided(ranked.z, TAIL), log_over)
         combined[rows] = np.minimum(smaller + np.log(2.0), 0.0)
 
     for_chunks(test, testable.size, _SET_CHUNK)

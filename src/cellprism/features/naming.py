@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 __all__ = ["Evidence", "display_gene", "feature_name", "short_set"]
 
@@ -65,6 +66,7 @@ def short_set(name: str, length: int = 44) -> str:
     return text[: length + 1].rsplit(" ", 1)[0].rstrip(" ,;-") + " …"
 
 
+@cache
 def _family(gene: str) -> str:
     return next((name for name, pattern in _FAMILIES.items() if pattern.match(gene)), "")
 

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from cellprism.features.beyond import beyond_random
 from cellprism.features.evidence import Evidence, Question, test_codes, test_labels
+from cellprism.stats.background import match_background
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.enrichment import set_correlation
 from cellprism.stats.nulls import matched_directions, permuted_codes, random_sets
@@ -19,6 +20,8 @@ from cellprism.stats.overrep import overlap_null
 __all__ = ["null_evidence", "share_row", "share_table"]
 
 LABEL_AUROC = 0.9
+CORRELATION_CELLS = 1_000
+"""Most cells on which the correlation of random sets is matched to that of the real ones."""
 
 
 def share_row(
@@ -118,6 +121,16 @@ def _with_random_sets(question: Question, n_active: np.ndarray, rng: np.random.G
     if sets is None:
         return question
     mean = question.expression.linear_total[sets.genes]
-    drawn = replace(sets, members=random_sets(sets.sizes, sets.members, mean, rng))
+    n_cells = question.expression.n_cells
+    cells = np.sort(rng.choice(n_cells, min(n_cells, CORRELATION_CELLS), replace=False))
+    ranks = question.expression.standard_ranks(cells, sets.genes)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    drawn = replace(sets, members=random_sets(sets.sizes, sets.members, mean, rng, ranks))
     overlap = overlap_null(question.expression, drawn, n_active, rng)
-    return replace(question, sets=drawn, correlation=set_correlation(question.expression, drawn, rng), overlap=overlap)
+    return replace(
+        question,
+        sets=drawn,
+        background=match_background(drawn, mean),
+        correlation=set_correlation(question.expression, drawn, rng),
+        overlap=overlap,
+    )

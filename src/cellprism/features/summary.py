@@ -102,6 +102,7 @@ def feature_table(
     mean = np.asarray(codes.sum(axis=0)).ravel() / np.maximum(n_active, 1)
     kind = _kinds(codes, question, kind_by)
     mark = _confound_marks(codes, question, columns, confounds, strata, depth)
+    gene_names = genes["gene"].to_numpy(dtype=object)
     display = [naming.display_gene(g, s) for g, s in zip(genes["gene"], genes["symbol"], strict=True)]
     top = _top_sets(found, question)
     specific = _specific_sets(found, random, question)
@@ -135,7 +136,7 @@ def feature_table(
                 "max_active": float(maximum[f]),
                 "stability": np.nan,
                 "confound": mark[f],
-                "top_genes": ", ".join(genes["gene"].iloc[strongest[:TOP_GENES]]),
+                "top_genes": ", ".join(gene_names[strongest[:TOP_GENES]]),
                 "top_set": set_name,
                 "top_set_qval": set_q,
                 "top_label": label_name,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -110,10 +112,16 @@ def match_sets(
     """
     if min_size < 1 or max_size < min_size:
         raise InputError("set sizes need 1 <= min_size <= max_size", f"{min_size} and {max_size}", "change them")
-    sets = {name: list(dict.fromkeys(members)) for name, members in gene_sets.items()}
-    given = dict.fromkeys(gene for members in sets.values() for gene in members)
+    names = list(gene_sets)
+    lists = [list(members) for members in gene_sets.values()]
+    owner = np.repeat(np.arange(len(names)), [len(members) for members in lists])
+    flat = np.empty(len(owner), dtype=object)
+    flat[:] = list(chain.from_iterable(lists))
+    # one number a distinct gene, so that all that follows is done on arrays
+    number, distinct = pd.factorize(flat, use_na_sentinel=False)
+    given: list[str] = distinct.tolist()
     if not given:
-        raise InputError("there must be a gene set with a member", f"{len(sets)} sets without any", "give gene sets")
+        raise InputError("there must be a gene set with a member", f"{len(names)} sets without any", "give gene sets")
 
     column: dict[str, int] = {}
     for index, symbol in enumerate(symbols):
@@ -123,40 +131,45 @@ def match_sets(
     renamed: dict[str, int] = {}
     for symbol, index in column.items():
         renamed.setdefault(former.get(symbol, symbol), index)
-    place = {gene: column.get(gene, renamed.get(former.get(gene, gene), -1)) for gene in given}
-    n_measured = sum(index >= 0 for index in place.values())
+    place = np.array([column.get(g, renamed.get(former.get(g, g), -1)) for g in given], dtype=np.int64)
+    n_measured = int((place >= 0).sum())
     if n_measured < min_overlap * min(len(given), len(column)) or n_measured == 0:
-        raise _no_overlap(list(given), list(column), n_measured, min_overlap)
+        raise _no_overlap(given, list(column), n_measured, min_overlap)
 
-    rows = {name: sorted({place[gene] for gene in members} - {-1}) for name, members in sets.items()}
-    kept = {name: columns for name, columns in rows.items() if min_size <= len(columns) <= max_size}
-    n_too_small = sum(len(columns) < min_size for columns in rows.values())
-    if not kept:
-        largest = max(rows, key=lambda name: len(rows[name]))
+    entries = np.unique(owner * len(given) + number)  # a gene counts once in a set
+    sizes_given = np.bincount(entries // len(given), minlength=len(names))
+    columns = place[entries % len(given)]
+    entries = np.unique((entries // len(given) * len(symbols) + columns)[columns >= 0])
+    row, columns = np.divmod(entries, len(symbols))
+    sizes = np.bincount(row, minlength=len(names))
+    kept = (sizes >= min_size) & (sizes <= max_size)
+    if not kept.any():
+        largest = names[int(sizes.argmax())]
         raise InputError(
             f"a set needs {min_size} to {max_size} measured genes to be tested",
-            f"none among {len(rows)} (the largest, {largest!r}, has {len(rows[largest])})",
+            f"none among {len(names)} (the largest, {largest!r}, has {sizes.max()})",
             "give other gene sets or change the limits of size",
         )
     background = np.zeros(len(symbols), dtype=bool)
     background[list(column.values())] = True
-    sizes = np.array([len(columns) for columns in kept.values()], dtype=np.int64)
-    indptr = np.concatenate(([0], np.cumsum(sizes)))
-    indices = np.fromiter((index for columns in kept.values() for index in columns), dtype=np.int64, count=indptr[-1])
+    indices = columns[kept[row]]
+    indptr = np.concatenate(([0], np.cumsum(sizes[kept])))
     membership = csr_array(
-        (np.ones(len(indices), dtype=np.float32), indices, indptr), shape=(len(kept), len(symbols)), dtype=np.float32
+        (np.ones(len(indices), dtype=np.float32), indices, indptr),
+        shape=(int(kept.sum()), len(symbols)),
+        dtype=np.float32,
     )
     return MatchedSets(
-        names=tuple(kept),
+        names=tuple(name for name, keep in zip(names, kept, strict=True) if keep),
         membership=membership,
-        sizes=sizes,
-        sizes_given=np.array([len(sets[name]) for name in kept], dtype=np.int64),
+        sizes=sizes[kept],
+        sizes_given=sizes_given[kept],
         background=background,
         n_genes_given=len(given),
         n_genes_measured=n_measured,
         n_former=n_measured - sum(gene in column for gene in given),
-        n_too_small=n_too_small,
-        n_too_large=len(rows) - len(kept) - n_too_small,
+        n_too_small=int((sizes < min_size).sum()),
+        n_too_large=int((sizes > max_size).sum()),
     )
 
 

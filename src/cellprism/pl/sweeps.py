@@ -11,6 +11,7 @@ import pandas as pd
 
 from cellprism.errors import InputError
 from cellprism.pl.style import CATEGORIES, own_axes, plain
+from cellprism.report.choice import choice
 from cellprism.report.from_anndata import as_source
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def landscape(
     ax
         Axes to draw into.
     """
-    rows = as_source(data).info.get("landscape") or [] if isinstance(data, (str, Path)) else data
+    rows = choice(as_source(data).info)["rows"] if isinstance(data, (str, Path)) else data
     table = pd.DataFrame(rows)
     absent = [c for c in (x, y) if c not in table]
     if absent:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 
 from cellprism.errors import InputError
+from cellprism.recovery.embedding import embed
 from cellprism.recovery.methods import METHODS, codes_of
 from cellprism.recovery.presets import PRESETS, Preset
 from cellprism.recovery.scores import THRESHOLDS, Scores, score
@@ -75,6 +75,7 @@ def benchmark(
     methods: Sequence[str] | None = None,
     recipe: Mapping[str, Any] | None = None,
     cells: Mapping[str, Any] | None = None,
+    embedding: str = "autoencoder",
     options: Mapping[str, Mapping[str, Any]] | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Benchmark:
@@ -92,6 +93,8 @@ def benchmark(
         SAE config for the method ``cellprism``; None: the automatic recipe.
     cells
         Changed arguments of the simulation, such as ``{"n_programs": 250}``.
+    embedding
+        ``autoencoder`` (the paper's), ``pca`` or ``scvi``; see :func:`~cellprism.recovery.embedding.embed`.
     options
         Changed options of single methods.
     report
@@ -106,8 +109,6 @@ def benchmark(
     InputError
         If the preset or a method is unknown, or the package of a named method is missing.
     """
-    from cellprism.embed.autoencoder import AutoencoderModel  # scoring alone should not import torch
-
     size = preset if isinstance(preset, Preset) else preset_of(preset)
     names = tuple(methods or size.methods)
     _check(names)
@@ -120,19 +121,20 @@ def benchmark(
         started = time.perf_counter()
         adata = size.simulate(seed, **(cells or {}))
         simulated = time.perf_counter()
-        model = AutoencoderModel.fit(_training(adata), transform="none", seed=seed, **_fitting(size, adata))
-        task = Task.of(adata, model.encode(adata), seed=seed)
+        embedded = embed(adata, size, embedding, seed=seed)
+        task = Task.of(adata, embedded.Z, seed=seed)
         timings.append({"seed": int(seed), "simulate": simulated - started, "embed": time.perf_counter() - simulated})
         say(
-            f"seed {seed}: {adata.n_obs:,} cells x {adata.n_vars:,} genes, embedded in {task.embedding.shape[1]} dimensions "
-            f"with validation error {model.validation_loss:.4g} ({time.perf_counter() - started:.0f} s)"
+            f"seed {seed}: {adata.n_obs:,} cells x {adata.n_vars:,} genes; {embedded.note} "
+            f"({time.perf_counter() - started:.0f} s)"
         )
         parts.append(compare(task, names, seed=seed, options=wanted, report=say))
     about = {
         "preset": next((name for name, known in PRESETS.items() if known is size), "custom"),
         "seeds": [int(seed) for seed in seeds],
         "level": size.level,
-        "cells": dict(size.cells) | dict(cells or {}),
+        "cells": _plain(dict(size.cells) | dict(cells or {})),
+        "embedding": embedding,
         "autoencoder": dict(size.autoencoder),
         "methods": {name: _plain(wanted[name]) for name in names},
         "timings": timings,
@@ -210,16 +212,6 @@ def _line(name: str, scores: Scores, seconds: float) -> str:
     return f"{name}: mean best |r| (share over {THRESHOLDS[0]}) {shown}; {seconds:.1f} s"
 
 
-def _fitting(size: Preset, adata: AnnData) -> dict[str, Any]:
-    """Arguments of the autoencoder; a full batch stays one where fewer cells are asked for."""
-    arguments = dict(size.autoencoder)
-    return arguments | {"batch_size": min(arguments["batch_size"], adata.n_obs)}
-
-
-def _training(adata: AnnData) -> AnnData:
-    return adata[(adata.obs["split"] == "train").to_numpy()]
-
-
 def preset_of(name: str) -> Preset:
     """Find a preset by its name."""
     if name not in PRESETS:
@@ -235,7 +227,9 @@ def _check(names: Sequence[str]) -> None:
     if missing:
         packages = ", ".join(str(METHODS[name].package) for name in missing)
         raise InputError(
-            f"{', '.join(missing)} need optional packages", f"no {packages}", "install them or leave these methods out"
+            f"{', '.join(missing)} need optional packages",
+            f"no {packages}",
+            "pip install 'cellprism[bench]', or leave these methods out",
         )
 
 

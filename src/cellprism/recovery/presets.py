@@ -23,7 +23,7 @@ class Preset:
     cells: Mapping[str, Any]
     """Its arguments."""
     autoencoder: Mapping[str, Any]
-    """Arguments of :meth:`~cellprism.embed.autoencoder.AutoencoderModel.fit`; expression goes in as it is."""
+    """Arguments of :meth:`~cellprism.embed.autoencoder.AutoencoderModel.fit`; ``latent`` holds for other embeddings too."""
     methods: tuple[str, ...]
     """Methods that run by default."""
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

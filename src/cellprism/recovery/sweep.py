@@ -3,112 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from itertools import product
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any
 
 import pandas as pd
 
 from cellprism.errors import InputError
+from cellprism.recovery.embedding import embed
+from cellprism.recovery.grid import Trial
+from cellprism.recovery.presets import Preset
 from cellprism.recovery.scores import score
 from cellprism.recovery.task import Task
+from cellprism.recovery.truth import Truth
 
-if TYPE_CHECKING:
-    from cellprism.sae import SAEConfig
-
-__all__ = ["Trial", "Variant", "grid", "sweep"]
-
-Variant = Literal["vanilla", "relu", "topk", "batchtopk", "jumprelu"]
-
-PAPER_VARIANTS: tuple[Variant, ...] = ("vanilla", "relu", "topk")
-SMALL_FACTORS = (2, 5, 10, 20, 50, 100, 200, 1000)
-LARGE_FACTORS = (5, 10, 20, 50, 100, 200)
-SMALL_EPOCHS = {1e-2: 100, 1e-3: 500, 1e-4: 750, 1e-5: 1000}
-SMALL_L1 = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-LARGE_L1 = (1e-2, 1e-3, 1e-4, 1e-5)
-K_PERCENT = (1, 5, 10, 20, 50, 75, 100)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One SAE of a sweep."""
-
-    variant: Variant
-    """``vanilla``, ``relu``, ``topk`` as published; ``batchtopk``, ``jumprelu`` with this package's defaults."""
-    factor: int
-    """Features a dimension of the embedding."""
-    lr: float
-    """Adam's learning rate."""
-    epochs: int
-    """Passes over the training cells."""
-    l1: float = 0.0
-    """Weight of the published sparsity penalty (vanilla, relu, topk)."""
-    k_percent: float | None = None
-    """Active features in percent of the width (topk, batchtopk, jumprelu)."""
-
-    def config(self, d: int) -> SAEConfig:
-        """Give the SAE's config for an embedding of d dimensions."""
-        from cellprism.sae import SAEConfig
-
-        width = self.factor * d
-        k = max(1, round(width * (self.k_percent or 5) / 100))
-        if self.variant == "batchtopk":
-            return SAEConfig(width, activation="batchtopk", k=k)
-        if self.variant == "jumprelu":
-            return SAEConfig(width, activation="jumprelu", k=k, l0=1e-2)
-        return SAEConfig.paper(self.variant, width, l1=self.l1, k_percent=self.k_percent)
-
-
-def grid(
-    simulation: Literal["small", "large"],
-    variants: Sequence[Variant] = PAPER_VARIANTS,
-    *,
-    full: bool = False,
-    factors: Sequence[int] | None = None,
-    epochs: int | None = None,
-) -> list[Trial]:
-    """List the trials of a sweep of the paper.
-
-    Parameters
-    ----------
-    simulation
-        ``small``: widths 2 to 1,000 times the dimension, L1 from 0.1 to 1e-5; ``large``: 5 to 200 times, 0.01 to 1e-5.
-    variants
-        SAE variants; topk takes the published percents at L1 1e-3, batchtopk and jumprelu those up to 50.
-    full
-        All published learning rates (with 100 to 1,000 epochs on the small simulation); else 1e-4 with 500 epochs.
-    factors, epochs
-        Instead of the published ones.
-
-    Raises
-    ------
-    InputError
-        If the simulation or a variant is unknown.
-    """
-    unknown = [v for v in variants if v not in get_args(Variant)]
-    if simulation not in ("small", "large") or unknown:
-        raise InputError(
-            "a grid is of the small or the large simulation, over " + ", ".join(get_args(Variant)),
-            f"{simulation!r}, {unknown}",
-            "correct the names",
-        )
-    rates = {1e-4: 500}
-    if full:
-        rates = SMALL_EPOCHS if simulation == "small" else {1e-3: 500, 1e-4: 500, 1e-5: 500}
-    penalties = SMALL_L1 if simulation == "small" else LARGE_L1
-    trials = []
-    for variant, factor, (lr, length) in product(
-        variants, factors or (SMALL_FACTORS if simulation == "small" else LARGE_FACTORS), rates.items()
-    ):
-        length = epochs or length
-        if variant in ("vanilla", "relu"):
-            trials += [Trial(variant, factor, lr, length, l1=l1) for l1 in penalties]
-        else:
-            percents = K_PERCENT if variant == "topk" else tuple(p for p in K_PERCENT if p <= 50)
-            l1 = 1e-3 if variant == "topk" else 0.0
-            trials += [Trial(variant, factor, lr, length, l1=l1, k_percent=p) for p in percents]
-    return trials
+__all__ = ["sweep", "sweep_embeddings"]
 
 
 def sweep(
@@ -170,24 +79,28 @@ def sweep(
     return pd.concat(parts, ignore_index=True)
 
 
-def _group(task: Task, truth: object, group: list[Trial], seed: int, batch_size: int) -> pd.DataFrame:
-    """Train and score trials of one width, learning rate and length."""
-    from cellprism.sae import fit
+def _group(task: Task, truth: Truth, group: list[Trial], seed: int, batch_size: int) -> pd.DataFrame:
+    """Train trials of one width, learning rate and length side by side, and score them one after another."""
+    from cellprism.sae import fit_many
 
     d = task.embedding.shape[1]
-    training: dict[str, Any] = {
-        "lr": group[0].lr,
-        "epochs": group[0].epochs,
-        "batch_size": batch_size,
-        "warmup": 0.0,
-        "decay": 0.0,
-        "patience": None,
-        "holdout": 0.0,
-    }
+    fits = fit_many(
+        task.train_embedding,
+        [trial.config(d) for trial in group],
+        seed=seed,
+        lr=group[0].lr,
+        epochs=group[0].epochs,
+        batch_size=batch_size,
+        # As published: a constant rate, no clipping, every cell, to the end.
+        warmup=0.0,
+        decay=0.0,
+        max_grad_norm=None,
+        patience=None,
+        holdout=0.0,
+    )
     tables = []
-    for trial in group:
-        codes = fit(task.train_embedding, trial.config(d), seed=seed, **training).sae.encode(task.held_embedding)
-        scores = score(codes, truth, ceiling=task.ceiling, seed=seed)
+    for trial, fitted in zip(group, fits, strict=True):
+        scores = score(fitted.sae.encode(task.held_embedding), truth, ceiling=task.ceiling, seed=seed)
         tables.append(
             scores.levels.assign(
                 **asdict(trial),
@@ -200,3 +113,91 @@ def _group(task: Task, truth: object, group: list[Trial], seed: int, batch_size:
         )
     table = pd.concat(tables, ignore_index=True)
     return table.astype({"k_percent": float})
+
+
+def sweep_embeddings(
+    preset: Preset,
+    trials: Sequence[Trial],
+    folder: str | Path,
+    *,
+    latents: Sequence[int] | None = None,
+    seed: int = 0,
+    report: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Simulate, embed at several sizes, and sweep each embedding; a stopped call goes on where it was.
+
+    Parameters
+    ----------
+    preset
+        Cells and autoencoder.
+    trials
+        From :func:`~cellprism.recovery.grid.grid`.
+    folder
+        Gets ``sweep.parquet``, ``figures/``, and under ``parts/`` the autoencoders and the groups that are finished,
+        which a second call with the same arguments takes over.
+    latents
+        Dimensions of the embeddings; None: the preset's.
+    seed
+        Of cells, autoencoders and SAEs.
+    report
+        Called with a line as each step ends.
+
+    Returns
+    -------
+    What :func:`sweep` gives, with a column ``latent``.
+
+    Raises
+    ------
+    InputError
+        If the folder holds the parts of another sweep.
+    """
+    folder = Path(folder)
+    say = report or (lambda line: None)
+    _same_sweep(folder, preset, seed)
+    adata = preset.simulate(seed)
+    tables = []
+    for latent in latents or [preset.autoencoder["latent"]]:
+        parts = folder / "parts" / f"latent{latent}"
+        size = replace(preset, autoencoder=dict(preset.autoencoder) | {"latent": latent})
+        embedded = embed(adata, size, seed=seed, folder=parts / "autoencoder")
+        say(f"{adata.n_obs:,} cells x {adata.n_vars:,} genes; {embedded.note}")
+        task = Task.of(adata, embedded.Z, seed=seed)
+        tables.append(sweep(task, trials, seed=seed, folder=parts, report=say).assign(latent=latent))
+    table = pd.concat(tables, ignore_index=True)
+    table.to_parquet(folder / "sweep.parquet", index=False)
+    _save_landscapes(table, preset.level, folder / "figures")
+    return table
+
+
+def _same_sweep(folder: Path, preset: Preset, seed: int) -> None:
+    """Refuse to mix the parts of two data sets."""
+    import json
+
+    settings: dict[str, Any] = {
+        "simulation": preset.simulation,
+        "cells": {name: repr(value) for name, value in preset.cells.items()},
+        "autoencoder": {k: v for k, v in preset.autoencoder.items() if k != "latent"},
+        "seed": seed,
+    }
+    kept = folder / "parts" / "settings.json"
+    if kept.is_file():
+        if json.loads(kept.read_text(encoding="utf-8")) != settings:
+            raise InputError(
+                "a sweep goes on only with the cells, autoencoder and seed it began with",
+                f"other settings in {kept}",
+                "name another folder, or remove this one",
+            )
+        return
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+
+def _save_landscapes(table: pd.DataFrame, level: str, folder: Path) -> None:
+    from cellprism.recovery.plots import landscape
+
+    folder.mkdir(exist_ok=True)
+    metrics = ["n_live", "l0", "redundant", "mean_best_abs_r", "share_over_0.95"]
+    for latent, part in table.groupby("latent"):
+        for x in ("width", "l0", "l1"):
+            figure = landscape(part, x, [m for m in metrics if m != x], level=level)
+            figure.savefig(folder / f"latent{latent}-{x}.png", dpi=110)

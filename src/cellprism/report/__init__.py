@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from cellprism.report.bundle import bundle
+from cellprism.report.cap import LIMIT, one_file
 from cellprism.report.notebook import View, view
-from cellprism.report.page import page
 from cellprism.report.serve import make_app, serve
 from cellprism.report.source import read_source
 
 __all__ = ["View", "build", "make_app", "serve", "view"]
 
 
-def build(run_dir: str | Path, output: str | Path | None = None, *, other: str | Path | None = None) -> Path:
+def build(
+    run_dir: str | Path,
+    output: str | Path | None = None,
+    *,
+    other: str | Path | None = None,
+    max_megabytes: float = LIMIT / 1e6,
+    name: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Path:
     """Write the explorer of a run as one HTML file that makes no network request.
 
     Parameters
@@ -22,9 +30,15 @@ def build(run_dir: str | Path, output: str | Path | None = None, *, other: str |
         A run folder, as ``cellprism run`` writes it.
     output
         The file to write; ``None`` is ``report.html`` in `run_dir`.
-
     other
         The run folder of another model on the same cells, to be shown beside this one under "Compare".
+    max_megabytes
+        Largest size of the file. A larger page keeps less evidence a feature; where that is not enough, the file is a
+        short page that says how to open the run with :func:`serve`.
+    name
+        The folder as that page names it; by default `run_dir`, which may be about to move.
+    say
+        Called with a line of text where anything had to be left out.
 
     Returns
     -------
@@ -36,7 +50,10 @@ def build(run_dir: str | Path, output: str | Path | None = None, *, other: str |
         Where a folder is no run folder, its files disagree, or the two runs share too few cells.
     """
     path = Path(output) if output is not None else Path(run_dir) / "report.html"
-    text = page(bundle(read_source(run_dir), other=None if other is None else read_source(other)))
+    source, second = read_source(run_dir), None if other is None else read_source(other)
+    text, told = one_file(source, second, name or str(run_dir), limit=int(max_megabytes * 1e6))
+    if told:
+        say(told)
     part = path.with_name(path.name + ".part")  # a killed run leaves no page that reads as whole
     part.write_text(text, encoding="utf-8")
     part.replace(path)

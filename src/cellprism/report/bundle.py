@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
+from cellprism.report.alike import coactive, similar
+from cellprism.report.choice import choice
 from cellprism.report.chunks import feature_chunk, gene_chunks
 from cellprism.report.columns import as_json, minus_log10, pool, text
 from cellprism.report.evidence import Evidence, gather
-from cellprism.report.layout import coactive, plane, similar
+from cellprism.report.layout import plane
 from cellprism.report.pack import Quantised, pack, smallest
 from cellprism.report.pair import match_block
 from cellprism.report.source import Source
 from cellprism.report.steered import steered
+from cellprism.report.themes import feature_groups, membership
 
-__all__ = ["Bundle", "bundle"]
+__all__ = ["Bundle", "Packing", "bundle"]
 
 CHUNK_BYTES: Final = 128_000  # before compression: small enough to be unpacked between two frames
 GENE_ROWS: Final = (2000, 600, 300, 150, 80, 40)
 MANY_CATEGORIES: Final = 200
+TEXTS: Final = ("name", "kind", "confound", "top_genes", "top_set", "top_label", "specific_set")
+GROUPS: Final = ("set_collection", "set_theme")
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,21 @@ class Bundle:
         return sum(map(len, self.blocks.values()))
 
 
-def bundle(source: Source, *, other: Source | None = None, max_bytes: int = 40_000_000) -> Bundle:
+@dataclass(frozen=True)
+class Packing:
+    """How much of the evidence a page keeps, the strongest first."""
+
+    max_bytes: int = 40_000_000
+    """Rough size that the gene rows may reach before compression; large runs keep fewer rows a feature for it."""
+    gene_rows: int = GENE_ROWS[0]
+    """Genes a feature, at most."""
+    set_rows: int = 60
+    """Gene sets a feature, at most."""
+    expression: bool = True
+    """Whether the expression of single cells is kept, where it is small enough."""
+
+
+def bundle(source: Source, *, other: Source | None = None, packing: Packing | None = None) -> Bundle:
     """Turn the tables of a run into blocks.
 
     Parameters
@@ -49,21 +69,22 @@ def bundle(source: Source, *, other: Source | None = None, max_bytes: int = 40_0
         The run.
     other
         A run of another model on the same cells, to be compared with; its blocks are named ``other.…``.
-    max_bytes
-        Rough size that the gene rows may reach before compression; fewer rows a feature are kept for large runs,
-        the largest statistics first.
+    packing
+        What to keep; by default what suits one file.
     """
-    blocks = _blocks(source, max_bytes)
+    packing = packing or Packing()
+    blocks = _blocks(source, packing)
     if other is not None:
-        blocks |= {f"other.{name}": block for name, block in _blocks(other, max_bytes).items()}
+        blocks |= {f"other.{name}": block for name, block in _blocks(other, packing).items()}
         blocks["match"] = match_block(source, other)
     summary = source.info.get("summary") or f"{source.n_features:,} features of {source.n_cells:,} cells."
     return Bundle(blocks, title=f"cellprism · {source.n_features:,} features", summary=str(summary))
 
 
-def _blocks(source: Source, max_bytes: int) -> dict[str, bytes]:
-    per_feature = _gene_rows(source, max_bytes)
-    evidence = gather(source, per_feature)
+def _blocks(source: Source, packing: Packing) -> dict[str, bytes]:
+    evidence = gather(source, min(packing.gene_rows, _gene_rows(source, packing.max_bytes)), packing.set_rows)
+    if not packing.expression:
+        source = replace(source, expression=None, expression_genes=[])
     near = similar(source.directions) if source.directions is not None else None
     together = coactive(source.codes)
     bounds = _bounds(evidence.bytes_per_feature())
@@ -73,7 +94,7 @@ def _blocks(source: Source, max_bytes: int) -> dict[str, bytes]:
     gene_bounds, gene_blocks = gene_chunks(source, evidence)
     blocks |= gene_blocks
     blocks["names"] = pack(
-        {"modality": smallest(evidence.modality)},
+        {"modality": smallest(evidence.modality)} | _members(source, evidence),
         {
             "genes": evidence.genes,
             "symbols": evidence.symbols,
@@ -88,6 +109,19 @@ def _blocks(source: Source, max_bytes: int) -> dict[str, bytes]:
     info = as_json(source.info)
     blocks["overview"] = pack({}, _overview(source, info, evidence, bounds, gene_bounds))
     return blocks
+
+
+def _members(source: Source, evidence: Evidence) -> dict[str, Any]:
+    """Genes of each set of the page, as ids: what tells which genes lead a set in a feature."""
+    if source.gene_sets is None or source.gene_sets.empty or "genes" not in source.gene_sets:
+        return {}
+    shown = set(evidence.sets)
+    named, matrix = membership(source.gene_sets[source.gene_sets["set"].isin(shown)], evidence.genes)
+    place = {name: i for i, name in enumerate(named)}
+    absent = matrix.shape[0]  # a set that the run folder does not know has no members
+    matrix = sparse.vstack([matrix, sparse.csr_array((1, matrix.shape[1]), dtype=np.float32)], format="csr")
+    matrix = sparse.csr_array(matrix[[place.get(name, absent) for name in evidence.sets]])
+    return {"set_ptr": matrix.indptr.astype(np.uint32), "set_gene": smallest(matrix.indices)}
 
 
 def _gene_rows(source: Source, max_bytes: int) -> int:
@@ -157,8 +191,9 @@ def _features(source: Source, evidence: Evidence) -> bytes:
         arrays["top_set_mlq"] = Quantised(minus_log10(table["top_set_qval"]), finest=0.01)
     else:
         arrays["top_set_mlq"] = Quantised(np.full(len(table), np.nan))
-    for name in ("name", "kind", "confound", "top_genes", "top_set", "top_label", "specific_set"):
-        values = text(table[name]) if name in table else [""] * len(table)
+    groups = feature_groups(table, source.gene_sets, evidence.genes)
+    for name in (*TEXTS, *GROUPS):
+        values = groups[name] if name in groups else text(table[name]) if name in table else [""] * len(table)
         if name == "confound":
             values = ["" if v in {"False", "0", "none", "None"} else v for v in values]
         codes, meta[name] = pool(values)
@@ -178,7 +213,8 @@ def _overview(
 ) -> dict[str, Any]:
     shares = [s for s in info.get("shares") or [] if isinstance(s, dict) and s.get("observed") is not None]
     return {
-        **{k: info.get(k) for k in ("cellprism", "arguments", "input", "seeds", "timings", "metrics", "landscape")},
+        **{k: info.get(k) for k in ("cellprism", "arguments", "input", "seeds", "timings", "metrics")},
+        "landscape": choice(info),
         "shares": shares,
         "descriptive": bool(info.get("descriptive", True)),  # without a word from the run, do not claim more
         "expression": info.get("expression"),

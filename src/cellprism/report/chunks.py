@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.report.alike import Neighbours
 from cellprism.report.columns import minus_log10
 from cellprism.report.deciles import decile_means
 from cellprism.report.evidence import Evidence
-from cellprism.report.layout import Neighbours
 from cellprism.report.levels import level_columns
 from cellprism.report.pack import Quantised, pack, smallest
 from cellprism.report.source import Source
@@ -54,6 +54,15 @@ def feature_chunk(
     for name in ("auroc", "f1", "precision", "recall"):
         arrays[f"label_{name}"] = Quantised(labels[name], finest=0.001)
     arrays["label_mlq"] = Quantised(minus_log10(labels["qval"]), finest=0.01)
+
+    if len(evidence.match_table):
+        rows, arrays["match_ptr"] = _cut(evidence.match_ptr, start, stop)
+        matches = evidence.match_table.iloc[rows]
+        arrays["match_seed"] = smallest(matches["seed"].to_numpy())
+        for name in ("partner", "best"):
+            arrays[f"match_{name}"] = matches[name].to_numpy(dtype=np.int32)
+        for name, column in (("r", "correlation"), ("cosine", "cosine"), ("best_r", "best_correlation")):
+            arrays[f"match_{name}"] = Quantised(matches[column], finest=0.001)
 
     for name, neighbours in (("near", near), ("together", together)):
         if neighbours is not None:

@@ -15,8 +15,8 @@ from cellprism.report.source import Source
 
 __all__ = ["Evidence", "gather"]
 
-SET_ROWS: Final = 60
 LABEL_ROWS: Final = 80
+MATCH_COLUMNS: Final = ("feature", "seed", "partner", "correlation", "cosine", "best", "best_correlation")
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,11 @@ class Evidence:
     gene_table: pd.DataFrame
     set_table: pd.DataFrame
     label_table: pd.DataFrame
+    match_table: pd.DataFrame
     gene_ptr: NDArray[np.int64]
     set_ptr: NDArray[np.int64]
     label_ptr: NDArray[np.int64]
+    match_ptr: NDArray[np.int64]
     genes: list[str]
     symbols: list[str]
     modality: NDArray[np.int64]
@@ -46,6 +48,7 @@ class Evidence:
     def bytes_per_feature(self) -> NDArray[np.int64]:
         """Rough size of each feature's evidence before compression."""
         rows = 12 * np.diff(self.gene_ptr) + 14 * np.diff(self.set_ptr) + 14 * np.diff(self.label_ptr)
+        rows = rows + 15 * np.diff(self.match_ptr)
         return np.asarray(rows + 3 * self.code_counts + 300, dtype=np.int64)
 
     def set_profile(self) -> NDArray[np.float32] | None:
@@ -65,8 +68,8 @@ class Evidence:
         return np.asarray(TruncatedSVD(k, random_state=0).fit_transform(matrix), dtype=np.float32)
 
 
-def gather(source: Source, gene_rows: int) -> Evidence:
-    """Sort and thin the tables of a run; at most `gene_rows` genes a feature."""
+def gather(source: Source, gene_rows: int, set_rows: int = 60) -> Evidence:
+    """Sort and thin the tables of a run; at most `gene_rows` genes and `set_rows` gene sets a feature."""
     row_of = pd.Series(np.arange(source.n_features), index=source.features["feature"].to_numpy())
     genes = _rows(source.genes, row_of)
     genes["strength"] = genes["statistic"].abs().fillna(0.0)
@@ -87,21 +90,29 @@ def gather(source: Source, gene_rows: int) -> Evidence:
     # unless its over-representation does.
     sets = sets[sets["mlq_rank"].notna() | (sets["mlq_ora"] > -np.log10(0.05))].copy()
     sets["strength"] = np.fmax(sets["mlq_rank"], sets["mlq_ora"]).fillna(0.0)
-    sets = _strongest(sets, "strength", SET_ROWS)
+    sets = _strongest(sets, "strength", set_rows)
     sets["id"], set_names = pool(text(sets["set"]))
 
     labels = _rows(source.labels, row_of)
-    labels["strength"] = labels["auroc"].fillna(0.0)
+    labels = labels[labels["auroc"].notna()].copy()  # a number column has a correlation and no detector
+    labels["strength"] = labels["auroc"]
     labels = _strongest(labels, "strength", LABEL_ROWS)
     labels["id"], pairs = pool_pairs(text(labels["column"]), text(labels["value"]))
+
+    matches = source.matches
+    if matches is None:
+        matches = pd.DataFrame({c: [] for c in MATCH_COLUMNS})
+    matches = _rows(matches, row_of).sort_values(["row", "seed"], kind="stable", ignore_index=True)
     n = source.n_features
     return Evidence(
         gene_table=sorted_genes,
         set_table=sets,
         label_table=labels,
+        match_table=matches,
         gene_ptr=_pointers(sorted_genes, n),
         set_ptr=_pointers(sets, n),
         label_ptr=_pointers(labels, n),
+        match_ptr=_pointers(matches, n),
         genes=[gene for gene, _ in distinct],
         symbols=[symbols[i] for i in first],
         modality=modality,

@@ -76,6 +76,7 @@ def source_of(adata: AnnData, key: str = "prism") -> Source:
             "descriptive": True,
             "label_columns": labels,
         },
+        matches=stored.get("matches"),
     )
 
 

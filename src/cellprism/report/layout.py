@@ -1,26 +1,17 @@
-"""Where features stand on the feature map, and which are alike."""
+"""Where features stand on the feature map."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-__all__ = ["Neighbours", "coactive", "plane", "similar"]
+from cellprism.report.alike import unit_rows
+
+__all__ = ["plane"]
 
 FEW = 12  # fewer points than this have no neighbourhoods worth unfolding
 MANY = 1500
 BLOCK = 1024
-
-
-class Neighbours(NamedTuple):
-    """The nearest others of each feature: ids (features, k), -1 where there is none, and cosines (features, k)."""
-
-    ids: NDArray[np.int32]
-    cosine: NDArray[np.float32]
 
 
 def plane(profiles: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float32]:
@@ -39,7 +30,7 @@ def plane(profiles: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float32
     started from the first two; fewer than a dozen features are shown by the first two components alone. Of more than
     1,500 features a sample of that size is laid out, and each other one stands among its nearest of them.
     """
-    unit = _unit(np.asarray(profiles, dtype=np.float32))
+    unit = unit_rows(np.asarray(profiles, dtype=np.float32))
     n = len(unit)
     if n == 0:
         return np.zeros((0, 2), dtype=np.float32)
@@ -93,38 +84,3 @@ def _among(
     flat += rng.normal(0, 0.004 * np.ptp(placed), flat.shape)
     flat[anchors] = placed
     return flat
-
-
-def similar(profiles: NDArray[np.float32], k: int = 8) -> Neighbours:
-    """Nearest features by the cosine of their directions; `profiles` (features, d)."""
-    unit = _unit(np.asarray(profiles, dtype=np.float32))
-    return _nearest(len(unit), k, lambda rows: unit[rows] @ unit.T)
-
-
-def coactive(codes: sparse.csc_array, k: int = 8) -> Neighbours:
-    """Nearest features by the cosine of their activations over cells; `codes` (cells, features)."""
-    norm = np.sqrt(np.asarray(codes.multiply(codes).sum(axis=0)).ravel())
-    unit = sparse.csr_array((codes @ sparse.diags_array(1 / np.maximum(norm, 1e-12))).T)
-    other = sparse.csr_array(unit.T)
-    return _nearest(unit.shape[0], k, lambda rows: np.asarray((unit[rows] @ other).toarray()))
-
-
-def _unit(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12), dtype=np.float32)
-
-
-def _nearest(n: int, k: int, cosine_of: Callable[[NDArray[np.int64]], NDArray[np.float32]]) -> Neighbours:
-    k = min(k, max(n - 1, 0))
-    ids = np.full((n, k), -1, dtype=np.int32)
-    cosine = np.zeros((n, k), dtype=np.float32)
-    for start in range(0, n if k else 0, BLOCK):
-        rows = np.arange(start, min(start + BLOCK, n))
-        block = np.array(cosine_of(rows), dtype=np.float32)
-        block[np.arange(len(rows)), rows] = -np.inf  # never its own neighbour
-        best = np.argpartition(-block, k - 1, axis=1)[:, :k]
-        value = np.take_along_axis(block, best, axis=1)
-        order = np.argsort(-value, axis=1, kind="stable")
-        value = np.take_along_axis(value, order, axis=1)
-        ids[rows] = np.where(value > 0, np.take_along_axis(best, order, axis=1), -1)
-        cosine[rows] = np.where(value > 0, value, 0)
-    return Neighbours(ids, cosine)

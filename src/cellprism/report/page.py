@@ -13,7 +13,7 @@ from typing import Final
 from cellprism.report.bundle import Bundle
 from cellprism.report.modules import link
 
-__all__ = ["page"]
+__all__ = ["bare_page", "page"]
 
 ENTRY: Final = "app.js"
 
@@ -47,6 +47,18 @@ def page(bundle: Bundle, *, served_from: str | None = None) -> str:
     return parts[0] + "".join(filled[key] + rest for key, rest in (part.split("}}", 1) for part in parts[1:]))
 
 
+def bare_page(title: str, summary: str, told: str) -> str:
+    """A page without a script, that says what it would have shown and how to see it."""
+    style = _asset("static/page.css")
+    body = f'<main><p class="summary">{html.escape(summary)}</p><ul class="cautions"><li>{html.escape(told)}</li></ul></main>'
+    return (
+        '<!doctype html>\n<html lang="en" data-theme="light"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy([], style, connect=False)}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{style}</style></head><body>{body}</body></html>\n"
+    )
+
+
 def _root(bundle: Bundle, served_from: str | None) -> str:
     root = f' data-blocks="{html.escape(served_from)}"' if served_from else ""
     return root + (" data-other" if "match" in bundle.blocks else "")
@@ -60,7 +72,7 @@ def _policy(scripts: list[str], style: str, *, connect: bool) -> str:
     """Only these very scripts and this style may run: no inline handler, no evaluation, no address."""
     source = {
         "default-src": "'none'",
-        "script-src": " ".join(map(_hash, scripts)),
+        "script-src": " ".join(map(_hash, scripts)) or "'none'",
         "style-src": _hash(style),
         "img-src": "data: blob:",
         "connect-src": "'self'" if connect else "'none'",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cellprism.errors import InputError
-from cellprism.report.bundle import bundle
+from cellprism.report.bundle import Packing, bundle
 from cellprism.report.page import page
 from cellprism.report.source import read_source
 
@@ -51,7 +51,9 @@ def make_app(
     from starlette.routing import Route
 
     root = Path(run_dir).resolve()
-    made = bundle(read_source(root), other=None if other is None else read_source(other), max_bytes=400_000_000)
+    made = bundle(
+        read_source(root), other=None if other is None else read_source(other), packing=Packing(max_bytes=400_000_000)
+    )
     html = gzip.compress(page(made, served_from="data/").encode(), 6, mtime=0)
 
     def packed(request: Request, content: bytes, media_type: str) -> Response:

@@ -42,6 +42,10 @@ class Source:
         ``run.json``.
     steering
         Steering experiments found in the folder: each its JSON and its table.
+    gene_sets
+        A row a tested set: ``set``, ``collection``, ``genes`` (a list); ``None`` where unknown.
+    matches
+        A row a feature and sibling seed, see :func:`cellprism.features.stability.fit_matches`; ``None`` where unknown.
     """
 
     features: pd.DataFrame
@@ -55,6 +59,8 @@ class Source:
     expression_genes: list[str]
     info: dict[str, Any]
     steering: list[tuple[dict[str, Any], pd.DataFrame]] = field(default_factory=list)
+    gene_sets: pd.DataFrame | None = None
+    matches: pd.DataFrame | None = None
 
     @property
     def n_cells(self) -> int:
@@ -113,6 +119,8 @@ def read_source(run_dir: str | Path) -> Source:
         expression_genes=expression_genes,
         info=json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {},
         steering=_steering(run_dir),
+        gene_sets=_optional(run_dir, "gene_sets"),
+        matches=_optional(run_dir, "matches"),
     )
 
 
@@ -128,6 +136,11 @@ def completed(table: pd.DataFrame | None, name: str) -> pd.DataFrame:
 def _table(run_dir: Path, name: str) -> pd.DataFrame:
     path = run_dir / f"{name}.parquet"
     return completed(pd.read_parquet(path) if path.is_file() else None, name)
+
+
+def _optional(run_dir: Path, name: str) -> pd.DataFrame | None:
+    path = run_dir / f"{name}.parquet"
+    return pd.read_parquet(path) if path.is_file() else None
 
 
 def mean_directions(

@@ -13,10 +13,11 @@ __all__ = ["steered"]
 
 GENES: Final = 24
 LABELS: Final = 8
+SETS: Final = 6
 
 
 def steered(experiments: list[tuple[dict[str, Any], pd.DataFrame]]) -> list[dict[str, Any]]:
-    """For each experiment its features, summary, dose curve, strongest genes and changes of neighbours."""
+    """For each experiment its features, summary, dose curve, strongest genes and sets, and changes of neighbours."""
     return [_one(content, genes) for content, genes in experiments]
 
 
@@ -32,11 +33,18 @@ def _one(content: dict[str, Any], genes: pd.DataFrame) -> dict[str, Any]:
         strict=True,
     )
     moves = sorted(content.get("neighbours") or [], key=lambda r: -abs(r.get("change") or 0.0))[:LABELS]
+    sets = [s for s in content.get("sets") or [] if s.get("effect") is not None]
     return {
         "features": as_json(features if isinstance(features, list) else [features]),
         "summary": as_json(summary),
         "doses": as_json(content.get("doses") or []),
         "neighbours": as_json(moves),
+        "sets": as_json(
+            [
+                {key: one.get(key) for key in ("set", "effect", "null_pval")}
+                for one in sorted(sets, key=lambda s: (s.get("null_pval") or 1.0, -abs(s["effect"])))[:SETS]
+            ]
+        ),
         "genes": [
             {
                 "gene": g,

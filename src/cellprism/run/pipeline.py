@@ -14,9 +14,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism.features.annotate import Annotation, annotate
-from cellprism.features.stability import fit_stability
+from cellprism.features.stability import fit_matches
 from cellprism.report import build
 from cellprism.run.folder import FORMAT_VERSION, RunFolder, check_output, staged
+from cellprism.run.gene_sets import gene_set_table
 from cellprism.run.nulls import null_codes
 from cellprism.run.options import PRESETS, RunOptions
 from cellprism.run.prepare import Inputs, prepare
@@ -85,7 +86,7 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
     say("naming the features: genes, gene sets, labels, and the same for the nulls")
     with clock.step("annotate"):
         annotation = _annotate(options, inputs, fitted, codes)
-    features = _with_stability(annotation.features, fitted, inputs.embedding)
+    features, matches = _with_stability(annotation.features, fitted, inputs.embedding)
     say("writing the tables and the page")
     with staged(options.output, overwrite=options.overwrite) as folder:
         fitted.sae.save(folder / "sae")
@@ -99,8 +100,10 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
                 "sets": annotation.sets,
                 "labels": annotation.labels,
                 "cells": _cells(inputs),
+                "gene_sets": gene_set_table(inputs.matched, inputs.expression.genes, options.gene_sets),
                 "training": fitted.history,
-            },
+            }
+            | ({} if matches is None else {"matches": matches}),
         )
         if fitted.consensus is not None:
             write_tables(folder, {"consensus": fitted.consensus.reset_index()})
@@ -108,7 +111,7 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
             write_landscape(folder, fitted.options["recipe"]["scouts"])
         write_json(folder / "run.json", _about(options, inputs, fitted, codes, annotation, features, clock.seconds))
         with clock.step("report"):
-            build(folder)
+            build(folder, say=say, name=str(options.output))
     return RunFolder.open(options.output)
 
 
@@ -140,16 +143,18 @@ def _confounds(inputs: Inputs) -> list[str]:
     return [*inputs.nuisance.columns, *stratum]
 
 
-def _with_stability(features: pd.DataFrame, fitted: Fit, X: NDArray[Any]) -> pd.DataFrame:
-    """Feature table with its stability column; NaN where only one seed was trained."""
+def _with_stability(features: pd.DataFrame, fitted: Fit, X: NDArray[Any]) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Feature table with its stability column, and the matches behind it; NaN and None where one seed was trained."""
     features = features.copy()
+    matches = None
     if fitted.siblings:
-        stable = fit_stability(fitted, X)
+        stable, matches = fit_matches(fitted, X)
         features["stability"] = stable["stability"].reindex(features["feature"]).to_numpy()
+        matches = matches[matches["feature"].isin(features["feature"])]
     else:
         features["stability"] = np.nan
     order = ["feature", "name", "kind", "n_active", "mean_active", "max_active", "stability", "confound"]
-    return features[[*order, *(c for c in features.columns if c not in order)]]
+    return features[[*order, *(c for c in features.columns if c not in order)]], matches
 
 
 def _cells(inputs: Inputs) -> pd.DataFrame:

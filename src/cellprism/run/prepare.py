@@ -72,7 +72,13 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
         made, counts = _training_cells(cells, options)
         thinned = counts is not None
         say(f"training the embedding model {options.embed!r}" + (" on half of the molecules" if thinned else ""))
-        extra = {} if options.components is None else {_COMPONENTS[options.embed]: options.components}
+        extra: dict[str, Any] = {}
+        if options.components is not None:
+            extra[_COMPONENTS[options.embed]] = options.components
+        if options.strata is not None and options.embed in _BATCH_AWARE:
+            made.obs[options.strata] = obs[options.strata].astype(str).to_numpy()
+            extra["batch"] = options.strata
+            say(f"the model is told the batch, {options.strata!r}")
         model = embed.train(options.embed, made, seed=options.seed, progress=options.progress, **extra)
         values, source = model.encode(made), f"{options.embed}, trained in this run"
     else:
@@ -114,6 +120,7 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
 
 
 # What each model calls the dimensions of its embedding.
+_BATCH_AWARE = ("dgd", "scvi")
 _COMPONENTS = {"pca": "n_components", "dgd": "latent", "scvi": "n_latent", "autoencoder": "latent"}
 
 

@@ -57,7 +57,7 @@ def steer_run(
     Z = np.asarray(folder.embedding, dtype=np.float32)
     rows = cells_where(folder.cells, cells)
     names = [g for m in decoder.modalities for g in decoder.genes[m]]
-    known = folder.genes.drop_duplicates("gene").set_index("gene")["symbol"]
+    known = folder.genes.drop_duplicates("gene").set_index("gene")["symbol"].astype(object)
     symbols = known.reindex(names).fillna("").astype(str)
     # A run that mapped no symbols has them equal to the genes; a gene that no feature kept has no row there.
     if bool((known.index == known.to_numpy()).all()):

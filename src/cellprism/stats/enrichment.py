@@ -1,7 +1,8 @@
-"""Competitive rank test of gene sets, corrected for correlation between genes.
+"""Competitive rank test of gene sets, among genes of like expression and corrected for correlation between genes.
 
-The question is whether the genes of a set have larger (or smaller) statistics than the other genes. Treating genes as
-independent makes any set of co-expressed genes significant. The form of the correction is that of CAMERA's rank test
+The question is whether the genes of a set have larger (or smaller) statistics than other genes of their expression
+(:mod:`cellprism.stats.background`): ranks are taken over all genes, and each is held against the mean rank of its bin.
+Treating genes as independent makes any set of co-expressed genes significant. The form of the correction is that of CAMERA's rank test
 (Wu & Smyth, 2012, Nucleic Acids Res. 40:e133; Barry, Nobel & Wright, 2008, Ann. Appl. Stat. 2:286): the variance of
 the rank sum of ``m`` of ``G`` genes with correlation ``rho`` between the set's statistics. What is estimated here, and
 how:
@@ -12,8 +13,8 @@ how:
    average variance.
 3. Each set's value is shrunken towards the mean of sets of similar size, by the share of its variance that is
    estimation error (empirical Bayes).
-4. Correlated noise can only act on the part of a statistic that is noise. With statistics of variance V over genes,
-   of which 1 is noise (it is 1 on average when cells are permuted; twice its standard deviation there is taken off V
+4. Correlated noise can only act on the part of a statistic that is noise. With statistics of variance V over genes
+   (within bins), of which 1 is noise (it is 1 on average when cells are permuted; twice its standard deviation there is taken off V
    first), the correlation that counts is rho / max(V, 1).
 """
 
@@ -25,6 +26,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy import special
 
+from cellprism.stats.background import Background, variance_within
 from cellprism.stats.expression import Expression
 from cellprism.stats.kernels import ranks_from_order, set_sums
 from cellprism.stats.setindex import SetIndex
@@ -56,7 +58,8 @@ class SetResult(NamedTuple):
     z: np.ndarray
     """(features, sets) signed z."""
     effect: np.ndarray
-    """(features, sets) rank-biserial correlation, -1 ... 1: 2 AUC - 1 of the set's genes against the others."""
+    """(features, sets) rank-biserial correlation, -1 ... 1: 2 AUC - 1 of the set's genes against the others, after the
+    mean rank of each bin of like expression is taken out."""
 
 
 def set_correlation(
@@ -81,13 +84,17 @@ def set_correlation(
     return SetCorrelation(total, own @ member, n, used.size, float(np.sqrt(2.0 * square) / n_genes))
 
 
-def feature_correlation(z: np.ndarray, correlation: SetCorrelation, sets: SetIndex) -> np.ndarray:
+def feature_correlation(
+    z: np.ndarray, correlation: SetCorrelation, sets: SetIndex, background: Background
+) -> np.ndarray:
     """(features, sets) correlation of the set's statistics under the competitive null (steps 2 to 4 above).
 
     Parameters
     ----------
     z
         (features, background genes) statistics of the sets' background, in its order.
+    background
+        Bins of genes of like expression.
     """
     m = sets.sizes.astype(np.float64)
     centred = z - z.mean(axis=1, keepdims=True)
@@ -99,7 +106,7 @@ def feature_correlation(z: np.ndarray, correlation: SetCorrelation, sets: SetInd
     rho = (correlation.total - explained**2 - own) / ((m - 1.0) * np.maximum(own, 1e-12))
     rho = _shrink(rho, m, correlation.n_used)
     # a variance that correlated noise alone can reach says nothing about real differences
-    noise = 1.0 / np.maximum(centred.var(axis=1) - 2.0 * correlation.spread, 1.0)
+    noise = 1.0 / np.maximum(variance_within(z, background) - 2.0 * correlation.spread, 1.0)
     out: np.ndarray = np.clip(rho, 0.0, 0.95) * noise[:, None]
     return out
 
@@ -119,8 +126,10 @@ def _shrink(rho: np.ndarray, sizes: np.ndarray, n_cells: int) -> np.ndarray:
     return out
 
 
-def rank_enrichment(z: np.ndarray, rho: np.ndarray, sets: SetIndex, order: np.ndarray | None = None) -> SetResult:
-    """Rank-sum z of each set's statistics against all other background genes.
+def rank_enrichment(
+    z: np.ndarray, rho: np.ndarray, sets: SetIndex, background: Background, order: np.ndarray | None = None
+) -> SetResult:
+    """Rank-sum z of each set's statistics against the other genes of its bins.
 
     Parameters
     ----------
@@ -128,30 +137,36 @@ def rank_enrichment(z: np.ndarray, rho: np.ndarray, sets: SetIndex, order: np.nd
         (features, background genes) signed statistics.
     rho
         (features, sets) correlation within each set, from :func:`feature_correlation` (zeros: independent genes).
+    background
+        Bins of genes of like expression; with one bin this is the rank-sum test.
     order
         ``np.argsort(z, axis=1)`` where it is known.
+
+    Notes
+    -----
+    With independent genes the variance is that of a sum of random draws without replacement from each bin. Correlation
+    multiplies it by the factor of the rank test in CAMERA, which is 1 for rho = 0.
     """
     n_genes = z.shape[1]
     m = sets.sizes.astype(np.float64)
     rest = n_genes - m
-    ranks, ties = ranks_from_order(z, np.argsort(z, axis=1) if order is None else order)
-    shift = set_sums(ranks, sets.ptr, sets.members) - m * (n_genes + 1.0) / 2.0
-    tie_factor = 1.0 - ties / (n_genes**3 - n_genes)
-    variance = (
-        m
-        * rest
-        / (2.0 * np.pi)
-        * (
-            np.arcsin(1.0)
-            + (rest - 1.0) * np.arcsin(0.5)
-            + (m - 1.0) * (rest - 1.0) * np.arcsin(rho / 2.0)
-            + (m - 1.0) * np.arcsin((rho + 1.0) / 2.0)
-        )
-    )
-    variance *= tie_factor[:, None]
-    safe = np.where(variance > 0, variance, 1.0)
-    stat = np.where(variance > 0, shift / np.sqrt(safe), 0.0)
-    return SetResult(stat, 2.0 * shift / (m * rest))
+    ranks, _ = ranks_from_order(z, np.argsort(z, axis=1) if order is None else order)
+    ranks -= (n_genes + 1.0) / 2.0
+    n = background.sizes.astype(np.float64)
+    mean = set_sums(ranks, background.ptr, background.genes) / n
+    spread = set_sums(ranks**2, background.ptr, background.genes) - n * mean**2
+    marked = background.profile.astype(np.float64)
+    shift = set_sums(ranks, sets.ptr, sets.members) - mean @ marked.T
+    variance = (spread / np.maximum(n - 1.0, 1.0)) @ (marked * (n - marked) / n).T
+    factor = (
+        np.arcsin(1.0)
+        + (rest - 1.0) * np.arcsin(0.5)
+        + (m - 1.0) * (rest - 1.0) * np.arcsin(rho / 2.0)
+        + (m - 1.0) * np.arcsin((rho + 1.0) / 2.0)
+    ) / (np.pi * (n_genes + 1.0) / 6.0)
+    usable = variance > 1e-9 * n_genes**2
+    stat = np.where(usable, shift / np.sqrt(np.where(usable, variance * factor, 1.0)), 0.0)
+    return SetResult(stat, np.clip(2.0 * shift / (m * rest), -1.0, 1.0))
 
 
 def two_sided(z: np.ndarray) -> np.ndarray:

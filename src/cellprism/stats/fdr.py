@@ -6,12 +6,14 @@ from typing import Literal
 
 import numpy as np
 
+from cellprism.stats import fdr_kernels
 from cellprism.stats.kernels import last_not_above, log_two_sided, stretch_starts
 from cellprism.stats.parallel import for_chunks
 
 __all__ = ["Family", "benjamini_hochberg", "two_sided_log_p"]
 
 _STEP = 1 << 20
+_STRETCH = 1 << 15
 
 
 def two_sided_log_p(z: np.ndarray) -> np.ndarray:
@@ -29,8 +31,9 @@ def two_sided_log_p(z: np.ndarray) -> np.ndarray:
 class Family:
     """All tests among which a false discovery rate is controlled (Benjamini & Hochberg, 1995).
 
-    Only the sorted tests are kept: the q value of any of them is looked up, so that tables of a few findings need no
-    array of q values for all tests. Tests given in single precision are kept so.
+    Only the sorted tests are kept, and one number for each stretch of them: q values are computed for the stretches that
+    are asked for, so that tables of a few findings need no array of q values for all tests. Tests given in single
+    precision are kept so.
 
     Parameters
     ----------
@@ -42,50 +45,74 @@ class Family:
     """
 
     def __init__(self, tests: np.ndarray, kind: Literal["z", "p", "log p"] = "p") -> None:
-        self._kind = kind
+        self._kind = {"z": fdr_kernels.Z, "p": fdr_kernels.P, "log p": fdr_kernels.LOG_P}[kind]
         keys = np.asarray(tests).ravel()
         keys = keys[~np.isnan(keys)]
-        if kind == "z":
+        if self._kind == fdr_kernels.Z:
             np.negative(np.abs(keys, out=keys), out=keys)
         keys.sort()
-        log_q = np.empty_like(keys)
+        self._keys = keys
+        n = -(-keys.size // _STRETCH)
+        least = np.full(n + 1, np.inf)
 
         def part(span: slice) -> None:
-            with np.errstate(divide="ignore"):
-                log_p = (
-                    keys[span] if kind == "log p" else log_two_sided(keys[span]) if kind == "z" else np.log(keys[span])
-                )
-            rank = np.arange(span.start + 1, span.stop + 1)
-            log_q[span] = np.minimum(log_p + np.log(keys.size / rank), 0.0)
+            for i in range(span.start, span.stop):
+                stop = min((i + 1) * _STRETCH, keys.size)
+                least[i] = fdr_kernels.least_log_q(keys, i * _STRETCH, stop, self._kind, fdr_kernels.TAIL)
 
-        for_chunks(part, keys.size, _STEP)
-        np.minimum.accumulate(log_q[::-1], out=log_q[::-1])
-        self._keys, self._log_q = keys, log_q
-        self._start, self._scale = _stretches(keys)
+        for_chunks(part, n, 16)
+        self._least = np.minimum.accumulate(least[::-1])[::-1]
+
+    def _log_q(self, stretch: int, out: np.ndarray) -> None:
+        """Fill the log q values of one stretch."""
+        start = stretch * _STRETCH
+        after = float(self._least[stretch + 1])
+        fdr_kernels.log_q(self._keys, start, start + out.size, self._kind, fdr_kernels.TAIL, after, out)
 
     def q(self, tests: np.ndarray) -> np.ndarray:
         """Look up q values of some of the family's tests (of the same kind as the family was given)."""
         asked = np.asarray(tests, dtype=self._keys.dtype)
         out = np.full(asked.size, np.nan)
-        if self._keys.size == 0:
+        size = self._keys.size
+        if size == 0 or asked.size == 0:
             return out.reshape(asked.shape)
-        keys = (-np.abs(asked) if self._kind == "z" else asked).ravel()
+        keys = (-np.abs(asked) if self._kind == fdr_kernels.Z else asked).ravel()
+        place = np.empty(keys.size, dtype=np.int64)
+        starts, scale = _stretches(self._keys)
 
-        def part(span: slice) -> None:
+        def find(span: slice) -> None:
             # equal tests share the q value of the last of them
-            position = last_not_above(self._keys, self._start, self._scale, keys[span])
-            out[span] = np.exp(self._log_q[position].astype(np.float64))
+            place[span] = last_not_above(self._keys, starts, scale, keys[span])
 
-        for_chunks(part, keys.size, _STEP)
+        for_chunks(find, keys.size, _STEP)
+        touched = np.flatnonzero(np.bincount(place // _STRETCH, minlength=self._least.size - 1))
+        # untouched stretches of this array are never written and take no memory
+        log_q = np.empty(int(touched[-1] + 1) * _STRETCH, dtype=self._keys.dtype)
+
+        def fill(span: slice) -> None:
+            for i in touched[span].tolist():
+                self._log_q(i, log_q[i * _STRETCH : min((i + 1) * _STRETCH, size)])
+
+        for_chunks(fill, touched.size, 4)
+
+        def look_up(span: slice) -> None:
+            out[span] = np.exp(log_q[place[span]].astype(np.float64))
+
+        for_chunks(look_up, keys.size, _STEP)
         out[np.isnan(keys)] = np.nan
         return out.reshape(asked.shape)
 
     def critical(self, level: float) -> float:
         """The weakest test with a q value of at most ``level``: its p, log p or |z| (-inf or inf when none has)."""
-        passing = int(np.searchsorted(self._log_q, np.log(level), side="right"))
-        if self._kind == "z":
-            return float(-self._keys[passing - 1]) if passing else float("inf")
-        return float(self._keys[passing - 1]) if passing else float("-inf")
+        limit = np.log(level)
+        stretch = int(np.searchsorted(self._least[:-1], limit, side="right")) - 1
+        if stretch < 0:
+            return float("inf") if self._kind == fdr_kernels.Z else float("-inf")
+        start = stretch * _STRETCH
+        log_q = np.empty(min(_STRETCH, self._keys.size - start))
+        self._log_q(stretch, log_q)
+        last = float(self._keys[start + int(np.searchsorted(log_q, limit, side="right")) - 1])
+        return -last if self._kind == fdr_kernels.Z else last
 
 
 def _stretches(keys: np.ndarray) -> tuple[np.ndarray, float]:

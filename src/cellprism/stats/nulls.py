@@ -7,6 +7,9 @@ import scipy.sparse as sp
 
 __all__ = ["matched_directions", "permuted_codes", "random_sets"]
 
+_GENES_A_BIN, _CANDIDATES = 50, 8
+_CORRELATED = 0.01  # mean correlation from which a set counts as correlated
+
 
 def matched_directions(embedding: np.ndarray, n_active: np.ndarray, rng: np.random.Generator) -> sp.csc_array:
     """Random directions of an embedding, thresholded to given numbers of active cells.
@@ -56,34 +59,78 @@ def permuted_codes(codes: sp.csc_array, strata: np.ndarray, rng: np.random.Gener
 
 
 def random_sets(
-    sizes: np.ndarray, members: np.ndarray, mean_expression: np.ndarray, rng: np.random.Generator, n_bins: int = 20
+    sizes: np.ndarray,
+    members: np.ndarray,
+    mean_expression: np.ndarray,
+    rng: np.random.Generator,
+    ranks: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Replace the members of every set by random genes of like mean expression.
+    """Replace the members of every set by random genes of like mean expression and like correlation.
 
     Parameters
     ----------
     sizes, members
         Set sizes and their flat members (positions in the background).
     mean_expression
-        (background genes,) mean of each gene; genes are exchanged within its quantile bins.
+        (background genes,) mean of each gene; genes are exchanged within bins of about 50 genes of like mean.
+    ranks
+        (cells, background genes) centred columns of like length whose products are correlations. With them the genes of
+        a set are drawn one after the other, each the candidate of its bin that brings the mean correlation within the
+        set nearest to that of the real set: of eight candidates, or of the whole bin where the real set is correlated.
+        Without them only size and expression are matched.
 
     Returns
     -------
     Flat members of the random sets, in the same layout, without repeats inside a set where the bin allows.
     """
-    order = np.argsort(mean_expression, kind="stable")
-    bin_of = np.empty(order.size, dtype=np.int64)
-    bin_of[order] = np.arange(order.size) * n_bins // order.size
+    n_genes = mean_expression.size
+    n_bins = max(n_genes // _GENES_A_BIN, 1)
+    bin_of = np.empty(n_genes, dtype=np.int64)
+    bin_of[np.argsort(mean_expression, kind="stable")] = np.arange(n_genes) * n_bins // n_genes
     in_bin = [np.flatnonzero(bin_of == b) for b in range(n_bins)]
+    columns = None if ranks is None else np.ascontiguousarray(ranks.T, dtype=np.float32)
     out = np.empty_like(members)
     start = 0
     for size in sizes:
         span = slice(start, start + int(size))
-        drawn = np.empty(int(size), dtype=members.dtype)
-        bins = bin_of[members[span]]
-        for b in np.unique(bins):
-            here = np.flatnonzero(bins == b)
-            drawn[here] = rng.choice(in_bin[b], here.size, replace=here.size > in_bin[b].size)
+        wanted = rng.permutation(bin_of[members[span]])
+        if columns is None:
+            drawn = _distinct(wanted, in_bin, rng)
+        else:
+            drawn = _as_correlated(columns[members[span]], columns, wanted, in_bin, rng)
         out[span] = np.sort(drawn)
         start += int(size)
     return out
+
+
+def _distinct(wanted: np.ndarray, in_bin: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """One gene of each wanted bin."""
+    drawn = np.empty(wanted.size, dtype=np.int64)
+    for b in np.unique(wanted):
+        here = np.flatnonzero(wanted == b)
+        drawn[here] = rng.choice(in_bin[b], here.size, replace=here.size > in_bin[b].size)
+    return drawn
+
+
+def _as_correlated(
+    real: np.ndarray, columns: np.ndarray, wanted: np.ndarray, in_bin: list[np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
+    """Genes of the wanted bins with about the mean product over pairs that the rows of ``real`` have."""
+    n = wanted.size
+    lengths = float((real**2).sum())
+    pairs = (float((real.sum(axis=0) ** 2).sum()) - lengths) / max(n * (n - 1), 1)
+    correlated = pairs > _CORRELATED * lengths / n
+    drawn = np.empty(n, dtype=np.int64)
+    total = np.zeros(columns.shape[1], dtype=np.float32)
+    reached = 0.0  # sum of products over pairs
+    for i, b in enumerate(wanted):
+        candidates = np.setdiff1d(in_bin[b], drawn[:i])
+        if candidates.size == 0:
+            candidates = in_bin[b]
+        if i == 0 or not correlated:
+            candidates = rng.choice(candidates, min(_CANDIDATES if i else 1, candidates.size), replace=False)
+        product = columns[candidates] @ total
+        best = int(np.argmin(np.abs(reached + product - pairs * i * (i + 1) / 2.0)))
+        drawn[i], reached = candidates[best], reached + float(product[best])
+        total += columns[candidates[best]]
+    return drawn

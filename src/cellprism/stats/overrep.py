@@ -1,12 +1,14 @@
 """Over-representation of gene sets among a feature's top genes, up and down apart, calibrated by permuted cells.
 
-The hypergeometric test takes genes as independent draws. Genes of a set are correlated over cells, so that under
-permuted cells the overlap of a set with a list of top genes varies more than that. The spread is measured here by
-permutations that all features share: for a few numbers of active cells (log-spaced over the features') and for every
-list length in use, cells are drawn at random, the genes are tested, and mean and variance of every set's overlap are
-kept. A feature's overlap is then held against a beta-binomial with that mean and variance, and against the
-hypergeometric; the larger p counts. As in the rank test, the excess spread counts only for the share of the
-statistics' variance that is noise.
+Two things make the plain hypergeometric test too bold. Abundant genes reach a list of top genes more easily, so the
+overlap is held against lists that spread over bins of like expression as the feature's own does
+(:mod:`cellprism.stats.background`): within a bin, genes are exchangeable, and the overlap is a sum of hypergeometric
+counts. And genes of a set are correlated over cells, so that under permuted cells the overlap varies more than that.
+This spread is measured by permutations that all features share: for a few numbers of active cells (log-spaced over the
+features') and for every list length in use, cells are drawn at random, the genes are tested, and mean and variance of
+every set's overlap are kept. A feature's overlap is also held against a beta-binomial with that variance and the larger
+of both means; the larger p counts. As in the rank test, the excess spread counts only for the share of the statistics'
+variance that is noise.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from cellprism.stats.background import Background, variance_within
 from cellprism.stats.contrast import active_contrast, check_codes
 from cellprism.stats.expression import Expression
 from cellprism.stats.genes import rank_sum
-from cellprism.stats.overrep_kernels import overlap_pvalues
+from cellprism.stats.overrep_kernels import log_factorials, overlap_pvalues
 from cellprism.stats.setindex import SetIndex
 
 __all__ = ["LIST_LENGTHS", "OverlapNull", "OverrepResult", "over_representation", "overlap_null"]
@@ -100,6 +103,7 @@ def over_representation(
     n_active: np.ndarray,
     null: OverlapNull,
     sets: SetIndex,
+    background: Background,
     order: np.ndarray | None = None,
 ) -> OverrepResult:
     """Test the overlap of every set with each feature's top genes.
@@ -113,6 +117,8 @@ def over_representation(
         longest of :data:`LIST_LENGTHS` that they fill; with fewer than the shortest there is no list.
     n_active
         (features,) active cells: the nearest bin of ``null`` is used.
+    background
+        Bins of genes of like expression.
     order
         ``np.argsort(z, axis=1)`` where it is known.
     """
@@ -121,18 +127,27 @@ def over_representation(
     length = np.where(which >= 0, LIST_LENGTHS[np.maximum(which, 0)], 0)
     nearest = np.abs(np.log(np.maximum(n_active, 1))[:, None] - np.log(null.n_active)[None, :]).argmin(axis=1)
     by_set = _membership(sets).T.tocsr()
-    noise = 1.0 / np.maximum(z.var(axis=1), 1.0)
+    noise = 1.0 / np.maximum(variance_within(z, background), 1.0)
+    ones = np.ones(background.bin_of.size, dtype=np.float32)
+    by_bin = sp.csr_array((ones, background.bin_of, np.arange(ones.size + 1)), (ones.size, background.sizes.size))
+    profile = sp.csr_array(background.profile)
+    table = log_factorials(sets.genes.size)
     order = np.argsort(z, axis=1) if order is None else order
     hits = np.zeros((z.shape[0], 2, sets.names.size), dtype=np.int16)
     pval = np.full(hits.shape, np.nan)
     for d in range(2):
         hits[:, d] = _overlaps(order, length[:, d], d, by_set)
+        drawn = _overlaps(order, length[:, d], d, by_bin).astype(np.int64)
         chosen = np.maximum(which[:, d], 0)
         pval[:, d] = overlap_pvalues(
             np.ascontiguousarray(hits[:, d]),
             np.ascontiguousarray(length[:, d]),
-            sets.sizes,
-            sets.genes.size,
+            drawn,
+            profile.indptr.astype(np.int64),
+            profile.indices.astype(np.int64),
+            profile.data,
+            background.sizes,
+            table,
             np.ascontiguousarray(null.mean[:, :, d]),
             np.ascontiguousarray(null.variance[:, :, d]),
             nearest,

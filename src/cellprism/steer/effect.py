@@ -44,7 +44,8 @@ class Effect:
     doses: pd.DataFrame
     """A row a dose: dose, value (mean activation), then one column a gene with its mean log2 change."""
     nulls: pd.DataFrame
-    """A row a null move: kind, strength (root mean square log2 change), target (effect on the target genes)."""
+    """A row a null move: kind, strength (root mean square log2 change), target (mean log2 change of the target genes
+    minus that of the others), change (that of the target genes alone)."""
     embedding: NDArray[np.float32]
     """(chosen cells, d) after the edit."""
     cells: NDArray[np.intp]

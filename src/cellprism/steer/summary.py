@@ -22,7 +22,8 @@ def null_table(null: Mapping[NullKind, NDArray[Any]], target: NDArray[np.bool_] 
     parts = []
     for kind, lfc in null.items():
         on = np.full(len(lfc), np.nan) if target is None else target_effect(lfc, target)
-        parts.append(pd.DataFrame({"kind": kind, "strength": np.sqrt((lfc**2).mean(1)), "target": on}))
+        raw = np.full(len(lfc), np.nan) if target is None else lfc[:, target].mean(1)
+        parts.append(pd.DataFrame({"kind": kind, "strength": np.sqrt((lfc**2).mean(1)), "target": on, "change": raw}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -45,8 +46,16 @@ def strength_summary(
     """Strength, target effect and off-target share of the edit, and how many null moves reach them."""
 
     def beside(value: float, drawn: NDArray[Any]) -> dict[str, float]:
-        p = (1 + int((np.abs(drawn) >= abs(value)).sum())) / (1 + len(drawn))
-        return {"median": float(np.median(drawn)), "q95": float(np.quantile(np.abs(drawn), 0.95)), "pval": p}
+        n = 1 + len(drawn)
+        p = (1 + int((np.abs(drawn) >= abs(value)).sum())) / n
+        # "Raises its genes" is a claim with a direction; so is "lowers".
+        same = drawn >= value if value >= 0 else drawn <= value
+        return {
+            "median": float(np.median(drawn)),
+            "q95": float(np.quantile(np.abs(drawn), 0.95)),
+            "pval": p,
+            "pval_one_sided": (1 + int(same.sum())) / n,
+        }
 
     strength = float(np.sqrt((log2fc**2).mean()))
     out: dict[str, Any] = {
@@ -56,6 +65,8 @@ def strength_summary(
     if target is not None:
         on = float(target_effect(log2fc, target))
         out["targets"] = int(target.sum())
+        out["target_change"] = raw = float(log2fc[target].mean())
+        out["target_change_nulls"] = {k: beside(raw, v[:, target].mean(1)) for k, v in null.items()}
         out["target_effect"] = on
         out["target_nulls"] = {k: beside(on, target_effect(v, target)) for k, v in null.items()}
         out["off_target_share"] = off_target(log2fc, target)

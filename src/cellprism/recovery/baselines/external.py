@@ -103,5 +103,7 @@ def _rounded(task: Task, rows: NDArray[np.bool_]) -> AnnData:
 def _needs(module: str, method: str, package: str) -> None:
     if find_spec(module) is None:
         raise InputError(
-            f"method {method!r} needs an optional package", f"no {package}", "install it or leave the method out"
+            f"method {method!r} needs an optional package",
+            f"no {package}",
+            "pip install 'cellprism[bench]', or leave the method out",
         )

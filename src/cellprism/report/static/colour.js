@@ -9,8 +9,12 @@ const CATEGORIES = [
 export const UP = "#D55E00";
 export const DOWN = "#0072B2";
 
+// Two of them are too dark to be seen on a dark ground.
+const ON_DARK = { "#882255": "#c9558c", "#332288": "#8477dd" };
+
 export function categoryColour(i) {
-  return CATEGORIES[i % CATEGORIES.length];
+  const colour = CATEGORIES[i % CATEGORIES.length];
+  return (isDark() && ON_DARK[colour]) || colour;
 }
 
 /** Share 0..1 to a colour of growing strength on the present ground: viridis, the faint end towards the ground. */

@@ -53,11 +53,41 @@ export function bar(value, colour, largest) {
   return el("span", { class: "bar" }, el("i", { style: { width, "background-color": colour } }), el("b", {}, fixed(value)));
 }
 
-export function setTable(feature, names, up) {
+const LEADING = 6; // genes told for each set
+
+/** Genes of a set that move with it in this feature, the strongest first: ids. */
+export function leadingGenes(feature, names, set, up) {
+  const members = new Set(names.members(set));
+  const g = feature.genes; // sorted by evidence
+  const found = [];
+  for (let i = 0; i < g.n && members.size; i++) if (members.has(g.id[i]) && (up ? g.z[i] > 0 : g.z[i] < 0)) found.push(g.id[i]);
+  return found;
+}
+
+function leading(feature, names, set, up) {
+  const found = leadingGenes(feature, names, set, up);
+  if (!found.length) return null;
+  const shown = found.slice(0, LEADING).map(names.shown).join(", ");
+  const rest = found.length - LEADING;
+  return el("div", { class: "leading", title: found.map(names.shown).join(", ") }, shown, rest > 0 ? ` and ${rest} more` : "");
+}
+
+/** Rows of the sets of one direction as they are saved. */
+export function setRows(feature, names, up) {
+  const s = feature.sets;
+  return d3
+    .range(s.n)
+    .filter((i) => Boolean(s.up[i]) === up)
+    .map((i) => [names.sets[s.id[i]], up ? "up" : "down", s.hits[i], s.measured[i], s.effect[i], s.rank[i], s.ora[i], leadingGenes(feature, names, s.id[i], up).map(names.shown).join(" ")]);
+}
+
+/** Sets of one direction, each with the genes that lead it; `mark(set)` is called with the set to be shown elsewhere. */
+export function setTable(feature, names, up, mark) {
   const s = feature.sets;
   const rows = d3.range(s.n).filter((i) => Boolean(s.up[i]) === up);
+  const name = (i) => (names.members(s.id[i]).length ? button(names.sets[s.id[i]], () => mark(s.id[i]), { class: "link", title: "Show its genes in the volcano" }) : names.sets[s.id[i]]);
   return shortTable(up ? "Gene sets up" : "Gene sets down", [
-    { title: "gene set", kind: "wide-text", show: (i) => names.sets[s.id[i]] },
+    { title: "gene set and its leading genes", kind: "wide-text", show: (i) => [name(i), leading(feature, names, s.id[i], up)] },
     { title: "hits", kind: "number", help: "genes of the set among the feature's genes / genes measured", show: (i) => `${s.hits[i]}/${s.measured[i]}` },
     { title: "effect", kind: "number", show: (i) => fixed(s.effect[i]) },
     { title: "q rank", kind: "number", help: "competitive rank test", show: (i) => pvalue(s.rank[i]) },
@@ -65,15 +95,27 @@ export function setTable(feature, names, up) {
   ], rows, 8); // prettier-ignore
 }
 
+/** The counterparts of a feature among the features of other seeds, one row a seed. */
+export function matchTable(matches, seeds) {
+  return shortTable("Matches in other seeds", [
+    { title: "seed", show: (i) => String(seeds?.[matches.seed[i]] ?? `+${matches.seed[i]}`) },
+    { title: "partner", kind: "number", help: "feature of that seed, each serving one feature alone", show: (i) => (matches.partner[i] < 0 ? "none" : `#${matches.partner[i]}`) },
+    { title: "r of codes", kind: "number", help: "Pearson correlation of the two features over cells kept out of training", show: (i) => fixed(matches.r[i]) },
+    { title: "cosine", kind: "number", help: "between the two decoder directions", show: (i) => fixed(matches.cosine[i]) },
+    { title: "best r", kind: "number", help: "of any feature of that seed, which others may share", show: (i) => `${fixed(matches.best_r[i])}${matches.best[i] >= 0 && matches.best[i] !== matches.partner[i] ? ` (#${matches.best[i]})` : ""}` },
+  ], d3.range(matches.n)); // prettier-ignore
+}
+
 export function labelTable(feature, names) {
   const l = feature.labels;
+  const several = new Set(names.labels.map(([column]) => column)).size > 1;
   return shortTable("Labels", [
     { title: "label", kind: "wide-text", show: (i) => names.labels[l.id[i]][1] },
-    { title: "of", show: (i) => names.labels[l.id[i]][0] },
+    several ? { title: "of", show: (i) => names.labels[l.id[i]][0] } : null,
     { title: "AUROC", kind: "number", show: (i) => fixed(l.auroc[i], 3) },
     { title: "F1", kind: "number", show: (i) => fixed(l.f1[i]) },
     { title: "precision", kind: "number", show: (i) => fixed(l.precision[i]) },
     { title: "recall", kind: "number", show: (i) => fixed(l.recall[i]) },
     { title: "q", kind: "number", show: (i) => pvalue(l.mlq[i]) },
-  ], d3.range(l.n), 8); // prettier-ignore
+  ].filter(Boolean), d3.range(l.n), 8); // prettier-ignore
 }

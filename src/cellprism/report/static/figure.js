@@ -1,16 +1,20 @@
 // The buttons that save a figure.
 
 import { button } from "./dom.js";
-import { saveCanvas, savePng, saveSvg } from "./save.js";
+import { mapFigure } from "./mapfigure.js";
+import { inlined, savePng, saveSvg } from "./save.js";
+
+function tools(name, figure) {
+  const props = (kind) => ({ class: "quiet small", "aria-label": `Download ${name.replaceAll("-", " ")} as ${kind}` });
+  return [button("SVG", () => saveSvg(name, figure()), props("SVG")), button("PNG", () => savePng(name, figure()), props("PNG"))];
+}
 
 /** SVG and PNG of the chart inside `node()`. */
 export function figureTools(name, node) {
-  const chart = () => node().querySelector("svg.chart");
-  const props = (kind) => ({ class: "quiet small", "aria-label": `Download ${name.replaceAll("-", " ")} as ${kind}` });
-  return [button("SVG", () => saveSvg(name, chart()), props("SVG")), button("PNG", () => savePng(name, chart()), props("PNG"))];
+  return tools(name, () => inlined(node().querySelector("svg.chart")));
 }
 
-/** PNG of a map of points. */
-export function mapTools(name, map) {
-  return map().snapshot ? [button("PNG", () => saveCanvas(name, map().snapshot()), { class: "quiet small", "aria-label": `Download ${name.replaceAll("-", " ")} as PNG` })] : [];
+/** SVG and PNG of a map of points, with the legend that `legend()` gives. */
+export function mapTools(name, map, legend = () => null) {
+  return map().snapshot ? tools(name, () => mapFigure(map(), legend())) : [];
 }

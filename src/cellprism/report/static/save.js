@@ -1,6 +1,6 @@
 // Files made in the page: tables as CSV, figures as SVG or PNG.
 
-const STYLED = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "font-size", "font-family", "font-weight", "text-anchor", "opacity"];
+const STYLED = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "font-size", "font-family", "font-weight", "text-anchor", "opacity", "paint-order", "stroke-linejoin"];
 
 function download(blob, name) {
   const a = document.createElement("a");
@@ -26,8 +26,8 @@ export function saveCsv(name, header, rows) {
   download(new Blob([csv(header, rows)], { type: "text/csv" }), `${name}.csv`);
 }
 
-/** A chart as it stands, its colours and letters written into it, on the page's ground. */
-function standalone(chart) {
+/** A copy of an SVG element as it stands, its colours and letters written into it, so that it needs no style sheet. */
+export function inlined(chart) {
   const copy = chart.cloneNode(true);
   const [from, to] = [[chart, ...chart.querySelectorAll("*")], [copy, ...copy.querySelectorAll("*")]];
   from.forEach((node, i) => {
@@ -35,27 +35,32 @@ function standalone(chart) {
     for (const key of STYLED) to[i].setAttribute(key, style.getPropertyValue(key));
     to[i].removeAttribute("class");
   });
-  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  if (!chart.clientWidth) return copy;
+  copy.setAttribute("width", chart.clientWidth);
+  copy.setAttribute("height", chart.clientHeight);
+  return copy;
+}
+
+/** A figure on the page's ground, as text. */
+function standalone(figure) {
+  figure.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   const ground = document.createElementNS("http://www.w3.org/2000/svg", "rect");
   for (const [k, v] of Object.entries({ width: "100%", height: "100%", fill: getComputedStyle(document.documentElement).getPropertyValue("--surface").trim() })) ground.setAttribute(k, v); // prettier-ignore
-  copy.prepend(ground);
-  return new XMLSerializer().serializeToString(copy);
+  figure.prepend(ground);
+  return new XMLSerializer().serializeToString(figure);
 }
 
-export function saveSvg(name, chart) {
-  download(new Blob([standalone(chart)], { type: "image/svg+xml" }), `${name}.svg`);
+export function saveSvg(name, figure) {
+  download(new Blob([standalone(figure)], { type: "image/svg+xml" }), `${name}.svg`);
 }
 
-export async function savePng(name, chart, scale = 2) {
+export async function savePng(name, figure, scale = 2) {
+  const [width, height] = ["width", "height"].map((k) => Number(figure.getAttribute(k)));
   const image = new Image();
-  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(standalone(chart))}`;
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(standalone(figure))}`;
   await image.decode();
   const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [chart.clientWidth * scale, chart.clientHeight * scale];
+  [canvas.width, canvas.height] = [width * scale, height * scale];
   canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-  saveCanvas(name, canvas);
-}
-
-export function saveCanvas(name, canvas) {
   canvas.toBlob((blob) => download(blob, `${name}.png`), "image/png");
 }

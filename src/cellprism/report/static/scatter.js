@@ -6,11 +6,13 @@ import { points } from "./points.js";
 import { themed } from "./colour.js";
 
 const MARGIN = 18;
+const CROWD = 400; // points among which names find room without covering any
 const REACH = 12; // pixels within which the pointer means a point
 
 /**
- * @param {object} options label (accessible name), xs, ys, hover(i) -> lines of text, pick(i), lasso(chosen),
- *   wheel ("always" or "focus"), labels() -> [{ i, text }] in order of importance
+ * @param {ScatterOptions} options `label` is its accessible name; `hover` gives lines of text; `labels` names points in order
+ *   of importance
+ * @returns {PointMap}
  */
 export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", labels }) {
   const canvas = el("canvas", { tabindex: 0, role: "img", "aria-label": label });
@@ -29,6 +31,7 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
   let mode = lasso ? "lasso" : "move";
   let marked = [];
   let pending = 0;
+  let [bytes, order] = [null, null];
 
   const zoom = d3
     .zoom()
@@ -88,15 +91,20 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
       overlay.append(svg("circle", { cx: x, cy: y, r: radius() + 4, class: "ring" }));
     }
     const taken = [];
+    // With few points a name gives way to all of them, with many only to other names.
+    const dots = labels && xs.length <= CROWD ? d3.range(xs.length).map(screen) : [];
+    const r = radius();
+    const covers = (box) => dots.some(([x, y]) => x + r > box[0] && x - r < box[2] && y + r > box[1] && y - r < box[3]);
     for (const { i, text } of labels ? labels() : []) {
       const [x, y] = screen(i);
-      const w = text.length * 6.2 + 10;
-      const box = x + w + 8 < size.w ? [x + 7, y - 9, x + 7 + w, y + 9] : [x - 7 - w, y - 9, x - 7, y + 9];
-      if (box[0] < 0 || box[1] < 0 || box[3] > size.h || box[2] > size.w) continue;
-      if (taken.some((o) => box[0] < o[2] && o[0] < box[2] && box[1] < o[3] && o[1] < box[3])) continue;
+      const w = widthOf(text) + 8;
+      const room = (b) => b[0] >= 0 && b[1] >= 0 && b[2] <= size.w && b[3] <= size.h && !covers(b) && !taken.some((o) => b[0] < o[2] && o[0] < b[2] && b[1] < o[3] && o[1] < b[3]);
+      const gap = r + 2;
+      const box = [[x + gap, y - 8, x + gap + w, y + 8], [x - gap - w, y - 8, x - gap, y + 8]].find(room); // prettier-ignore
+      if (!box) continue;
       taken.push(box);
       const right = box[0] > x;
-      overlay.append(svg("text", { x: right ? x + 8 : x - 8, y: y + 4, "text-anchor": right ? "start" : "end", class: "name" }, text));
+      overlay.append(svg("text", { x: right ? x + r + 4 : x - r - 4, y: y + 4, "text-anchor": right ? "start" : "end", class: "name" }, text));
       if (taken.length >= Math.max(6, size.w / 70)) break;
     }
   }
@@ -132,7 +140,7 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
 
   function setMode(to) {
     mode = to;
-    for (const b of modes?.children ?? []) b.setAttribute("aria-pressed", String(b.dataset.mode === to));
+    for (const b of modes?.querySelectorAll("button") ?? []) b.setAttribute("aria-pressed", String(b.dataset.mode === to));
     canvas.classList.toggle("lasso", to === "lasso");
   }
 
@@ -185,8 +193,10 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
   return {
     node,
     /** Bytes (r, g, b, a a point) and, if given, the order of drawing: the last lies on top. */
-    colours(bytes, order) {
-      drawing.colours(bytes, order);
+    colours(newBytes, newOrder) {
+      bytes = newBytes;
+      order = newOrder ?? order;
+      drawing.colours(newBytes, newOrder);
       redraw();
     },
     mark(list) {
@@ -195,7 +205,20 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
     },
     screen,
     reset,
-    /** The map on its ground, for saving. */
+    label,
+    size: () => ({ w: size.w, h: size.h }),
+    /** What a figure of the map needs: points in sight in the order of drawing, where they stand, their colours. */
+    points() {
+      const r = radius();
+      const inSight = (i) => {
+        const [x, y] = screen(i);
+        return x > -r && y > -r && x < size.w + r && y < size.h + r && (!bytes || bytes[4 * i + 3] > 0);
+      };
+      const seen = Array.from(order ?? xs.keys()).filter(inSight);
+      const colour = (i) => (bytes ? { fill: d3.rgb(bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2]).formatHex(), opacity: bytes[4 * i + 3] / 255 } : { fill: "#888888", opacity: 1 });
+      return { seen, at: screen, radius: r, colour };
+    },
+    /** A copy of the picture, on the page's ground. */
     snapshot() {
       draw();
       const copy = el("canvas", { width: canvas.width, height: canvas.height });
@@ -211,6 +234,15 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
       drawing.free();
     },
   };
+}
+
+let ruler = null;
+
+/** Pixels that a name takes in the letters of the map. */
+function widthOf(text) {
+  ruler ??= el("canvas").getContext("2d");
+  ruler.font = `11.5px ${themed("--sans")}`;
+  return ruler.measureText(text).width;
 }
 
 function extent(values) {

@@ -103,7 +103,7 @@ export function cellsView() {
   const intro = () => el("p", { class: "empty" }, map.snapshot ? "Draw around cells on the map, or choose a label, to see which features set them apart." : "Choose a label to see which features set its cells apart.");
   const controls = el("div", { class: "row" },
     columns.length ? select("label", columns.map((c) => [c.name, c.name]), column.name, (name) => { column = columns.find((c) => c.name === name); showLabels(); clear(); }) : null,
-    el("span", { class: "tools" }, mapTools("cells", () => map))); // prettier-ignore
+    el("span", { class: "tools" }, mapTools("cells", () => map, () => legend))); // prettier-ignore
   const node = el("div", { class: "view cells" }, controls, labels, el("div", { class: "split even" }, el("div", { class: "main" }, el("div", { class: "stage tall" }, map.node), legend), room));
   showLabels();
   plain();

@@ -2,7 +2,7 @@
 
 import { button, el, empty, panel, svg } from "./dom.js";
 import { activationLegend, cellMap, colourByFeature } from "./cellmap.js";
-import { axisX, chart, told } from "./chart.js";
+import { axisX, chart, redrawCharts, told } from "./chart.js";
 import { chooser } from "./chooser.js";
 import { DOWN, UP } from "./colour.js";
 import { bar, shortTable } from "./evidence.js";
@@ -40,13 +40,14 @@ export async function geneView() {
     room.replaceChildren(el("div", { class: "stage" }, map.node), activationLegend(feature));
     colourByFeature(map, feature);
   };
-  const title = el("h2", { tabindex: -1 }, names.shown(id), names.genes[id] === names.shown(id) ? null : el("span", { class: "muted" }, ` ${names.genes[id]}`));
+  const title = el("h2", { tabindex: -1, "aria-level": 1 }, names.shown(id), names.genes[id] === names.shown(id) ? null : el("span", { class: "muted" }, ` ${names.genes[id]}`));
   const right = el("div");
   const parts = [];
   if (expression) {
     const map = cellMap(`Cells by expression of ${names.shown(id)}`);
     maps.push([map, expression]);
-    parts.push(panel("Expression", { id: "expression", note: "log1p, normalised for depth", tools: mapTools(`gene-${names.shown(id)}`, () => map) }, el("div", { class: "stage" }, map.node), activationLegend(expression, "none")));
+    const legend = activationLegend(expression, "none");
+    parts.push(panel("Expression", { id: "expression", note: "log1p, normalised for depth", tools: mapTools(`gene-${names.shown(id)}-cells`, () => map, () => legend) }, el("div", { class: "stage" }, map.node), legend));
     colourByFeature(map, expression);
   }
   const up = rows.filter((d) => d.z > 0);
@@ -62,7 +63,7 @@ export async function geneView() {
   const node = el("div", { class: "view gene" }, head, title, el("div", { class: "card" }, parts));
   const restyle = () => {
     for (const [map, values] of maps) colourByFeature(map, values);
-    for (const box of node.querySelectorAll(".chart-box")) box.redraw();
+    redrawCharts(node);
   };
   return { node, title: names.shown(id), restyle, free: () => maps.forEach(([map]) => map.free()) };
 }

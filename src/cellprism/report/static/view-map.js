@@ -6,14 +6,13 @@ import { KIND_COLOURS } from "./chips.js";
 import { compact, count, fixed, percent, pvalue, truncate } from "./format.js";
 import { mapTools } from "./figure.js";
 import { filters } from "./view-features.js";
-import { listing, onListing, rowsShown } from "./listing.js";
+import { onListing, rowsShown } from "./listing.js";
 import { note, place } from "./router.js";
 import { theRun } from "./run.js";
 import { scatter } from "./scatter.js";
 import { preview } from "./preview.js";
-import { categoryLegend } from "./cellmap.js";
 
-const TEXTS = { kind: "kind", top_label: "best label", top_set: "best gene set", confound: "confounder" };
+const TEXTS = { kind: "kind", top_label: "best label", set_collection: "collection of best set", set_theme: "theme of best set", top_set: "best gene set", confound: "confounder" };
 const NUMBERS = { stability: "stability", density: "share of cells", top_set_mlq: "evidence of best set (−log10 q)", top_label_auroc: "AUROC of best label" };
 const MOST = 12; // categories with a colour of their own
 
@@ -104,7 +103,7 @@ export function mapView() {
     layouts.length > 1 ? select("near by", layouts, layout, (v) => { layout = v; remember(); build(); }) : null,
     select("colour", options, colour, (v) => { colour = v; remember(); paint(); }),
     told,
-    el("span", { class: "tools" }, mapTools("feature-map", () => map ?? { snapshot: true })),
+    el("span", { class: "tools" }, mapTools("feature-map", () => map ?? { snapshot: true }, () => key)),
   ); // prettier-ignore
   if (chosen < 0) chosen = importance[0]; // something to look at; the address names it only once it is chosen
   build();

@@ -3,11 +3,13 @@
 import { button, el, panel } from "./dom.js";
 import { compact, count, fixed, percent } from "./format.js";
 import { categoryLegend, cellMap, colourByCategory } from "./cellmap.js";
+import { redrawCharts } from "./chart.js";
 import { mapTools } from "./figure.js";
 import { go } from "./router.js";
 import { categories, theRun } from "./run.js";
 import { landscape } from "./landscape.js";
 
+/** @type {[string, string, (value: number) => string][]} */
 const METRICS = [
   ["explained_variance", "variance explained", (v) => percent(v, 1)],
   ["l0", "features a cell", (v) => fixed(v, 1)],
@@ -35,12 +37,12 @@ export function overviewView() {
     tiles(o, features),
     o.shares.length ? shares(o) : null,
     el("div", { class: "columns" }, best(features), cellsPanel(maps)),
-    o.landscape?.length ? landscape(o.landscape) : null,
+    landscape(o.landscape),
     method(o),
   );
   const restyle = () => {
     for (const paint of maps) paint.paint();
-    for (const box of node.querySelectorAll(".chart-box")) box.redraw();
+    redrawCharts(node);
   };
   return { node, title: "Overview", restyle, free: () => maps.forEach((m) => m.free()) };
 }
@@ -54,7 +56,8 @@ function cellsPanel(maps) {
   const paint = () => colourByCategory(map, cells[column.key]);
   maps.push({ paint, free: () => map.free() });
   paint();
-  return panel(`Cells by ${column.name}`, { id: "overview-cells", tools: [button("Explore", () => go({ view: "cells", by: column.name }), { class: "quiet small" }), ...mapTools("cells", () => map)] }, el("div", { class: "stage" }, map.node), categoryLegend(column.names)); // prettier-ignore
+  const legend = categoryLegend(column.names);
+  return panel(`Cells by ${column.name}`, { id: "overview-cells", tools: [button("Explore", () => go({ view: "cells", by: column.name }), { class: "quiet small" }), ...mapTools("cells", () => map, () => legend)] }, el("div", { class: "stage" }, map.node), legend); // prettier-ignore
 }
 
 function cautions(o) {
@@ -94,7 +97,7 @@ function shares(o) {
       el("div", { class: "values" }, el("strong", {}, percent(s.observed)), el("span", { class: "muted" }, nulls.map((n, i) => el("span", {}, el("i", { class: `key ${mark(names.indexOf(n))}` }), `${percent(s.nulls[n])}${i < nulls.length - 1 ? " " : ""}`)))),
     );
   }); // prettier-ignore
-  const key = el("span", { class: "legend" }, el("i", { class: "key fill" }), "these features", names.map((n, i) => [el("i", { class: `key ${mark(i)}` }), NULLS[n] ?? n]));
+  const key = el("ul", { class: "legend list keys" }, el("li", {}, el("i", { class: "key fill" }), "these features"), names.map((n, i) => el("li", {}, el("i", { class: `key ${mark(i)}` }), NULLS[n] ?? n)));
   return panel("What was found, beside chance", { wide: true, id: "shares" }, key, el("ul", { class: "shares" }, rows));
 }
 
@@ -113,7 +116,7 @@ function best(f) {
 
 function method(o) {
   const flat = (value) => (value === null || value === undefined ? "–" : Array.isArray(value) ? value.map(flat).join(", ") : typeof value === "object" ? Object.entries(value).map(([k, v]) => `${k} ${flat(v)}`).join(", ") : typeof value === "number" ? (Number.isInteger(value) ? String(value) : compact(value)) : String(value)); // prettier-ignore
-  const block = (title, entries) => (entries?.length ? [el("h4", {}, title), el("dl", { class: "facts" }, entries.map(([k, v]) => [el("dt", {}, k), el("dd", {}, flat(v))]))] : null);
+  const block = (title, entries) => (entries?.length ? [el("h4", { "aria-level": 2 }, title), el("dl", { class: "facts" }, entries.map(([k, v]) => [el("dt", {}, k), el("dd", {}, flat(v))]))] : null);
   const pairs = (x) => (x && typeof x === "object" ? Object.entries(x) : []);
   return el(
     "details",

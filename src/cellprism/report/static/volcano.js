@@ -12,7 +12,7 @@ const DRAWN = 1500; // genes drawn, the strongest first: SVG stays quick
 export function volcano(genes, names, pick) {
   const rows = d3.range(genes.n).map((i) => ({ id: genes.id[i], fc: genes.fc[i], mlp: genes.mlp[i], mlq: genes.mlq[i] })); // prettier-ignore
   const shown = rows.filter((d) => Number.isFinite(d.fc) && Number.isFinite(d.mlp)).slice(0, DRAWN);
-  return chart("Volcano of genes: log2 fold change against minus log10 p", (w) => Math.min(360, Math.max(260, w * 0.75)), (root, w, h) => {
+  const figure = chart("Volcano of genes: log2 fold change against minus log10 p", (w) => Math.min(360, Math.max(260, w * 0.75)), (root, w, h) => {
     const reach = d3.max(shown, (d) => Math.abs(d.fc)) || 1;
     const x = d3.scaleLinear([-reach * 1.08, reach * 1.08], [46, w - 12]);
     const y = d3.scaleLinear([0, (d3.max(shown, (d) => d.mlp) || 1) * 1.06], [h - 42, 28]);
@@ -20,18 +20,22 @@ export function volcano(genes, names, pick) {
     axisX(root, x, h - 42, { title: "log2 fold change (active against inactive cells)", ticks: w / 80 });
     axisY(root, y, 46, { title: "−log10 p", ticks: 5 });
     const spots = svg("g", {});
-    for (const d of [...shown].reverse()) {
+    const marked = figure.marked ?? null; // genes of a chosen set stand out, the others step back
+    const front = marked ? shown.filter((d) => marked.has(d.id)) : shown;
+    for (const d of [...shown.filter((d) => marked && !marked.has(d.id)), ...[...front].reverse()]) {
+      const faint = marked && !marked.has(d.id);
       const clear = d.mlq > 1.301;
       const spot = svg("circle", {
-        cx: x(d.fc), cy: y(d.mlp), r: clear ? 3.4 : 2.4,
-        fill: clear ? (d.fc > 0 ? UP : DOWN) : "currentColor", "fill-opacity": clear ? 0.8 : 0.28, class: "spot",
+        cx: x(d.fc), cy: y(d.mlp), r: faint ? 2 : clear || marked ? 3.4 : 2.4,
+        fill: !faint && (clear || marked) ? (d.fc > 0 ? UP : DOWN) : "currentColor", "fill-opacity": faint ? 0.1 : clear || marked ? 0.8 : 0.28, class: "spot",
       }); // prettier-ignore
       spot.addEventListener("click", () => pick(d.id));
       spots.append(told(spot, `${names.shown(d.id)}: log2 fold change ${fixed(d.fc)}, p ${pvalue(d.mlp)}, q ${pvalue(d.mlq)}`));
     }
     root.append(spots);
-    nameSpots(root, shown.slice(0, NAMED), x, y, w, names);
+    nameSpots(root, front.slice(0, NAMED), x, y, w, names);
   });
+  return figure;
 }
 
 /** Names beside the strongest genes where they find room. */
