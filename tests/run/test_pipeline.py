@@ -80,6 +80,35 @@ def test_cells_without_a_map_are_drawn_by_umap(
     assert asked["random_state"] == 5
 
 
+def test_the_recipe_is_chosen_told_and_drawn(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    said: list[str] = []
+    options = RunOptions(
+        data=inputs[0],
+        output=tmp_path / "out",
+        rep="X_emb",
+        gene_sets=(str(inputs[1]),),
+        preset="demo",
+        seeds=2,
+        epochs=20,
+    )
+    folder = run(options, said.append)
+    records, about = folder.info["landscape"], folder.info["recipe"]
+    assert {"geometry", "default", "training"} == {r["method"] for r in records}
+    assert [r["chosen"] for r in records].count(True) == 1
+    assert all(0 <= r["stability"] <= 1 and r["holdout_error"] == 1 - r["explained_variance"] for r in records)
+    assert set(about["reasons"]) <= set(said)
+    assert about["config"]["width"] == json.loads((folder.path / "sae" / "config.json").read_text())["config"]["width"]
+    assert (folder.path / "figures" / "landscape.png").stat().st_size > 5_000
+    assert "landscape" not in go(inputs, tmp_path / "fixed").info
+
+
+def test_consensus_has_a_table_of_its_own(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = go(inputs, tmp_path / "out", seeds=3, epochs=300, k=2, width=6, consensus=True)
+    table = pd.read_parquet(folder.path / "consensus.parquet")
+    assert list(table.columns) == ["feature", "source", "returns", "correlation"]
+    assert folder.codes.shape[1] == len(table) <= 6
+
+
 def test_embedding_made_here_is_tested_on_the_other_half(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     folder = go(inputs, tmp_path / "out", rep=None, embed="pca", components=5)
     assert folder.info["thinned"] is True

@@ -61,7 +61,12 @@ def run(
     layer: Annotated[str | None, typer.Option(help="Layer with the expression.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Take the expression from .raw.")] = False,
     expression: Annotated[str, typer.Option(help="Test measured or predicted expression.")] = "measured",
-    thorough: Annotated[bool, typer.Option("--thorough", help="10 seeds in place of 3.")] = False,
+    consensus: Annotated[
+        bool, typer.Option("--consensus", help="Keep the features that return in most seeds.")
+    ] = False,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="10 seeds in place of 3, and more candidates for the recipe.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn cells and an embedding into named features, and write a run folder with its report."""
@@ -91,6 +96,7 @@ def run(
         epochs=epochs,
         seed=seed,
         seeds=seeds,
+        consensus=consensus,
         thin=thin,
         layer=layer,
         raw=raw,

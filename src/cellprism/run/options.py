@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from numpy.typing import NDArray
+
 from cellprism.errors import InputError
-from cellprism.sae import SAEConfig
+from cellprism.sae import SAEConfig, default_config
 from cellprism.sae.config import Activation
 
 __all__ = ["PRESETS", "Preset", "RunOptions"]
@@ -22,12 +24,16 @@ class Preset:
     """SAEs trained from different seeds; all but the first only judge the first one's stability."""
     nulls: tuple[str, ...]
     """Nulls beside each headline share."""
+    recipe: str
+    """How much the automatic recipe tries."""
 
+
+_ALL = ("random", "untrained", "permuted", "shuffled", "random_sets")
 
 PRESETS: dict[str, Preset] = {
-    "demo": Preset(seeds=3, nulls=("random", "untrained", "permuted")),
-    "run": Preset(seeds=3, nulls=("random", "untrained", "permuted", "shuffled", "random_sets")),
-    "thorough": Preset(seeds=10, nulls=("random", "untrained", "permuted", "shuffled", "random_sets")),
+    "demo": Preset(seeds=3, nulls=("random", "untrained", "permuted"), recipe="quick"),
+    "run": Preset(seeds=3, nulls=_ALL, recipe="standard"),
+    "thorough": Preset(seeds=10, nulls=_ALL, recipe="thorough"),
 }
 
 
@@ -81,6 +87,8 @@ class RunOptions:
     seed: int = 0
     seeds: int | None = None
     """SAEs of different seeds; None = the preset's."""
+    consensus: bool = False
+    """Keep the features that return in most seeds."""
     preset: str = "run"
     overwrite: bool = False
     progress: bool = False
@@ -127,13 +135,17 @@ class RunOptions:
         """SAEs to train."""
         return self.seeds if self.seeds is not None else PRESETS[self.preset].seeds
 
-    def sae_config(self, default: SAEConfig) -> SAEConfig:
-        """The default config with what the user chose; a k that the user did not choose never exceeds the width."""
+    def sae_config(self, X: NDArray[Any]) -> SAEConfig | None:
+        """The fixed default for an embedding (cells, d) with what the user chose; None where that is nothing.
+
+        A k that the user did not choose never exceeds the width.
+        """
         changes: dict[str, Any] = {
             n: getattr(self, n) for n in ("width", "k", "activation") if getattr(self, n) is not None
         }
         if not changes:
-            return default
+            return None
+        default = default_config(X)
         activation = changes.get("activation", default.activation)
         width = changes.get("width", default.width)
         k = changes.get("k")

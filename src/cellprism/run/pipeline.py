@@ -23,8 +23,8 @@ from cellprism.run.nulls import null_codes
 from cellprism.run.options import PRESETS, RunOptions
 from cellprism.run.prepare import Inputs, prepare
 from cellprism.run.shares import share_records
-from cellprism.run.write import versions, write_arrays, write_json, write_tables
-from cellprism.sae import Fit, default_config, fit
+from cellprism.run.write import recipe_records, versions, write_arrays, write_json, write_landscape, write_tables
+from cellprism.sae import Fit, fit
 from cellprism.sae.metrics import describe
 
 __all__ = ["run"]
@@ -70,17 +70,22 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
     clock = _Clock()
     with clock.step("prepare"):
         inputs = prepare(options, say)
-    cfg = options.sae_config(default_config(inputs.embedding))
-    say(f"training {options.n_seeds} sparse autoencoders: {cfg.width} features, {cfg.activation}, k {cfg.k}")
+    cfg = options.sae_config(inputs.embedding)
+    asked = "choosing a recipe, then" if cfg is None else f"{cfg.width} features, {cfg.activation}, k {cfg.k}:"
+    say(f"{asked} training {options.n_seeds} sparse autoencoders")
     with clock.step("fit"):
         fitted = fit(
             inputs.embedding,
             cfg,
             seed=options.seed,
             seeds=options.n_seeds,
+            preset=PRESETS[options.preset].recipe,
+            consensus=options.consensus,
             epochs=options.epochs,
             progress=options.progress,
         )
+        for reason in fitted.options.get("recipe", {}).get("reasons", ()):
+            say(reason)
         codes = fitted.sae.encode(inputs.embedding)
     say("naming the features: genes, gene sets, labels, and the same for the nulls")
     with clock.step("annotate"):
@@ -105,6 +110,10 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
             | ({} if matches is None else {"matches": matches})
             | ({"regulators": annotation.regulators} if inputs.networks else {}),
         )
+        if fitted.consensus is not None:
+            write_tables(folder, {"consensus": fitted.consensus.reset_index()})
+        if "recipe" in fitted.options:
+            write_landscape(folder, fitted.options["recipe"]["scouts"])
         write_json(folder / "run.json", _about(options, inputs, fitted, codes, annotation, features, clock.seconds))
         with clock.step("report"):
             build(folder, say=say, name=str(options.output))
@@ -202,7 +211,7 @@ def _about(
         "metrics": overall
         | {"width": fitted.sae.width, "share_stable": stable}
         | {f"holdout_{k}": v for k, v in fitted.metrics.items() if len(fitted.holdout)},
-        "training": fitted.options,
+        **recipe_records(fitted),
         "shares": share_records(annotation.shares),
         "annotation": annotation.info,
         "descriptive": descriptive,
