@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,10 +8,11 @@ from scipy.stats import truncnorm
 
 from cellprism.errors import InputError
 from cellprism.features.stability import fit_stability
-from cellprism.sae import SAE, SAEConfig, fit
+from cellprism.sae import SAE, SAEConfig, default_config, fit
 from cellprism.sae.consensus import consensus
 from cellprism.sae.io import load
-from cellprism.sae.recipe import _best, choose_recipe, description_length, fit_auto
+from cellprism.sae.recipe import _best, choose_recipe, fit_auto
+from cellprism.sae.recipe_bits import description_length
 from cellprism.sae.recipe_coding import _posterior, _Prior, code_sparsely, least_squares
 from cellprism.sae.recipe_levels import fit_levels
 from cellprism.sae.recipe_sharpen import sharpen
@@ -162,7 +165,7 @@ def test_recipe_chooses_the_geometry_of_a_mixture_and_says_why():
     assert len(recipe["reasons"]) >= 3
     chosen = [row for row in recipe["scouts"] if row["chosen"]]
     assert len(chosen) == 1
-    assert chosen[0]["bits"] == min(row["bits"] for row in recipe["scouts"])
+    assert chosen[0]["agreement"] >= 0.5
     held = fitted.holdout
     assert (best_correlation(fitted.sae.encode(X[held]), truth[held]) > 0.95).mean() >= 0.9
     stable = fit_stability(fitted, X)["stability"]
@@ -172,14 +175,57 @@ def test_recipe_chooses_the_geometry_of_a_mixture_and_says_why():
 def test_recipe_trains_where_there_is_no_room_to_read():
     X = np.random.default_rng(0).normal(size=(60, 20)).astype(np.float32)
     recipe = choose_recipe(X, preset="quick")
-    assert recipe.config.activation == "batchtopk"
-    assert recipe.scouts["method"].eq("training").all()
+    assert recipe.config == default_config(X)
+    assert set(recipe.scouts["method"]) == {"default", "training"}
+    assert "none does" in " ".join(recipe.reasons)
 
 
-@pytest.mark.parametrize(("agreement", "chosen"), [(0.9, 0), (0.5, 0), (0.49, 1), (np.nan, 1)])
-def test_a_reading_that_returns_is_taken_whatever_its_bits(agreement: float, chosen: int):
-    scouts = pd.DataFrame({"agreement": [agreement, np.nan, np.nan], "bits": [190.0, 140.0, 150.0]})
+@pytest.mark.parametrize(
+    ("agreement", "bits", "stability", "explained", "chosen"),
+    [
+        (0.9, 80.0, 0.9, 0.8, 0),
+        (0.5, 80.0, 0.9, 0.8, 0),
+        (0.49, 80.0, 0.9, 0.8, 2),
+        (0.49, 99.0, 0.9, 0.8, 1),
+        (0.49, 80.0, 0.51, 0.8, 1),
+        (0.49, 80.0, 0.9, 0.6, 1),
+    ],
+    ids=["returns", "half returns", "beaten in all", "bits alike", "no steadier", "more error"],
+)
+def test_the_default_stands_unless_beaten_in_all(
+    agreement: float, bits: float, stability: float, explained: float, chosen: int
+):
+    scouts = pd.DataFrame(
+        {
+            "method": ["geometry", "default", "training", "training"],
+            "agreement": [agreement, 0.1, 0.9, 0.1],
+            "stability": [0.9, 0.5, stability, 0.2],
+            "bits": [190.0, 100.0, bits, 70.0],
+            "explained_variance": [0.9, 0.7, explained, 0.9],
+        }
+    )
     assert _best(scouts) == chosen
+
+
+def test_fit_without_config_is_the_recipe_and_repeats():
+    X, _ = world(programs=6, d=6, cells=600, seed=7)
+    first, again = (fit(X, preset="quick", seed=3, epochs=5) for _ in range(2))
+    np.testing.assert_array_equal(first.sae.encode(X).toarray(), again.sae.encode(X).toarray())
+    rows = first.options["recipe"]["scouts"]
+    assert {"method", "width", "k", "l0", "explained_variance", "bits", "stability", "dead_share", "chosen"} <= set(
+        rows[0]
+    )
+    json.dumps(first.options["recipe"], allow_nan=False)
+    assert fit(X, SAEConfig(width=4, k=2), epochs=1).options.get("recipe") is None
+
+
+def test_fit_with_consensus_gives_its_table():
+    X, _ = world(seed=8, cells=1_500)
+    config = SAEConfig(width=10, activation="jumprelu", init="geometry", pre_bias="none")
+    fitted = fit(X, config, seeds=2, consensus=True)
+    assert fitted.consensus is not None
+    assert len(fitted.consensus) == fitted.sae.width <= 10
+    assert fitted.metrics["n_live"] == fitted.sae.width
 
 
 def test_consensus_keeps_what_returns():

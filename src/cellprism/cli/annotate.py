@@ -71,7 +71,13 @@ def annotate(
     with staged(output, overwrite=overwrite) as folder:
         write_tables(folder, {n: getattr(found, n) for n in ("features", "genes", "sets", "labels")})
         write_json(
-            folder / "run.json", {"shares": share_records(found.shares), "annotation": found.info, "descriptive": True}
+            folder / "run.json",
+            {
+                "shares": share_records(found.shares),
+                "annotation": found.info,
+                "descriptive": True,
+                "expression": "measured",
+            },
         )
     console().print(f"{len(found.features):,} live features: {output}", highlight=False)
 

@@ -119,7 +119,7 @@ def _labels(values: np.ndarray, name: str, n_cells: int) -> np.ndarray:
 
 def _describe(columns: sp.csc_array, second: np.ndarray, live: np.ndarray) -> pd.DataFrame:
     active = columns.copy()
-    active.data = np.ones_like(active.data)
+    active.data = np.ones(active.nnz)
     out: dict[str, np.ndarray] = {"feature": live.astype(np.int32)}
     for side, cells in (("a", ~second), ("b", second)):
         out[f"fraction_{side}"] = (active.T @ cells) / cells.sum()
@@ -139,7 +139,7 @@ def _over_cells(columns: sp.csc_array, second: np.ndarray) -> tuple[dict[str, np
         raise InputError("each condition needs two cells", f"{n1} and {n2}", "compare larger groups")
     z = found.z[:, 1]
     active = columns.copy()
-    active.data = np.ones_like(active.data)
+    active.data = np.ones(active.nnz)
     p2, p1 = (active.T @ second) / n2, (active.T @ ~second) / n1
     pooled = (p1 * n1 + p2 * n2) / (n1 + n2)
     se = np.sqrt(pooled * (1.0 - pooled) * (1.0 / n1 + 1.0 / n2))
@@ -167,7 +167,7 @@ def _over_donors(
     names, number = np.unique(donor, return_inverse=True)
     counts = np.stack([np.bincount(number[side], minlength=names.size) for side in (~second, second)])
     active = columns.copy()
-    active.data = np.ones_like(active.data)
+    active.data = np.ones(active.nnz)
     means, shares = [], []
     for side, n in zip((~second, second), counts, strict=True):
         rows = np.flatnonzero(side)

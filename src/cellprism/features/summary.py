@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from cellprism.features import naming
 from cellprism.features.beyond import beyond_random
 from cellprism.features.evidence import Evidence, Question, test_labels
-from cellprism.features.kinds import cell_type_kinds
+from cellprism.features.kinds import cell_type_kinds, has_kinds
 from cellprism.features.table import label_table
 from cellprism.stats.enrichment import two_sided
 from cellprism.stats.expression import Expression
@@ -94,6 +94,8 @@ def feature_table(
     confounds: Sequence[str] | None,
     strata: np.ndarray | None,
     depth: np.ndarray | None,
+    ancestors: Mapping[str, str],
+    regulators: Mapping[int, str],
 ) -> pd.DataFrame:
     """Rows of ``features.parquet``, live features only, ``stability`` left empty."""
     n_active = np.diff(codes.indptr)
@@ -124,6 +126,8 @@ def feature_table(
             confound=mark[f],
             n_active=int(n_active[f]),
             untestable=str(found.contrast.reason[f]),
+            ancestor=ancestors.get(set_name, ""),
+            regulator=regulators.get(f, ""),
         )
         label_name, label_auroc = detected.get(f, ("", np.nan))
         rows.append(
@@ -141,13 +145,16 @@ def feature_table(
                 "top_set_qval": set_q,
                 "top_label": label_name,
                 "top_label_auroc": label_auroc,
+                "top_set_ancestor": ancestors.get(set_name, ""),
+                "top_regulator": regulators.get(f, ""),
                 **dict(zip(_SPECIFIC, specific.get(f, ("", np.nan, np.nan)), strict=True)),
                 "untestable": str(found.contrast.reason[f]),
             }
         )
     names = [
         "feature", "name", "kind", "n_active", "mean_active", "max_active", "stability", "confound", "top_genes",
-        "top_set", "top_set_qval", "top_label", "top_label_auroc", *_SPECIFIC, "untestable",
+        "top_set", "top_set_qval", "top_label", "top_label_auroc", *_SPECIFIC, "top_set_ancestor",
+        "top_regulator", "untestable",
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=names)
 
@@ -218,7 +225,7 @@ def _good_labels(labels: pd.DataFrame, columns: pd.DataFrame, level: float) -> d
 
 
 def _kinds(codes: sp.csc_array, question: Question, kind_by: str | None) -> np.ndarray:
-    column = kind_by if kind_by is not None else next(iter(question.labels), None)
+    column = kind_by if kind_by is not None else next((c for c, v in question.labels.items() if has_kinds(v)), None)
     if column is None or column not in question.labels:
         return np.full(codes.shape[1], "", dtype=object)
     return cell_type_kinds(codes, question.labels[column])["kind"].to_numpy(dtype=object)

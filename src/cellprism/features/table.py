@@ -13,7 +13,7 @@ from cellprism.stats.genes import GeneResult
 from cellprism.stats.parallel import for_chunks
 from cellprism.stats.setindex import SetIndex
 
-__all__ = ["KEEP_TOP", "gene_table", "keep_pairs", "label_table", "set_table"]
+__all__ = ["KEEP_TOP", "gene_table", "keep_pairs", "label_table", "marked", "set_table"]
 
 KEEP_TOP = 100
 _NOTHING = np.empty(0, dtype=np.int32)
@@ -23,6 +23,15 @@ _SET_COLUMNS = {
     "effect": "float64", "pval_rank": "float64", "qval_rank": "float64", "pval_ora": "float64", "qval_ora": "float64",
     "qval": "float64",
 }  # fmt: skip
+
+
+def marked(table: pd.DataFrame, **words: str) -> pd.DataFrame:
+    """The table with constant columns that say how it was made, a byte a row."""
+    constant = {
+        name: pd.Categorical.from_codes(np.zeros(len(table), dtype=np.int8), categories=pd.Index([word]))
+        for name, word in words.items()
+    }
+    return table.assign(**constant)
 
 
 def keep_pairs(

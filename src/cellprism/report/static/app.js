@@ -1,5 +1,6 @@
 // The page's frame: the bar at the top, the view in the middle, the keys.
 
+import { redrawCharts } from "./chart.js";
 import { button, el } from "./dom.js";
 import { go, link, onPlace, place } from "./router.js";
 import { openRun } from "./run.js";
@@ -16,6 +17,7 @@ const TABS = [["overview", "Overview"], ["map", "Map"], ["features", "Features"]
 
 const main = document.getElementById("main");
 const nav = document.getElementById("nav");
+/** @type {View | null} */
 let current = null;
 let turn = 0;
 
@@ -33,11 +35,16 @@ async function show(to) {
   current?.free?.();
   current = next;
   main.replaceChildren(next.node);
+  // Each view has a heading of the first rank; where its design shows none, screen readers find one.
+  if (!main.querySelector("[aria-level='1']")) main.prepend(el("h1", { class: "unseen" }, next.title));
   main.dataset.view = to.view;
   scrollTo(0, 0);
   document.title = `${next.title} · cellprism`;
-  for (const a of nav.children) {
-    if (a.dataset.view === (to.view === "feature" ? "features" : to.view)) a.setAttribute("aria-current", "page");
+  for (const a of nav.querySelectorAll("a")) {
+    if (a.dataset.view === (to.view === "feature" ? "features" : to.view)) {
+      a.setAttribute("aria-current", "page");
+      nav.scrollLeft = a.offsetLeft - nav.offsetLeft - (nav.clientWidth - a.offsetWidth) / 2;
+    }
     else a.removeAttribute("aria-current");
   }
   document.documentElement.dataset.ready = String(turn);
@@ -52,11 +59,7 @@ function theme(name, { keep = true } = {}) {
       // A frame without storage forgets the choice.
     }
   }
-  current?.restyle ? current.restyle() : redrawCharts();
-}
-
-function redrawCharts() {
-  for (const box of main.querySelectorAll(".chart-box")) box.redraw();
+  current?.restyle ? current.restyle() : redrawCharts(main);
 }
 
 function startTheme() {
@@ -91,7 +94,7 @@ async function find() {
     go({ view: "features" });
     await show(place());
   }
-  main.querySelector("[data-find]")?.focus();
+  /** @type {HTMLElement} */ (main.querySelector("[data-find]"))?.focus();
 }
 
 function toggle() {

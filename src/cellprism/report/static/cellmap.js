@@ -9,7 +9,13 @@ import { scatter } from "./scatter.js";
 
 const cellNames = new Map();
 
-/** A map of the run's cells; `hover` may add lines to a cell's name. */
+/**
+ * A map of the run's cells; `hover` may add lines to a cell's name.
+ *
+ * @param {string} label
+ * @param {Pick<ScatterOptions, "lasso" | "hover" | "wheel">} [options]
+ * @returns {PointMap}
+ */
 export function cellMap(label, { lasso, hover, wheel } = {}, run = theRun()) {
   const { cells, overview } = run;
   if (!cells.map) return { node: empty("This run has no 2-D map of its cells."), colours() {}, free() {} };

@@ -5,7 +5,12 @@ import { el } from "./dom.js";
 let made = 0;
 
 /**
- * @param {object} options label, value (text shown), propose(text) -> [{ text, note, value }], choose(value)
+ * @param {object} options
+ * @param {string} options.label
+ * @param {string} [options.value] text shown
+ * @param {string} [options.placeholder]
+ * @param {(text: string) => { text: string, note?: string, value: any }[]} options.propose
+ * @param {(value: any) => void} options.choose
  */
 export function chooser({ label, value = "", placeholder = "", propose, choose }) {
   const id = `choices-${made++}`;

@@ -14,31 +14,65 @@ function fill(node, props, children) {
   return node;
 }
 
-/** An HTML element; `on…` properties are listeners, `style` an object, strings become text nodes. */
+/**
+ * An HTML element; `on…` properties are listeners, `style` an object, strings become text nodes.
+ *
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Props} [props]
+ * @param {...Child} children
+ * @returns {HTMLElementTagNameMap[K]}
+ */
 export function el(tag, props, ...children) {
   return fill(document.createElement(tag), props, children);
 }
 
-/** An SVG element. */
+/**
+ * An SVG element.
+ *
+ * @template {keyof SVGElementTagNameMap} K
+ * @param {K} tag
+ * @param {Props} [props]
+ * @param {...Child} children
+ * @returns {SVGElementTagNameMap[K]}
+ */
 export function svg(tag, props, ...children) {
   return fill(document.createElementNS(SVG, tag), props, children);
 }
 
-/** A panel with a heading, an optional note, and buttons at its right. */
+/**
+ * A panel with a heading, an optional note, and buttons at its right.
+ *
+ * @param {string} title
+ * @param {PanelOptions} [options]
+ * @param {...Child} children
+ */
 export function panel(title, { note, tools = [], wide = false, id } = {}, ...children) {
   return el(
     "section",
     { class: `panel${wide ? " wide" : ""}`, "aria-label": title, "data-panel": id ?? title },
-    el("header", {}, el("h3", {}, title), note ? el("p", { class: "note" }, note) : null, el("div", { class: "tools" }, tools)),
+    el("header", {}, el("h3", { "aria-level": 2 }, title), note ? el("p", { class: "note" }, note) : null, el("div", { class: "tools" }, tools)),
     ...children,
   );
 }
 
+/**
+ * @param {string} label
+ * @param {(event: any) => void} onclick
+ * @param {Props} [props]
+ */
 export function button(label, onclick, props = {}) {
   return el("button", { type: "button", onclick, ...props }, label);
 }
 
-/** A labelled select; `options` are [value, text] pairs. */
+/**
+ * A labelled select.
+ *
+ * @param {string} label
+ * @param {string[][]} options value and text of each
+ * @param {string} value
+ * @param {(value: string) => void} onchange
+ */
 export function select(label, options, value, onchange) {
   const node = el(
     "select",

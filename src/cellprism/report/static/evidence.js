@@ -108,13 +108,14 @@ export function matchTable(matches, seeds) {
 
 export function labelTable(feature, names) {
   const l = feature.labels;
+  const several = new Set(names.labels.map(([column]) => column)).size > 1;
   return shortTable("Labels", [
     { title: "label", kind: "wide-text", show: (i) => names.labels[l.id[i]][1] },
-    { title: "of", show: (i) => names.labels[l.id[i]][0] },
+    several ? { title: "of", show: (i) => names.labels[l.id[i]][0] } : null,
     { title: "AUROC", kind: "number", show: (i) => fixed(l.auroc[i], 3) },
     { title: "F1", kind: "number", show: (i) => fixed(l.f1[i]) },
     { title: "precision", kind: "number", show: (i) => fixed(l.precision[i]) },
     { title: "recall", kind: "number", show: (i) => fixed(l.recall[i]) },
     { title: "q", kind: "number", show: (i) => pvalue(l.mlq[i]) },
-  ], d3.range(l.n), 8); // prettier-ignore
+  ].filter(Boolean), d3.range(l.n), 8); // prettier-ignore
 }

@@ -6,7 +6,12 @@ import { inlined } from "./save.js";
 const VECTORS = 10_000; // beyond so many points in sight an SVG holds a picture of them, so that it can be opened
 const PAD = 12;
 
-/** The figure of a map (of `scatter`) with the legend that stands on the page, as an SVG element of fixed size. */
+/**
+ * The figure of a map with the legend that stands on the page, as an SVG element of fixed size.
+ *
+ * @param {PointMap} map
+ * @param {Element | null} legend
+ */
 export function mapFigure(map, legend) {
   const { w, h } = map.size();
   const below = legend?.isConnected ? legend.getBoundingClientRect() : null;
@@ -60,12 +65,13 @@ function legendParts(node, frame, into) {
   }
   const words = document.createTreeWalker(node, NodeFilter.SHOW_TEXT);
   for (let text = words.nextNode(); text; text = words.nextNode()) {
-    if (!text.data.trim()) continue;
+    const said = text.textContent.trim();
+    if (!said) continue;
     const range = document.createRange();
     range.selectNodeContents(text);
     const box = range.getBoundingClientRect();
     const [x, y] = from(box);
     const style = getComputedStyle(text.parentElement);
-    into.append(svg("text", { x, y: y + box.height * 0.76, fill: style.color, "font-size": style.fontSize, "font-family": style.fontFamily }, text.data.trim()));
+    into.append(svg("text", { x, y: y + box.height * 0.76, fill: style.color, "font-size": style.fontSize, "font-family": style.fontFamily }, said));
   }
 }

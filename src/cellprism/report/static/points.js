@@ -31,7 +31,7 @@ function context() {
   const gl = canvas.getContext("webgl2", { antialias: false });
   if (!gl || (inSoftware(gl) && !asked.has("webgl"))) return shared;
   const program = gl.createProgram();
-  for (const [type, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+  for (const { type, source } of [{ type: gl.VERTEX_SHADER, source: VERTEX }, { type: gl.FRAGMENT_SHADER, source: FRAGMENT }]) {
     const shader = gl.createShader(type);
     gl.shaderSource(shader, source);
     gl.compileShader(shader);

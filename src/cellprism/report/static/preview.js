@@ -25,7 +25,7 @@ export async function preview(side, row) {
     ["stability", Number.isFinite(f.stability[row]) ? fixed(f.stability[row]) : ""],
   ].filter(([, v]) => v);
   side.replaceChildren(
-    el("h3", {}, f.text("name", row) || `Feature ${feature.id}`),
+    el("h3", { "aria-level": 2 }, f.text("name", row) || `Feature ${feature.id}`),
     el("p", { class: "chips" }, el("span", { class: "chip" }, `#${feature.id}`), kindChip(f.text("kind", row)),
       el("span", { class: "chip" }, `${count(feature.cells.length)} cells · ${percent(feature.cells.length / overview.n_cells, 1)}`),
       f.text("confound", row) ? warningChip(`follows ${f.text("confound", row)}`) : null),

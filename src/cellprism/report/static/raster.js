@@ -29,8 +29,8 @@ function stampsOf(radius) {
  * Draw points over an even ground into `image`, in order, the last on top.
  *
  * @param {ImageData} image
- * @param {object} points xs, ys, bytes (r, g, b, a a point), order
- * @param {object} view x' = x * kx + x0 in pixels of the image
+ * @param {{ xs: Numbers, ys: Numbers, bytes: Uint8Array, order: Uint32Array }} points bytes: r, g, b, a of each
+ * @param {{ kx: number, ky: number, x: number, y: number }} view x' = x * kx + x0 in pixels of the image
  * @param {number} radius in pixels
  * @param {{r: number, g: number, b: number}} ground
  */

@@ -2,10 +2,17 @@
 
 import { readBlock } from "./blocks.js";
 
+/** @type {Run} */
 let first = null;
+/** @type {Promise<{ run: Run, match: Record<string, any> }>} */
 let second = null;
 
-/** Load what the first view needs of a run; everything else comes later. */
+/**
+ * Load what the first view needs of a run; everything else comes later.
+ *
+ * @param {string} prefix of its blocks
+ * @returns {Promise<Run>}
+ */
 async function open(prefix) {
   const [overview, features, cells] = await Promise.all(["overview", "features", "cells"].map((name) => readBlock(prefix + name)));
   return {
@@ -39,7 +46,11 @@ export function openOther() {
   return second;
 }
 
-/** Columns of the feature table; a text column is { codes, names } and `text(column, row)` reads it. */
+/**
+ * Columns of the feature table; a text column holds places in its pool and `text(column, row)` reads it.
+ *
+ * @returns {FeatureTable}
+ */
 function tableOf({ arrays, meta }) {
   const n = arrays.feature.length;
   const rowOf = new Map();
@@ -47,7 +58,11 @@ function tableOf({ arrays, meta }) {
   return { n, ...arrays, pools: meta, rowOf, text: (column, row) => meta[column][arrays[column][row]] ?? "" };
 }
 
-/** Names of genes, gene sets and label pairs, loaded once. */
+/**
+ * Names of genes, gene sets and label pairs, loaded once.
+ *
+ * @returns {Promise<Names>}
+ */
 export async function loadNames(run = first) {
   if (run.names) return run.names;
   const { arrays, meta } = await readBlock(`${run.prefix}names`);
@@ -67,7 +82,11 @@ function placeIn(bounds, value) {
   return d3.bisectRight(bounds, value, 1, bounds.length - 1) - 1;
 }
 
-/** Cells of a packed column and their levels, in cell order: { cells: Uint32Array, levels: Uint8Array, max }. */
+/**
+ * Cells of a packed column and their levels, in cell order.
+ *
+ * @returns {Levels}
+ */
 function column(arrays, i, max) {
   const n = arrays.cell_ptr[i + 1] - arrays.cell_ptr[i];
   const cells = new Uint32Array(n);
@@ -86,6 +105,7 @@ function column(arrays, i, max) {
   return { cells, levels: arrays.level.subarray(arrays.cell_ptr[i], arrays.cell_ptr[i + 1]), max };
 }
 
+/** @returns {Columns} */
 function cut(arrays, prefix, columns, i) {
   const [from, to] = [arrays[`${prefix}_ptr`][i], arrays[`${prefix}_ptr`][i + 1]];
   const out = { n: to - from };
@@ -100,7 +120,12 @@ function heat(arrays, i) {
   return d3.range(arrays.heat_ptr[i], arrays.heat_ptr[i + 1]).map((g) => ({ id: arrays.heat_gene[g], means: arrays.heat.subarray(g * bins, (g + 1) * bins) }));
 }
 
-/** All the evidence of the feature in `row` of the feature table. */
+/**
+ * All the evidence of the feature in `row` of the feature table.
+ *
+ * @param {number} row
+ * @returns {Promise<Feature>}
+ */
 export async function loadFeature(row, run = first) {
   const place = placeIn(run.overview.feature_bounds, row);
   const [{ arrays }] = await Promise.all([readBlock(`${run.prefix}feature-${place}`), loadNames(run)]);

@@ -6,11 +6,13 @@ import { points } from "./points.js";
 import { themed } from "./colour.js";
 
 const MARGIN = 18;
+const CROWD = 400; // points among which names find room without covering any
 const REACH = 12; // pixels within which the pointer means a point
 
 /**
- * @param {object} options label (accessible name), xs, ys, hover(i) -> lines of text, pick(i), lasso(chosen),
- *   wheel ("always" or "focus"), labels() -> [{ i, text }] in order of importance
+ * @param {ScatterOptions} options `label` is its accessible name; `hover` gives lines of text; `labels` names points in order
+ *   of importance
+ * @returns {PointMap}
  */
 export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", labels }) {
   const canvas = el("canvas", { tabindex: 0, role: "img", "aria-label": label });
@@ -60,7 +62,8 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
 
   function radius() {
     const room = Math.sqrt((size.w * size.h) / Math.max(1, xs.length));
-    return Math.max(1.1, Math.min(5.5, room * 0.2)) * Math.min(3, transform.k ** 0.45);
+    const least = xs.length > 60_000 ? 1.1 : 1.5; // a few active cells among thousands must be seen
+    return Math.max(least, Math.min(5.5, room * 0.2)) * Math.min(3, transform.k ** 0.45);
   }
 
   function screen(i) {
@@ -89,15 +92,20 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
       overlay.append(svg("circle", { cx: x, cy: y, r: radius() + 4, class: "ring" }));
     }
     const taken = [];
+    // With few points a name gives way to all of them, with many only to other names.
+    const dots = labels && xs.length <= CROWD ? d3.range(xs.length).map(screen) : [];
+    const r = radius();
+    const covers = (box) => dots.some(([x, y]) => x + r > box[0] && x - r < box[2] && y + r > box[1] && y - r < box[3]);
     for (const { i, text } of labels ? labels() : []) {
       const [x, y] = screen(i);
       const w = widthOf(text) + 8;
-      const box = x + w + 8 < size.w ? [x + 7, y - 9, x + 7 + w, y + 9] : [x - 7 - w, y - 9, x - 7, y + 9];
-      if (box[0] < 0 || box[1] < 0 || box[3] > size.h || box[2] > size.w) continue;
-      if (taken.some((o) => box[0] < o[2] && o[0] < box[2] && box[1] < o[3] && o[1] < box[3])) continue;
+      const room = (b) => b[0] >= 0 && b[1] >= 0 && b[2] <= size.w && b[3] <= size.h && !covers(b) && !taken.some((o) => b[0] < o[2] && o[0] < b[2] && b[1] < o[3] && o[1] < b[3]);
+      const gap = r + 2;
+      const box = [[x + gap, y - 8, x + gap + w, y + 8], [x - gap - w, y - 8, x - gap, y + 8]].find(room); // prettier-ignore
+      if (!box) continue;
       taken.push(box);
       const right = box[0] > x;
-      overlay.append(svg("text", { x: right ? x + 8 : x - 8, y: y + 4, "text-anchor": right ? "start" : "end", class: "name" }, text));
+      overlay.append(svg("text", { x: right ? x + r + 4 : x - r - 4, y: y + 4, "text-anchor": right ? "start" : "end", class: "name" }, text));
       if (taken.length >= Math.max(6, size.w / 70)) break;
     }
   }
@@ -133,7 +141,7 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
 
   function setMode(to) {
     mode = to;
-    for (const b of modes?.children ?? []) b.setAttribute("aria-pressed", String(b.dataset.mode === to));
+    for (const b of modes?.querySelectorAll("button") ?? []) b.setAttribute("aria-pressed", String(b.dataset.mode === to));
     canvas.classList.toggle("lasso", to === "lasso");
   }
 

@@ -5,15 +5,20 @@ import { el } from "./dom.js";
 const SPARE = 8; // rows kept above and below those in sight
 
 /**
- * @param {object} options label, columns ({ key, title, width, number, help }), rowHeight, render(row) -> cells,
- *   open(row), sort(key), identify(row) -> id of the row's element
+ * @param {object} options
+ * @param {string} options.label
+ * @param {{ key: string, title: string, width: number, number?: boolean, help?: string }[]} options.columns
+ * @param {() => number} options.rowHeight
+ * @param {(row: number) => Child[]} options.render
+ * @param {(row: number) => void} options.open
+ * @param {(key: string) => void} options.sort
  */
 export function virtualTable({ label, columns, rowHeight, render, open, sort }) {
   const template = columns.map((c) => `minmax(${c.width}px, ${c.width}fr)`).join(" ");
   const head = el("div", { class: "vt-head", role: "row", "aria-rowindex": 1, style: { "grid-template-columns": template } });
   for (const c of columns) {
-    const node = el("button", { type: "button", role: "columnheader", class: c.number ? "number" : null, title: c.help ?? null, "data-sort": c.key, onclick: () => sort(c.key) }, c.title); // prettier-ignore
-    head.append(node);
+    const by = el("button", { type: "button", class: c.number ? "number" : null, title: c.help ?? null, "data-sort": c.key, onclick: () => sort(c.key) }, c.title); // prettier-ignore
+    head.append(el("div", { role: "columnheader" }, by));
   }
   const body = el("div", { class: "vt-body", role: "rowgroup" });
   const node = el("div", { class: "vt", role: "grid", tabindex: 0, "aria-label": label }, head, body);
@@ -77,10 +82,10 @@ export function virtualTable({ label, columns, rowHeight, render, open, sort }) 
       rows = next;
       chosen = -1;
       drawn = [-1, -1];
-      node.setAttribute("aria-rowcount", rows.length + 1);
+      node.setAttribute("aria-rowcount", String(rows.length + 1));
       body.style.height = `${rows.length * pitch}px`;
       node.scrollTop = 0;
-      for (const h of head.children) h.setAttribute("aria-sort", h.dataset.sort === key ? (down ? "descending" : "ascending") : "none");
+      for (const h of head.querySelectorAll("button")) h.parentElement.setAttribute("aria-sort", h.dataset.sort === key ? (down ? "descending" : "ascending") : "none");
       render_();
     },
   };

@@ -2,7 +2,7 @@
 
 import { button, el, empty, panel, select, svg } from "./dom.js";
 import { activationLegend, cellMap, colourByFeature } from "./cellmap.js";
-import { axisX, axisY, chart, told } from "./chart.js";
+import { axisX, axisY, chart, redrawCharts, told } from "./chart.js";
 import { chooser, proposeFeatures } from "./chooser.js";
 import { kindChip } from "./chips.js";
 import { violins } from "./distribution.js";
@@ -25,16 +25,18 @@ export async function compareView() {
   const node = el("div", { class: "view compare" }, choosers);
   const maps = [];
   const [first, second] = await Promise.all([a, b].map((side) => (side.row >= 0 ? loadFeature(side.row, side.run) : null)));
-  const columns = el("div", { class: "pairs" }, [[a, first], [b, second]].map(([side, feature]) => (feature ? half(side, feature, maps) : el("div", {}, empty("Choose a feature above."))))); // prettier-ignore
+  const columns = el("div", { class: "pairs" }, [first ? half(a, first, maps) : nothing(), second ? half(b, second, maps) : nothing()]);
   if (first && second) node.append(await overlap(a, first, b, second));
   node.append(columns);
   if (other) node.append(models(other));
   const restyle = () => {
     for (const [map, feature] of maps) colourByFeature(map, feature);
-    for (const box of node.querySelectorAll(".chart-box")) box.redraw();
+    redrawCharts(node);
   };
   return { node, title: "Compare", restyle, free: () => maps.forEach(([map]) => map.free()) };
 }
+
+const nothing = () => el("div", {}, empty("Choose a feature above."));
 
 function sideOf(mark, run, other) {
   const second = Boolean(other) && String(mark ?? "").startsWith(OTHER);
@@ -69,7 +71,7 @@ function half({ run, row, second }, feature, maps) {
       el("p", { class: "chips" }, second ? el("span", { class: "chip" }, "other model") : null, el("span", { class: "chip" }, `#${feature.id}`), kindChip(f.text("kind", row)), el("span", { class: "chip" }, `${count(feature.cells.length)} cells`)),
       el("div", { class: "stage" }, map.node), legend,
       el("dl", { class: "facts" }, el("dt", {}, "genes"), el("dd", {}, genes.join(", ") || "–"), el("dt", {}, "gene set"), el("dd", {}, f.text("top_set", row) ? `${f.text("top_set", row)} · q ${pvalue(f.top_set_mlq[row])}` : "–"))),
-    column ? panel(`By ${column.name}`, {}, violins(feature, column, run.cells[column.key])) : null); // prettier-ignore
+    column ? panel(`By ${column.name}${second ? ", other model" : `, #${feature.id}`}`, {}, violins(feature, column, run.cells[column.key])) : null); // prettier-ignore
 }
 
 /** How far two features agree: in cells, in activation, in genes. */

@@ -2,6 +2,7 @@
 
 import { button, el, empty, panel, select } from "./dom.js";
 import { activationLegend, cellMap, colourByFeature } from "./cellmap.js";
+import { redrawCharts } from "./chart.js";
 import { kindChip, warningChip } from "./chips.js";
 import { histogram, violins } from "./distribution.js";
 import { geneRows, geneTable, labelTable, matchTable, setRows, setTable } from "./evidence.js";
@@ -14,6 +15,8 @@ import { categories, loadFeature, loadNames, theRun } from "./run.js";
 import { saveCsv } from "./save.js";
 import { steeringPanels } from "./steering.js";
 import { volcano } from "./volcano.js";
+
+const NARROW = matchMedia("(max-width: 1000px)");
 
 export async function featureView() {
   const { features: f, overview, cells } = theRun();
@@ -37,32 +40,41 @@ export async function featureView() {
   const heat = feature.heat.length ? heatmap(feature.heat, names) : null;
   const saveSets = () => saveCsv(`${file}-gene-sets`, ["set", "direction", "hits", "measured", "effect", "minus_log10_q_rank", "minus_log10_q_over_representation", "leading_genes"], [...setRows(feature, names, true), ...setRows(feature, names, false)]); // prettier-ignore
   const sets = (up) => panel(up ? "Gene sets up" : "Gene sets down", { id: up ? "sets-up" : "sets-down", note: up ? "in genes that are higher in active cells" : "in genes that are lower", tools: [button("CSV", saveSets, { class: "quiet small", "aria-label": "Download gene sets as CSV" })] }, setTable(feature, names, up, genes.mark)); // prettier-ignore
-  // Two columns that fill each on its own; on a narrow screen the left one comes first.
-  const left = [
-    panel("Cells", { id: "cells", tools: mapTools(`${file}-cells`, () => map, () => legend) }, el("div", { class: "stage" }, map.node), legend),
-    genes.volcano,
-    genes.down,
-    feature.labels.n ? panel("Labels", { id: "labels", note: "the feature as detector of each" }, labelTable(feature, names)) : null,
-    feature.matches?.n ? panel("In other seeds", { id: "matches", note: "the same feature in trainings from other seeds" }, matchTable(feature.matches, Array.isArray(overview.seeds) ? overview.seeds : null)) : null,
-    neighbours("Similar features", "near", "directions that point the same way", feature.near),
-  ];
-  const right = [
-    byLabel,
-    spread,
-    genes.up,
-    heat ? panel("Genes by activation", { id: "heat", note: "mean expression, each gene scaled to its largest", tools: figureTools(`${file}-genes-by-activation`, () => heat) }, heat) : null,
-    sets(true),
-    sets(false),
-    ...steeringPanels(id, file),
-    neighbours("Co-active features", "together", "active in the same cells", feature.together),
-  ];
-  const node = el("div", { class: "view feature" }, heading(row, feature), el("div", { class: "card" }, el("div", { class: "stack" }, left), el("div", { class: "stack" }, right)));
+  // In the order of reading; on a wide screen in two columns that fill each on its own.
+  const panels = [
+    [0, panel("Cells", { id: "cells", tools: mapTools(`${file}-cells`, () => map, () => legend) }, el("div", { class: "stage" }, map.node), legend)],
+    [1, byLabel],
+    [1, spread],
+    [0, genes.volcano],
+    [1, genes.up],
+    [0, genes.down],
+    [1, heat ? panel("Genes by activation", { id: "heat", note: "mean expression, each gene scaled to its largest", tools: figureTools(`${file}-genes-by-activation`, () => heat) }, heat) : null],
+    [1, sets(true)],
+    [1, sets(false)],
+    [0, feature.labels.n ? panel("Labels", { id: "labels", note: "the feature as detector of each" }, labelTable(feature, names)) : null],
+    [0, feature.matches?.n ? panel("In other seeds", { id: "matches", note: "the same feature in trainings from other seeds" }, matchTable(feature.matches, Array.isArray(overview.seeds) ? overview.seeds : null)) : null],
+    ...steeringPanels(id, file).map((p) => [0, p]),
+    [0, neighbours("Similar features", "near", "directions that point the same way", feature.near)],
+    [1, neighbours("Co-active features", "together", "active in the same cells", feature.together)],
+  ].filter(([, p]) => p); // prettier-ignore
+  const card = el("div", { class: "card" });
+  const arrange = () => {
+    const sides = NARROW.matches ? [panels] : [0, 1].map((side) => panels.filter(([s]) => s === side));
+    card.replaceChildren(...sides.map((side) => el("div", { class: "stack" }, side.map(([, p]) => p))));
+  };
+  NARROW.addEventListener("change", arrange);
+  arrange();
+  const node = el("div", { class: "view feature" }, heading(row, feature), card);
   colourByFeature(map, feature);
   const restyle = () => {
     colourByFeature(map, feature);
-    for (const box of node.querySelectorAll(".chart-box")) box.redraw();
+    redrawCharts(node);
   };
-  return { node, title: f.text("name", row) || `Feature ${id}`, restyle, free: () => map.free(), step };
+  const free = () => {
+    NARROW.removeEventListener("change", arrange);
+    map.free();
+  };
+  return { node, title: f.text("name", row) || `Feature ${id}`, restyle, free, step };
 }
 
 /** The feature before or after this one in the order of the table. */
@@ -81,7 +93,7 @@ function heading(row, feature) {
     ["largest activation", compact(feature.max)],
     ["stability", fixed(f.stability[row])],
     ["best label", f.text("top_label", row) ? `${f.text("top_label", row)} (AUROC ${fixed(f.top_label_auroc[row])})` : "–"],
-    ...(f.text("specific_set", row) ? [["set beyond chance", `${truncate(f.text("specific_set", row), 60)} (reached by ${percent(f.specific_set_reach[row], 1)} of random directions)`]] : []),
+    ...(f.text("specific_set", row) ? [["set beyond chance", `${truncate(f.text("specific_set", row), 60)} (reached by ${f.specific_set_reach[row] > 0 ? percent(f.specific_set_reach[row], 1) : "none"} of random directions)`]] : []),
     ["best gene set", f.text("top_set", row) ? `${truncate(f.text("top_set", row), 70)} (q ${pvalue(f.top_set_mlq[row])})` : "–"],
   ];
   return el(
@@ -95,7 +107,7 @@ function heading(row, feature) {
       el("span", { class: "tools" },
         button("Compare", () => go({ view: "compare", compare: String(feature.id) }), { class: "quiet" }),
         button("Copy link", (event) => copyLink(event.target), { class: "quiet" }))),
-    el("h2", { tabindex: -1 }, f.text("name", row) || `Feature ${feature.id}`),
+    el("h2", { tabindex: -1, "aria-level": 1 }, f.text("name", row) || `Feature ${feature.id}`),
     el("dl", { class: "facts inline" }, facts.map(([k, v]) => el("div", {}, el("dt", {}, k), el("dd", {}, v)))),
     overview.descriptive ? el("p", { class: "note" }, "p and q values are descriptive: the same cells made this feature.") : null,
   ); // prettier-ignore

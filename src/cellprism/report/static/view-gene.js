@@ -2,7 +2,7 @@
 
 import { button, el, empty, panel, svg } from "./dom.js";
 import { activationLegend, cellMap, colourByFeature } from "./cellmap.js";
-import { axisX, chart, told } from "./chart.js";
+import { axisX, chart, redrawCharts, told } from "./chart.js";
 import { chooser } from "./chooser.js";
 import { DOWN, UP } from "./colour.js";
 import { bar, shortTable } from "./evidence.js";
@@ -40,7 +40,7 @@ export async function geneView() {
     room.replaceChildren(el("div", { class: "stage" }, map.node), activationLegend(feature));
     colourByFeature(map, feature);
   };
-  const title = el("h2", { tabindex: -1 }, names.shown(id), names.genes[id] === names.shown(id) ? null : el("span", { class: "muted" }, ` ${names.genes[id]}`));
+  const title = el("h2", { tabindex: -1, "aria-level": 1 }, names.shown(id), names.genes[id] === names.shown(id) ? null : el("span", { class: "muted" }, ` ${names.genes[id]}`));
   const right = el("div");
   const parts = [];
   if (expression) {
@@ -63,7 +63,7 @@ export async function geneView() {
   const node = el("div", { class: "view gene" }, head, title, el("div", { class: "card" }, parts));
   const restyle = () => {
     for (const [map, values] of maps) colourByFeature(map, values);
-    for (const box of node.querySelectorAll(".chart-box")) box.redraw();
+    redrawCharts(node);
   };
   return { node, title: names.shown(id), restyle, free: () => maps.forEach(([map]) => map.free()) };
 }

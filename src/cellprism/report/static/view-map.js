@@ -6,12 +6,11 @@ import { KIND_COLOURS } from "./chips.js";
 import { compact, count, fixed, percent, pvalue, truncate } from "./format.js";
 import { mapTools } from "./figure.js";
 import { filters } from "./view-features.js";
-import { listing, onListing, rowsShown } from "./listing.js";
+import { onListing, rowsShown } from "./listing.js";
 import { note, place } from "./router.js";
 import { theRun } from "./run.js";
 import { scatter } from "./scatter.js";
 import { preview } from "./preview.js";
-import { categoryLegend } from "./cellmap.js";
 
 const TEXTS = { kind: "kind", top_label: "best label", set_collection: "collection of best set", set_theme: "theme of best set", top_set: "best gene set", confound: "confounder" };
 const NUMBERS = { stability: "stability", density: "share of cells", top_set_mlq: "evidence of best set (−log10 q)", top_label_auroc: "AUROC of best label" };

@@ -3,11 +3,13 @@
 import { button, el, panel } from "./dom.js";
 import { compact, count, fixed, percent } from "./format.js";
 import { categoryLegend, cellMap, colourByCategory } from "./cellmap.js";
+import { redrawCharts } from "./chart.js";
 import { mapTools } from "./figure.js";
 import { go } from "./router.js";
 import { categories, theRun } from "./run.js";
 import { landscape } from "./landscape.js";
 
+/** @type {[string, string, (value: number) => string][]} */
 const METRICS = [
   ["explained_variance", "variance explained", (v) => percent(v, 1)],
   ["l0", "features a cell", (v) => fixed(v, 1)],
@@ -40,7 +42,7 @@ export function overviewView() {
   );
   const restyle = () => {
     for (const paint of maps) paint.paint();
-    for (const box of node.querySelectorAll(".chart-box")) box.redraw();
+    redrawCharts(node);
   };
   return { node, title: "Overview", restyle, free: () => maps.forEach((m) => m.free()) };
 }
@@ -114,7 +116,7 @@ function best(f) {
 
 function method(o) {
   const flat = (value) => (value === null || value === undefined ? "–" : Array.isArray(value) ? value.map(flat).join(", ") : typeof value === "object" ? Object.entries(value).map(([k, v]) => `${k} ${flat(v)}`).join(", ") : typeof value === "number" ? (Number.isInteger(value) ? String(value) : compact(value)) : String(value)); // prettier-ignore
-  const block = (title, entries) => (entries?.length ? [el("h4", {}, title), el("dl", { class: "facts" }, entries.map(([k, v]) => [el("dt", {}, k), el("dd", {}, flat(v))]))] : null);
+  const block = (title, entries) => (entries?.length ? [el("h4", { "aria-level": 2 }, title), el("dl", { class: "facts" }, entries.map(([k, v]) => [el("dt", {}, k), el("dd", {}, flat(v))]))] : null);
   const pairs = (x) => (x && typeof x === "object" ? Object.entries(x) : []);
   return el(
     "details",
