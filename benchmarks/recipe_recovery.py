@@ -1,9 +1,11 @@
-"""Programs that the geometric reading finds in simulations with known truth, beside the linear ceiling.
+"""Programs that the recipe finds in simulations with known truth, beside the linear ceiling.
 
 python benchmarks/recipe_recovery.py clean poisson-sqrt --seed 11 --output benchmarks/results/recipe_recovery.json
 
-With `--auto quick` (or standard, thorough) the whole automatic recipe is measured instead: scouts, choice and final fit, from the
-embedding alone; its rows go to benchmarks/results/recipe_auto.json.
+With `--auto quick` (or standard, thorough) the whole automatic recipe is measured instead of the geometric reading alone:
+candidates, choice and final fit, from the embedding of the 20,000 training cells; its rows go to
+benchmarks/results/recipe_auto.json. With `--seeds 2` they also say how well a feature's match in another seed predicts that
+it is a program (AUROC). `--cache DIR` keeps the embeddings.
 """
 
 from __future__ import annotations
@@ -12,120 +14,109 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from recipe_worlds import N_TRAIN, WORLDS, embed
+from sklearn.metrics import roc_auc_score
 
+from cellprism.features.stability import fit_stability
 from cellprism.recovery import probe, score
 from cellprism.recovery.truth import Level, Truth
-from cellprism.sae import SAE, SAEConfig
-from cellprism.sae.recipe import fit_auto
-from cellprism.sae.recipe_start import assemble, read_geometry
-from cellprism.simulate.large import large
-from cellprism.simulate.measurement import Measurement
+from cellprism.sae import SAEConfig, fit
+from cellprism.sae.fit import Fit
 
-POISSON, NB = {"noise": "poisson", "library_size": 20_000.0}, {"noise": "nb", "library_size": 20_000.0}
-WORLDS = {
-    # name: arguments of the simulation, measurement, transformation, principal components
-    "clean": ({}, None, None, 100),
-    "clean-40": ({"n_programs": 40}, None, None, 40),
-    "clean-250-in-150": ({"n_programs": 250}, None, None, 150),
-    "types-5": ({"n_cell_types": 5}, None, None, 100),
-    "types-100": ({"n_cell_types": 100}, None, None, 100),
-    "correlated": ({"program_correlation": 0.5}, None, None, 100),
-    "continuous": ({"continuous": True}, None, None, 100),
-    "dense-0.7": ({"p_type_program": 0.7}, None, None, 100),
-    "poisson-sqrt": ({}, POISSON, np.sqrt, 100),
-    "poisson-linear": ({}, POISSON, lambda x: x, 100),
-    "nb-sqrt": ({}, NB, np.sqrt, 100),
-    "nb-log-50": ({}, NB, np.log1p, 50),
-    "in-64": ({}, None, None, 64),
-    "in-20": ({}, None, None, 20),
-}
-N_TRAIN, N_HELD = 20_000, 2_000
+FOUND = 0.95
 
 
-def embed(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Embedding by principal components in a random rotation, and the activities X''."""
-    arguments, measured, transform, d = WORLDS[name]
-    adata = large(
-        N_TRAIN + N_HELD,
-        2_000,
-        seed=seed,
-        structure_seed=seed,
-        held_out=N_HELD,
-        measurement=Measurement(**measured) if measured else None,
-        **arguments,
-    )
-    Y = np.asarray(adata.X.toarray() if hasattr(adata.X, "toarray") else adata.X, dtype=np.float64)
-    if transform is not None:
-        Y = transform(Y / Y.sum(axis=1, keepdims=True).clip(1) * 1e4)
-    Y -= Y[:N_TRAIN].mean(axis=0)
-    axes = np.linalg.eigh(Y[:N_TRAIN].T @ Y[:N_TRAIN])[1][:, ::-1][:, :d]
-    rotation = np.linalg.qr(np.random.default_rng(seed + 99).normal(size=(d, d)))[0]
-    return (Y @ axes @ rotation).astype(np.float32), np.asarray(adata.obsm["X2_truth"], dtype=np.float32)
+def fitted(train: np.ndarray, seed: int, preset: str | None, seeds: int) -> Fit:
+    """The geometric reading alone, or what the automatic recipe makes."""
+    if preset is not None:
+        return fit(train, preset=preset, seed=seed, seeds=seeds)
+    config = SAEConfig(min(train.shape[1], 200), activation="jumprelu", init="geometry", pre_bias="none")
+    return fit(train, config, seed=seed, seeds=seeds, holdout=0.0)
 
 
-def read(train: np.ndarray, seed: int) -> tuple[SAE, list[str]]:
-    """The geometric reading alone, and its steps."""
-    geometry = read_geometry(train, seed=seed)
-    config = SAEConfig(len(geometry.readout), activation="jumprelu", init="geometry", pre_bias="none")
-    return assemble(geometry, config, train), list(geometry.steps)
+def stability_auroc(found: Fit, train: np.ndarray, best_of_feature: np.ndarray) -> dict[str, float | None]:
+    """How well a feature's correlation with its match in another seed predicts that it is a program."""
+    stable = fit_stability(found, train)["stability"].to_numpy() if found.siblings else np.zeros(0)
+    if not len(stable):
+        return {"stability_auroc": None, "true_features": None}
+    live = np.isfinite(stable)
+    true = best_of_feature[live] > FOUND
+    auroc = float(roc_auc_score(true, stable[live])) if 0 < true.sum() < len(true) else None
+    return {"stability_auroc": auroc, "true_features": float(true.mean()), "stability": float(stable[live].mean())}
 
 
-def choose(train: np.ndarray, seed: int, preset: str) -> tuple[SAE, list[str]]:
-    """The automatic recipe, and its reasons."""
-    fitted = fit_auto(train, preset=preset, seed=seed)
-    return fitted.sae, list(fitted.options["recipe"]["reasons"])
-
-
-def measure(name: str, seed: int, preset: str | None) -> dict[str, object]:
-    X, activities = embed(name, seed)
+def measure(name: str, seed: int, preset: str | None, seeds: int, cache: Path | None) -> dict[str, Any]:
+    X, activities = embed(name, seed, cache)
     train, held = X[:N_TRAIN], X[N_TRAIN:]
-    started = time.process_time()
-    sae, steps = read(train, seed) if preset is None else choose(train, seed, preset)
-    seconds = time.process_time() - started
+    started, wall = time.process_time(), time.perf_counter()
+    found = fitted(train, seed, preset, seeds)
+    seconds = {"cpu_seconds": time.process_time() - started, "wall_seconds": time.perf_counter() - wall}
     expressed = activities.std(axis=0) > 0
     names = tuple(f"p{i}" for i in np.flatnonzero(expressed))
     known = Truth({"X2": Level(activities[:, expressed], names)})
     mask = np.arange(len(X)) >= N_TRAIN
     ceiling = probe(X, known, held_out=mask)
-    scores = score(sae.encode(held), known.take(mask), ceiling=ceiling)
+    codes = found.sae.encode(held)
+    scores = score(codes, known.take(mask), ceiling=ceiling)
     v = scores.variables
-    readable = v["probe_abs_r"] > 0.95
-    found = v["best_abs_r"] > 0.95
+    readable, hit = v["probe_abs_r"] > FOUND, v["best_abs_r"] > FOUND
+    recipe = found.options.get("recipe", {})
+    chosen = [row for row in recipe.get("scouts", ()) if row["chosen"]]
     return {
         "world": name,
         "seed": seed,
+        "preset": preset,
+        "dimensions": X.shape[1],
         "programs": len(v),
-        "found": float(found.mean()),
+        "unexpressed": int((~expressed).sum()),
         "ceiling": float(readable.mean()),
-        "found_of_readable": float((found & readable).sum() / max(1, readable.sum())),
+        "found": float(hit.mean()),
+        "found_of_readable": float((hit & readable).sum() / max(1, readable.sum())),
         "mean_best_abs_r": float(v["best_abs_r"].mean()),
-        "features_a_program": float(v.loc[found, "n_features"].mean()) if found.any() else None,
-        "width": sae.width,
+        "live": scores.n_live,
+        "features_a_program": scores.n_live / max(1, int(hit.sum())),
+        "features_a_found_program": float(v.loc[hit, "n_features"].mean()) if hit.any() else None,
         "l0": scores.l0,
         "true_l0": float((activities > 0.3).sum(axis=1).mean()),
-        "cpu_seconds": seconds,
-        "steps": steps,
+        "method": chosen[0]["method"] if chosen else "geometry",
+        "agreement": chosen[0]["agreement"] if chosen else None,
+        **stability_auroc(found, train, _best_of_features(codes, activities[N_TRAIN:, expressed])),
+        **seconds,
+        "reasons": recipe.get("reasons", []),
     }
+
+
+def _best_of_features(codes: Any, truth: np.ndarray) -> np.ndarray:
+    """(width,) largest absolute correlation of each feature with a program."""
+    values = codes.toarray().astype(np.float64)
+    a, b = (x - x.mean(axis=0) for x in (values, truth.astype(np.float64)))
+    scale = np.sqrt(np.square(a).sum(axis=0))[:, None] * np.sqrt(np.square(b).sum(axis=0))
+    return np.abs(np.divide(a.T @ b, scale, out=np.zeros_like(scale), where=scale > 0)).max(axis=1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("worlds", nargs="*", default=list(WORLDS))
-    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--auto", choices=("quick", "standard", "thorough"))
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--cache", type=Path)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     if options.output is None:
         name = "recipe_recovery.json" if options.auto is None else "recipe_auto.json"
         options.output = Path(__file__).parent / "results" / name
-    rows = json.loads(options.output.read_text()) if options.output.exists() else []
-    for name in options.worlds:
-        row = measure(name, options.seed, options.auto)
-        rows = [r for r in rows if (r["world"], r["seed"]) != (name, options.seed)] + [row]
-        options.output.write_text(json.dumps(rows, indent=1) + "\n")
-        print(json.dumps(row), flush=True)
+    for seed in options.seed or [11]:
+        for name in options.worlds:
+            row = measure(name, seed, options.auto, options.seeds, options.cache)
+            rows = json.loads(options.output.read_text()) if options.output.exists() else []
+            key = (name, seed, options.auto)
+            rows = [r for r in rows if (r["world"], r["seed"], r.get("preset")) != key] + [row]
+            options.output.write_text(json.dumps(rows, indent=1) + "\n")
+            print(json.dumps({k: v for k, v in row.items() if k != "reasons"}), flush=True)
 
 
 if __name__ == "__main__":

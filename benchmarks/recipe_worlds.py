@@ -54,6 +54,7 @@ WORLDS = {
     "poisson-linear": World(100, {}, POISSON, np.asarray),
     "poisson-log": World(100, {}, POISSON, np.log1p),
     "poisson-5k-sqrt": World(100, {}, POISSON_5K, np.sqrt),
+    "poisson-40": World(40, {"n_programs": 40}, POISSON, np.sqrt),
     "poisson-types-5": World(100, {"n_cell_types": 5}, POISSON, np.sqrt),
     "poisson-types-100": World(100, {"n_cell_types": 100}, POISSON, np.sqrt),
     "poisson-correlated": World(100, {"program_correlation": 0.5}, POISSON, np.sqrt),

@@ -85,6 +85,8 @@ def test_run_json_tells_how_it_was_made(demo: RunFolder) -> None:
     assert about["descriptive"] is True
     assert about["seeds"] == [0, 1, 2]
     assert len(about["input"]["data"]["sha256"]) == 64
+    assert about["recipe"]["preset"] == "quick"
+    assert sum(row["chosen"] for row in about["landscape"]) == 1
     assert about["versions"]["cellprism"] == about["cellprism"]
     claims = {record["claim"]: record for record in about["shares"]}
     sets = claims["features with a set at q < 0.05"]

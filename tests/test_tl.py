@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import anndata as ad
@@ -36,6 +37,15 @@ def test_one_seed_has_no_stability() -> None:
     assert "stability" not in cells.uns["one"]
     found = prism.tl.annotate(cells, type_sets(), key="one", strata="donor")
     assert found.features["stability"].isna().all()
+
+
+def test_fit_without_config_keeps_why(tmp_path: Path) -> None:
+    cells = counts_adata(200)
+    prism.tl.fit(cells, "X_emb", seeds=1, epochs=2, preset="quick")
+    cells.write_h5ad(tmp_path / "a.h5ad")
+    recipe = json.loads(ad.read_h5ad(tmp_path / "a.h5ad").uns["prism"]["recipe"])
+    assert len(recipe["reasons"]) >= 3
+    assert prism.pl.landscape(recipe["scouts"]).get_ylabel() == "stability"
 
 
 def test_errors_name_the_remedy() -> None:

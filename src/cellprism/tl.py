@@ -50,13 +50,15 @@ def fit(
     ----------
     adata
         Gets ``obsm["X_" + key]``, the codes (cells, width) as CSR, and ``uns[key]``: the SAE's config and tensors, its
-        metrics, the stability of each feature, and the embedding's key.
+        metrics, the stability of each feature, the embedding's key, and, where the recipe was chosen, ``recipe`` (JSON: why
+        it was chosen and what was tried).
     rep
         Key of the embedding in ``obsm``.
     key
         Name of the result.
     cfg, seed, seeds, options
-        As for :func:`cellprism.fit`.
+        As for :func:`cellprism.fit`; ``cfg=None`` is the automatic recipe, and ``consensus=True`` adds its table to
+        ``uns[key]``.
 
     Returns
     -------
@@ -74,6 +76,10 @@ def fit(
         "tensors": {name: tensor.numpy() for name, tensor in fitted.sae.state_dict().items()},
         "metrics": {k: float(v) for k, v in fitted.metrics.items()},
     }
+    if "recipe" in fitted.options:
+        adata.uns[key]["recipe"] = json.dumps(fitted.options["recipe"])
+    if fitted.consensus is not None:
+        adata.uns[key]["consensus"] = fitted.consensus
     if fitted.siblings:
         stable, matches = fit_matches(fitted, X)
         adata.uns[key] |= {"stability": stable["stability"].to_numpy(), "matches": matches}

@@ -88,8 +88,7 @@ def test_default_config_fits_the_data() -> None:
     assert wide == SAEConfig(80, k=7, scaling="wiener", matryoshka=(15, 30), aux_weight=0.0)
     few = default_config(rng.normal(size=(300, 20)) * sd)
     assert few.width == 16
-    done = fit(embedding(), epochs=3)
-    assert done.sae.config == default_config(embedding())
+    done = fit(embedding(), default_config(embedding()), epochs=3)
     assert done.options["epochs"] == 3
     assert done.options["batch_size"] == 64
 

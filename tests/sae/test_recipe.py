@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,16 +8,17 @@ from scipy.stats import truncnorm
 
 from cellprism.errors import InputError
 from cellprism.features.stability import fit_stability
-from cellprism.sae import SAE, SAEConfig, fit
+from cellprism.sae import SAE, SAEConfig, default_config, fit
 from cellprism.sae.consensus import consensus
 from cellprism.sae.io import load
-from cellprism.sae.recipe import _best, choose_recipe, description_length, fit_auto
-from cellprism.sae.recipe_coding import _posterior, _Prior, code_sparsely, least_squares
+from cellprism.sae.recipe import _best, choose_recipe, fit_auto
+from cellprism.sae.recipe_bits import description_length, explained_signal
+from cellprism.sae.recipe_coding import _posterior, _Prior, _regional_shares, code_sparsely, least_squares
 from cellprism.sae.recipe_levels import fit_levels
 from cellprism.sae.recipe_sharpen import sharpen
 from cellprism.sae.recipe_start import assemble, read_geometry
 from cellprism.sae.recipe_unmix import joint_diagonaliser, unmix
-from cellprism.sae.scaling import AffineScaling
+from cellprism.sae.scaling import AffineScaling, fit_scaling
 
 
 def world(programs=10, kinds=20, cells=3_000, d=10, noise=0.0, seed=0):
@@ -123,6 +126,35 @@ def test_geometry_becomes_an_sae_that_reads_the_programs(noise):
     assert fitted.history.columns.tolist() == fit(X, SAEConfig(width=4, k=2), epochs=1).history.columns.tolist()
 
 
+def test_regional_shares_by_hand():
+    on = np.array([[1, 0], [1, 0], [0, 1], [0, 0]], dtype=np.float32)
+    shares = _regional_shares(on, np.array([0, 0, 1, 1]))
+    np.testing.assert_allclose(shares, [[(2 + 20 * 0.5) / 22, 10 / 22], [5 / 22, (1 + 20 * 0.25) / 22]], rtol=1e-6)
+
+
+def test_regions_say_which_programs_are_on():
+    rng = np.random.default_rng(0)
+    kind, gate = rng.integers(6, size=2_000), rng.random((6, 8)) < 0.4
+    gate[np.arange(8) % 6, np.arange(8)] = True
+    truth = (rng.poisson(1.5, (2_000, 8)) + 0.3) * gate[kind]
+    mixing = rng.normal(size=(8, 8))
+    X = truth @ mixing + rng.normal(scale=1.0, size=(2_000, 8))
+    X -= X.mean(axis=0)
+    start = np.maximum(X @ np.linalg.pinv(mixing + 0.2 * rng.normal(size=(8, 8))), 0)
+    found = [code_sparsely(X, start, 1.0, regions=r, batch=1_000) for r in (None, kind)]
+    alone, told = (best_correlation(coding.expected, truth).mean() for coding in found)
+    assert told > alone + 0.01
+
+
+def test_leftover_directions_are_dropped():
+    X, truth = world(d=10, seed=3)
+    rest = 0.05 * np.random.default_rng(1).standard_t(5, size=(len(X), 4))
+    geometry = read_geometry(np.hstack([X, rest.astype(np.float32)]))
+    assert len(geometry.readout) == 10
+    assert "4 readouts" in geometry.steps[-1]
+    assert (best_correlation(geometry.codes(np.hstack([X, rest])), truth) > 0.9).mean() >= 0.8
+
+
 def test_assembled_sae_gives_the_codes_of_the_geometry(tmp_path):
     X, _ = world(cells=800)
     geometry = read_geometry(X)
@@ -162,7 +194,7 @@ def test_recipe_chooses_the_geometry_of_a_mixture_and_says_why():
     assert len(recipe["reasons"]) >= 3
     chosen = [row for row in recipe["scouts"] if row["chosen"]]
     assert len(chosen) == 1
-    assert chosen[0]["bits"] == min(row["bits"] for row in recipe["scouts"])
+    assert chosen[0]["agreement"] >= 0.5
     held = fitted.holdout
     assert (best_correlation(fitted.sae.encode(X[held]), truth[held]) > 0.95).mean() >= 0.9
     stable = fit_stability(fitted, X)["stability"]
@@ -172,14 +204,72 @@ def test_recipe_chooses_the_geometry_of_a_mixture_and_says_why():
 def test_recipe_trains_where_there_is_no_room_to_read():
     X = np.random.default_rng(0).normal(size=(60, 20)).astype(np.float32)
     recipe = choose_recipe(X, preset="quick")
-    assert recipe.config.activation == "batchtopk"
-    assert recipe.scouts["method"].eq("training").all()
+    assert recipe.config == default_config(X)
+    assert set(recipe.scouts["method"]) == {"default", "training"}
+    assert "none does" in " ".join(recipe.reasons)
 
 
-@pytest.mark.parametrize(("agreement", "chosen"), [(0.9, 0), (0.5, 0), (0.49, 1), (np.nan, 1)])
-def test_a_reading_that_returns_is_taken_whatever_its_bits(agreement: float, chosen: int):
-    scouts = pd.DataFrame({"agreement": [agreement, np.nan, np.nan], "bits": [190.0, 140.0, 150.0]})
+@pytest.mark.parametrize(
+    ("agreement", "bits", "stability", "explained", "chosen"),
+    [
+        (0.9, 80.0, 0.9, 0.8, 0),
+        (0.5, 80.0, 0.9, 0.8, 0),
+        (0.49, 80.0, 0.9, 0.8, 2),
+        (0.49, 99.0, 0.9, 0.8, 1),
+        (0.49, 80.0, 0.51, 0.8, 1),
+        (0.49, 80.0, 0.9, 0.6, 1),
+    ],
+    ids=["returns", "half returns", "beaten in all", "bits alike", "no steadier", "more error"],
+)
+def test_the_default_stands_unless_beaten_in_all(
+    agreement: float, bits: float, stability: float, explained: float, chosen: int
+):
+    scouts = pd.DataFrame(
+        {
+            "method": ["geometry", "default", "training", "training"],
+            "agreement": [agreement, 0.1, 0.9, 0.1],
+            "stability": [0.9, 0.5, stability, 0.2],
+            "bits": [190.0, 100.0, bits, 70.0],
+            "explained_signal": [0.9, 0.7, explained, 0.9],
+        }
+    )
     assert _best(scouts) == chosen
+
+
+def test_noise_does_not_count_as_signal():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([3 * rng.standard_normal((4_000, 1)), rng.standard_normal((4_000, 9))], axis=1).astype(
+        np.float32
+    )
+    above = fit_scaling(X, "wiener").forward
+    sae = SAE(SAEConfig(2, "relu", pre_bias="none", scaling="none"), fit_scaling(X, "none"))
+    with torch.no_grad():  # the first axis, both ways, and nothing of the others
+        for weights in (sae.encoder, sae.decoder):
+            weights.zero_()
+            weights[:, 0] = torch.tensor([1.0, -1.0])
+    assert 1 - np.square(X[:, 1:]).sum() / np.square(X).sum() == pytest.approx(0.5, abs=0.03)
+    assert explained_signal(sae, X, above) > 0.95
+
+
+def test_fit_without_config_is_the_recipe_and_repeats():
+    X, _ = world(programs=6, d=6, cells=600, seed=7)
+    first, again = (fit(X, preset="quick", seed=3, epochs=5) for _ in range(2))
+    np.testing.assert_array_equal(first.sae.encode(X).toarray(), again.sae.encode(X).toarray())
+    rows = first.options["recipe"]["scouts"]
+    assert {"method", "width", "k", "l0", "explained_variance", "bits", "stability", "dead_share", "chosen"} <= set(
+        rows[0]
+    )
+    json.dumps(first.options["recipe"], allow_nan=False)
+    assert fit(X, SAEConfig(width=4, k=2), epochs=1).options.get("recipe") is None
+
+
+def test_fit_with_consensus_gives_its_table():
+    X, _ = world(seed=8, cells=1_500)
+    config = SAEConfig(width=10, activation="jumprelu", init="geometry", pre_bias="none")
+    fitted = fit(X, config, seeds=2, consensus=True)
+    assert fitted.consensus is not None
+    assert len(fitted.consensus) == fitted.sae.width <= 10
+    assert fitted.metrics["n_live"] == fitted.sae.width
 
 
 def test_consensus_keeps_what_returns():

@@ -26,16 +26,28 @@ def fit(
         typer.Option(help="YAML file with `grid` or `configs`: train them all, write a table and a picture."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the cells.")] = None,
+    preset: Annotated[
+        str, typer.Option(help="How much the automatic recipe tries: quick, standard or thorough.")
+    ] = "standard",
     seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(help="SAEs of different seeds; the first is kept, or with --consensus what most share.")
+    ] = 1,
+    consensus: Annotated[
+        bool, typer.Option("--consensus", help="Keep the features that return in most seeds.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a sparse autoencoder and write config.json and sae.safetensors."""
+    """Train a sparse autoencoder and write config.json and sae.safetensors.
+
+    Without --width, --k, --activation and --config the configuration is chosen from the embedding.
+    """
     from cellprism.cli.common import console, say
     from cellprism.data.checks import check_embedding
     from cellprism.run.folder import staged
     from cellprism.run.options import RunOptions
-    from cellprism.run.write import write_json
-    from cellprism.sae import SAEConfig, default_config
+    from cellprism.run.write import recipe_records, write_json, write_landscape
+    from cellprism.sae import SAEConfig
     from cellprism.sae import fit as train
 
     source = load_embedding(embedding, rep)
@@ -43,18 +55,36 @@ def fit(
     if sweep is not None:
         _sweep(X, sweep, output, seed=seed, overwrite=overwrite)
         return
+    cfg: SAEConfig | None
     if config is not None:
         cfg = SAEConfig.from_dict(read_yaml(config))
     else:
         choices: dict[str, Any] = {"activation": activation}
         asked = RunOptions(data=embedding, output=output, width=width, k=k, **choices)
-        cfg = asked.sae_config(default_config(X))
-    say(f"{len(X):,} cells x {X.shape[1]} dimensions; {cfg.width} features, {cfg.activation}, k {cfg.k}")
-    fitted = train(X, cfg, seed=seed, epochs=epochs, progress=sys.stderr.isatty())
+        cfg = asked.sae_config(X)
+    what = "choosing a recipe" if cfg is None else f"{cfg.width} features, {cfg.activation}, k {cfg.k}"
+    say(f"{len(X):,} cells x {X.shape[1]} dimensions; {what}")
+    fitted = train(
+        X,
+        cfg,
+        seed=seed,
+        seeds=seeds,
+        preset=preset,
+        consensus=consensus,
+        epochs=epochs,
+        progress=sys.stderr.isatty(),
+    )
+    about = recipe_records(fitted)
+    for reason in about.get("recipe", {}).get("reasons", ()):
+        say(reason)
     with staged(output, overwrite=overwrite) as folder:
         fitted.sae.save(folder)
         fitted.history.to_parquet(folder / "training.parquet", index=False)
-        write_json(folder / "run.json", {"metrics": fitted.metrics, "training": fitted.options})
+        if fitted.consensus is not None:
+            fitted.consensus.reset_index().to_parquet(folder / "consensus.parquet", index=False)
+        if "landscape" in about:
+            write_landscape(folder, about["landscape"])
+        write_json(folder / "run.json", {"metrics": fitted.metrics, **about})
     m = fitted.metrics
     console().print(
         f"explained variance {m['explained_variance']:.3f}, L0 {m['l0']:.1f}, {m['n_live']:.0f} live features: {output}",

@@ -67,6 +67,7 @@ PRESETS: dict[str, Preset] = {
             **{name: {"factor": 20, "lr": 1e-3, "epochs": 25} for name in _PAPER_FORMS},
             # Three scores and one activity lie behind four dimensions: two active features are what a cell needs.
             **{name: {"k": 2, "epochs": 40} for name in _PLAIN_SAES},
+            "cellprism": {"preset": "quick"},
             "untrained": {"k": 2},
             "dictionary-learning": {"width": 16, "k": 2},
         },

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from numpy.typing import NDArray
+
 from cellprism.errors import InputError
-from cellprism.sae import SAEConfig
+from cellprism.sae import SAEConfig, default_config
 from cellprism.sae.config import Activation
 
 __all__ = ["PRESETS", "Preset", "RunOptions"]
@@ -22,12 +24,16 @@ class Preset:
     """SAEs trained from different seeds; all but the first only judge the first one's stability."""
     nulls: tuple[str, ...]
     """Nulls beside each headline share."""
+    recipe: str
+    """How much the automatic recipe tries."""
 
+
+_ALL = ("random", "untrained", "permuted", "shuffled", "random_sets")
 
 PRESETS: dict[str, Preset] = {
-    "demo": Preset(seeds=3, nulls=("random", "untrained", "permuted")),
-    "run": Preset(seeds=3, nulls=("random", "untrained", "permuted", "shuffled", "random_sets")),
-    "thorough": Preset(seeds=10, nulls=("random", "untrained", "permuted", "shuffled", "random_sets")),
+    "demo": Preset(seeds=3, nulls=("random", "untrained", "permuted"), recipe="quick"),
+    "run": Preset(seeds=3, nulls=_ALL, recipe="standard"),
+    "thorough": Preset(seeds=10, nulls=_ALL, recipe="thorough"),
 }
 
 
@@ -53,8 +59,18 @@ class RunOptions:
     """``obs`` columns that features are compared with."""
     gene_symbols: str | None = None
     """``var`` column with gene symbols."""
+    id_table: Path | None = None
+    """Table that names genes as gene sets do: Ensembl ids and symbols, or orthologs."""
+    id_columns: tuple[str, str] | None = None
+    """Its columns: names as in the data, names as in the gene sets."""
+    ontology: Path | None = None
+    """OBO file: sets whose names end in the id of a term are shown with the term's level-1 ancestor."""
+    networks: tuple[str, ...] = ()
+    """Signed networks of regulators or pathways, as further evidence for names: collectri, progeny, or tables."""
     strata: str | None = None
     """``obs`` column (donor, batch) within which cells are compared."""
+    donor: str | None = None
+    """``obs`` column with the donors; with three or more, genes are tested over donors. None = the strata."""
     layer: str | None = None
     """Layer to take the expression from."""
     raw: bool = False
@@ -71,6 +87,8 @@ class RunOptions:
     seed: int = 0
     seeds: int | None = None
     """SAEs of different seeds; None = the preset's."""
+    consensus: bool = False
+    """Keep the features that return in most seeds."""
     preset: str = "run"
     overwrite: bool = False
     progress: bool = False
@@ -97,6 +115,12 @@ class RunOptions:
                 "an embedding that was made elsewhere",
                 "use --embed, or leave --thin out: p values are then marked as descriptive",
             )
+        if (self.id_table is None) != (self.id_columns is None):
+            raise InputError(
+                "a table of names needs its two columns",
+                "--id-table without --id-columns" if self.id_columns is None else "--id-columns without --id-table",
+                "give both, such as --id-table orthologs.csv --id-columns mouse,human",
+            )
         if not self.gene_sets:
             raise InputError("a run needs gene sets", "none", "leave --gene-sets out to use the bundled collection")
         for name in ("width", "k", "seeds", "components", "epochs"):
@@ -111,13 +135,17 @@ class RunOptions:
         """SAEs to train."""
         return self.seeds if self.seeds is not None else PRESETS[self.preset].seeds
 
-    def sae_config(self, default: SAEConfig) -> SAEConfig:
-        """The default config with what the user chose; a k that the user did not choose never exceeds the width."""
+    def sae_config(self, X: NDArray[Any]) -> SAEConfig | None:
+        """The fixed default for an embedding (cells, d) with what the user chose; None where that is nothing.
+
+        A k that the user did not choose never exceeds the width.
+        """
         changes: dict[str, Any] = {
             n: getattr(self, n) for n in ("width", "k", "activation") if getattr(self, n) is not None
         }
         if not changes:
-            return default
+            return None
+        default = default_config(X)
         activation = changes.get("activation", default.activation)
         width = changes.get("width", default.width)
         k = changes.get("k")

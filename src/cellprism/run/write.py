@@ -13,11 +13,14 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellprism.run.prepare import Inputs
+from cellprism.sae import Fit
 
-__all__ = ["to_json", "versions", "write_arrays", "write_json", "write_tables"]
+__all__ = ["recipe_records", "to_json", "versions", "write_arrays", "write_json", "write_landscape", "write_tables"]
 
 # Beyond this the tested expression is not copied: its source is named, with its hash, in expression.json.
 _LARGEST_COPY = 50_000_000
+
+_PANELS = (("l0", "explained_signal"), ("l0", "bits"), ("explained_signal", "stability"))
 
 
 def write_arrays(folder: Path, inputs: Inputs, codes: sp.csr_array) -> None:
@@ -38,6 +41,33 @@ def write_tables(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
     """One parquet file a table."""
     for name, table in tables.items():
         table.to_parquet(folder / f"{name}.parquet", index=False)
+
+
+def recipe_records(fitted: Fit) -> dict[str, Any]:
+    """Parts of run.json on the SAE: ``training`` options and, where the recipe was chosen, ``recipe`` and ``landscape``."""
+    training = {k: v for k, v in fitted.options.items() if k != "recipe"}
+    if "recipe" not in fitted.options:
+        return {"training": training}
+    recipe = dict(fitted.options["recipe"])
+    landscape = recipe.pop("scouts")
+    return {"training": training, "recipe": recipe, "landscape": landscape}
+
+
+def write_landscape(folder: Path, landscape: list[dict[str, Any]]) -> None:
+    """``figures/landscape.png``: what the automatic recipe tried, by error, sparsity, bits and stability."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from cellprism.pl import landscape as draw
+
+    figure = Figure(figsize=(13, 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    table = pd.DataFrame(landscape)
+    table["candidate"] = table["method"] + ", " + table["width"].astype(str)
+    for ax, (x, y) in zip(figure.subplots(1, 3), _PANELS, strict=True):
+        draw(table, x, y, by="candidate", ax=ax)
+    (folder / "figures").mkdir(exist_ok=True)
+    figure.savefig(folder / "figures" / "landscape.png", dpi=150)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from cellprism.errors import InputError
 from cellprism.sae.correlation import code_correlation
 from cellprism.sae.fit import Fit
+from cellprism.sae.metrics import describe
 from cellprism.sae.model import SAE
 from cellprism.sae.scaling import AffineScaling
 
-__all__ = ["Consensus", "consensus"]
+__all__ = ["Consensus", "agreed", "consensus"]
 
 _SHARED = {"mean", "forward_map", "backward_map", "decoder_bias", "input_bias"}  # a row a dimension, not a feature
 
@@ -80,6 +81,13 @@ def consensus(fit: Fit, X: NDArray[Any], *, returned: float = 0.9, share: float 
         index=pd.RangeIndex(len(kept), name="feature"),
     )
     return Consensus(_narrowed(fit.sae, kept, np.asarray(codes.mean(axis=0)).ravel()), table)
+
+
+def agreed(fit: Fit, X: NDArray[Any]) -> Fit:
+    """The fit with its consensus in place of its first SAE, measured anew, and the consensus' table beside it."""
+    found = consensus(fit, X)
+    metrics = dict(describe(found.sae, X[fit.holdout] if len(fit.holdout) else X)._asdict())
+    return dataclasses.replace(fit, sae=found.sae, metrics=metrics, consensus=found.table)
 
 
 @torch.no_grad()

@@ -42,11 +42,13 @@ class Fit:
     holdout: NDArray[np.intp]
     """Indices of the cells kept out of training."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Training options as used, defaults filled in."""
+    """Training options as used, defaults filled in; where the recipe was chosen, also ``recipe``: why, and what was tried."""
+    consensus: pd.DataFrame | None = None
+    """With ``consensus=True``: a row a feature of :attr:`sae`, see :class:`~cellprism.sae.consensus.Consensus`."""
 
 
 def default_config(X: NDArray[Any]) -> SAEConfig:
-    """Fixed default for an embedding (``cfg=None``).
+    """Fixed default for an embedding, one of the candidates of the automatic recipe.
 
     BatchTopK on the Wiener-scaled embedding. What counts is the number of its effective dimensions: the sum over
     principal axes of the share of variance that stands above the least axis. The width is eight times that, within 16
@@ -84,6 +86,8 @@ def fit(
     *,
     seed: int = 0,
     seeds: int = 1,
+    preset: str = "standard",
+    consensus: bool = False,
     device: str = "auto",
     progress: bool = False,
     checkpoint: str | Path | None = None,
@@ -97,12 +101,16 @@ def fit(
     X
         (cells, d) array or memory map, any float type.
     cfg
-        Architecture and objective; None = :func:`default_config`.
+        Architecture and objective; None = the automatic recipe, see :func:`cellprism.choose_recipe`.
     seed
         Fixes the held-out cells, the start and the order of the cells: on the CPU the same seed gives the same bits.
     seeds
         Number of SAEs to train, from seeds ``seed, seed + 1, …`` on the same training cells; the first is
         :attr:`Fit.sae`.
+    preset
+        How much the automatic recipe tries: ``quick``, ``standard`` or ``thorough``; without effect where ``cfg`` is given.
+    consensus
+        Keep the features that return in most seeds (:func:`cellprism.consensus`); their table is :attr:`Fit.consensus`.
     device
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     progress
@@ -133,8 +141,18 @@ def fit(
         raise InputError("`seeds` must be at least 1", str(seeds), "use 1, or 3 to learn each feature's stability")
     if checkpoint_every < 1:
         raise InputError("`checkpoint_every` must be at least 1", str(checkpoint_every), "use 1000")
+    if consensus:
+        from cellprism.sae.consensus import agreed  # it builds on Fit
+
+        fitted = fit(X, cfg, seed=seed, seeds=seeds, preset=preset, device=device, progress=progress,
+                     checkpoint=checkpoint, checkpoint_every=checkpoint_every, **options)  # fmt: skip
+        return agreed(fitted, X)
+    if cfg is None:
+        from cellprism.sae.recipe import fit_auto  # it calls this function for its candidates
+
+        return fit_auto(X, preset=preset, seed=seed, seeds=seeds, device=device, progress=progress,
+                        checkpoint=checkpoint, checkpoint_every=checkpoint_every, **options)  # fmt: skip
     training = training_options(options)
-    cfg = cfg or default_config(X)
     held, kept = split_cells(len(X), training.holdout, seed)
     scaling = fit_scaling(X[kept] if len(held) else X, cfg.scaling, cfg.whiten_power)
     if cfg.init == "geometry":

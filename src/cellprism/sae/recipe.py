@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,35 +15,18 @@ from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
 from cellprism.sae.cells import split_cells
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.correlation import code_correlation
-from cellprism.sae.fit import Fit, fit
-from cellprism.sae.model import SAE
+from cellprism.sae.fit import Fit, default_config, fit
+from cellprism.sae.recipe_bits import precision_of
+from cellprism.sae.recipe_candidates import PRESETS, candidates, try_candidates
 
-__all__ = ["PRESETS", "Preset", "Recipe", "choose_recipe", "description_length", "fit_auto"]
-
-Preset = Literal["quick", "standard", "thorough"]
-
-_READ_CELLS = 20_000
-
-
-@dataclass(frozen=True)
-class _Budget:
-    cells: int
-    steps: int
-    widths: tuple[int, ...]  # features a dimension
-    ks: tuple[int, ...]
-
+__all__ = ["IDENTIFIED", "Recipe", "choose_recipe", "fit_auto"]
 
 IDENTIFIED = 0.5
 """Share of a reading's features that must return from another seed for the reading to be taken."""
 
-PRESETS: dict[Preset, _Budget] = {
-    "quick": _Budget(4_000, 250, (4,), (4, 8, 16)),
-    "standard": _Budget(10_000, 500, (2, 4), (4, 8, 16, 32)),
-    "thorough": _Budget(20_000, 1_000, (2, 4, 8), (4, 8, 16, 32, 64)),
-}
-"""Cells, steps a scout, widths and sparsities tried. ``quick`` leaves out other widths than four features a dimension;
-``standard`` leaves out wide dictionaries and long scouts."""
+FEWER, STEADIER = 0.05, 0.05
+"""Share of the bits that a trained dictionary must save over the fixed default, and mean correlation with its match from
+another seed by which it must exceed it, to be chosen in its place."""
 
 
 @dataclass(frozen=True)
@@ -52,150 +35,108 @@ class Recipe:
 
     config: SAEConfig
     """The SAE."""
-    options: dict[str, Any]
-    """Training options for :func:`cellprism.fit`."""
     reasons: tuple[str, ...]
     """Sentences, for people."""
     scouts: pd.DataFrame
-    """A row a candidate: ``method`` (``geometry`` or ``training``), ``width``, ``k``, ``l0``, ``explained_variance``,
-    ``support_bits``, ``value_bits``, ``residual_bits``, ``bits`` (a held-out cell), ``dead_share``, ``agreement``,
-    ``chosen``."""
-    preset: Preset = "standard"
+    """A row a candidate: ``method`` (``geometry``, ``default`` or ``training``), ``activation``, ``scaling``, ``width``,
+    ``k``, ``l0``, ``explained_variance``, ``holdout_error``, ``explained_signal`` (axes counted by how far they stand above
+    the noise), ``support_bits``, ``value_bits``, ``residual_bits``, ``bits`` (a held-out cell), ``dead_share``, ``stability``, ``agreement``, ``seconds``, ``chosen``."""
+    preset: str = "standard"
     """How much was tried."""
     precision: float = field(default=0.0)
     """Error variance a dimension, relative to the mean variance, down to which cells are described."""
 
+    @property
+    def landscape(self) -> list[dict[str, Any]]:
+        """:attr:`scouts` as JSON records; numbers that are not known are None."""
+        table = self.scouts.astype(object).where(self.scouts.notna(), None)
+        return [
+            {str(k): v.item() if isinstance(v, np.generic) else v for k, v in row.items()}
+            for row in table.to_dict("records")
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON types."""
-        rows = self.scouts.astype(object).where(self.scouts.notna(), None).to_dict("records")
-        return dataclasses.asdict(self) | {"config": self.config.to_dict(), "scouts": rows, "reasons": [*self.reasons]}
+        return {
+            "preset": self.preset,
+            "config": self.config.to_dict(),
+            "reasons": [*self.reasons],
+            "precision": self.precision,
+            "scouts": self.landscape,
+        }
 
 
-def description_length(sae: SAE, X: NDArray[Any], precision: float) -> dict[str, float]:
-    """Bits to describe a cell down to a given precision, through an SAE.
-
-    ``support`` is the entropy of which features are active, each by its own rate; ``values`` takes
-    ``1/2 log2(1 + v / precision)`` an active feature with mean square v; ``residual`` the same of the error in each
-    dimension. More features or a larger k pay only where they save more of the residual than they cost.
-
-    Parameters
-    ----------
-    sae
-        With decoder rows of norm 1.
-    X
-        (cells, d), held out.
-    precision
-        In the SAE's scaled units (mean variance 1).
-
-    Returns
-    -------
-    ``support_bits``, ``value_bits``, ``residual_bits``, ``bits``, ``l0``, ``explained_variance``, ``dead_share``.
-    """
-    codes = sae.encode(X)
-    n = len(X)
-    count = np.bincount(codes.indices, minlength=sae.width)
-    rate = ((count + 0.5) / (n + 1)).clip(1e-9, 1 - 1e-9)
-    support = float(-(rate * np.log2(rate) + (1 - rate) * np.log2(1 - rate))[count > 0].sum())
-    square = np.bincount(codes.indices, weights=codes.data.astype(np.float64) ** 2, minlength=sae.width)
-    values = float((count / n * np.log2(1 + square / count.clip(1) / precision) / 2).sum())
-    error = np.asarray(X, dtype=np.float64) - sae.decode(codes)
-    deviation = np.asarray(X, dtype=np.float64) - np.mean(X, axis=0, dtype=np.float64)
-    unit = max(float(np.square(deviation).mean()), 1e-300)
-    residual = float(np.log2(1 + np.square(error).mean(axis=0) / unit / precision).sum() / 2)
-    return {
-        "l0": codes.nnz / n,
-        "explained_variance": 1 - float(np.square(error).mean()) / unit,
-        "support_bits": support,
-        "value_bits": values,
-        "residual_bits": residual,
-        "bits": support + values + residual,
-        "dead_share": float((count == 0).mean()),
-    }
-
-
-def choose_recipe(X: ArrayLike, *, preset: Preset = "standard", seed: int = 0, progress: bool = False) -> Recipe:
-    """Choose activation, width, sparsity and length for an embedding, without labels or truth.
+def choose_recipe(X: ArrayLike, *, preset: str = "standard", seed: int = 0, progress: bool = False) -> Recipe:
+    """Choose activation, width and sparsity for an embedding, without labels or truth.
 
     Candidates are (a) a dictionary read off the geometry of the embedding (:mod:`cellprism.sae.recipe_start`), whose
-    width and sparsity follow from the data, and (b) short BatchTopK trainings over a grid of widths and k. The reading is
-    chosen where at least half of its features return from another seed, which says that the data determine them; else the
-    candidate that describes held-out cells in the fewest bits.
+    width and sparsity follow from the data, (b) the fixed default (:func:`cellprism.sae.default_config`), and (c) short
+    BatchTopK trainings over a grid of widths and k. The reading is chosen where at least half of its features return from
+    another seed, which says that the data determine them; else the default, unless a trained candidate explains no less of
+    held-out cells (above the noise) in fewer bits (by 5 %) with features that return better from another seed (by 0.05).
 
     Parameters
     ----------
     X
         (cells, d) array or memory map.
     preset
-        ``quick``, ``standard`` or ``thorough``: see :data:`PRESETS`.
+        ``quick``, ``standard`` or ``thorough``: see :data:`cellprism.sae.recipe_candidates.PRESETS`.
     seed
-        Seed of the sample of cells and of all scouts.
+        Seed of the sample of cells and of all candidates; the same seed gives the same choice.
     progress
         Show a bar over the candidates.
 
     Returns
     -------
     Recipe
-        Config, options, reasons and the table of candidates.
+        Config, reasons and the table of candidates.
 
     Raises
     ------
     InputError
         If X cannot be used or the preset is unknown.
     """
+    X = check_embedding(X)
+    return _choose(X, default_config(X), preset, seed, progress)
+
+
+def _choose(X: NDArray[Any], default: SAEConfig, preset: str, seed: int, progress: bool) -> Recipe:
     if preset not in PRESETS:
         raise InputError("`preset` must be known", repr(preset), f"use one of {', '.join(PRESETS)}")
-    X = check_embedding(X)
     budget = PRESETS[preset]
     order = np.random.default_rng(seed).permutation(len(X))
     sample = np.ascontiguousarray(X[np.sort(order[: budget.cells])], dtype=np.float32)
-    more = np.ascontiguousarray(X[np.sort(order[budget.cells : _READ_CELLS])], dtype=np.float32)
+    more = np.ascontiguousarray(X[np.sort(order[budget.cells : budget.readable])], dtype=np.float32)
     held, kept = split_cells(len(sample), 0.2, seed)
     if len(held) < 2:
         held = kept
     train, test = sample[kept], sample[held]
-    # Regions need cells and reading is cheap, so it gets more of them than a scout.
-    readable = np.concatenate([train, more])
-    precision = _precision(train)
-    candidates = _candidates(train.shape, budget)
-    table, saes = [], []
+    precision = precision_of(train)
+    tried = candidates(train.shape, default, budget)
     with Progress(disable=not progress, transient=True) as bar:
-        task = bar.add_task("choosing a recipe", total=len(candidates))
-        for config, options in candidates:
-            cells = readable if config.init == "geometry" else train
-            fitted = fit(cells, config, seed=seed, device="cpu", **options)
-            row: dict[str, Any] = {
-                "method": "geometry" if config.init == "geometry" else "training",
-                "width": config.width,
-                "k": config.k,
-            }
-            row |= description_length(fitted.sae, test, precision) | {"agreement": np.nan}
-            if config.init == "geometry":
-                twin = fit(cells, config, seed=seed + 1, device="cpu", **options)
-                row["agreement"] = _agreement(fitted.sae, twin.sae, test)
-            table.append(row)
-            saes.append((config, fitted.sae))
-            bar.advance(task)
-    scouts = pd.DataFrame(table)
+        task = bar.add_task("choosing a recipe", total=len(tried))
+        scouts, saes = try_candidates(
+            tried, train, more, test, budget, precision, seed=seed, advance=lambda n: bar.advance(task, n)
+        )
     best = _best(scouts)
     scouts["chosen"] = np.arange(len(scouts)) == best
-    config = saes[best][0]
-    if config.init == "geometry":
+    config = saes[best].config
+    if tried[best].method == "geometry":
         config = dataclasses.replace(config, k=max(1, min(config.width, round(float(scouts["l0"].iloc[best])))))
-    return Recipe(config, {}, _reasons(scouts, best, precision, len(sample)), scouts, preset, precision)
+    return Recipe(config, _reasons(scouts, best, precision, len(sample)), scouts, preset, precision)
 
 
 def fit_auto(
     X: ArrayLike,
     *,
-    preset: Preset = "standard",
+    preset: str = "standard",
     seed: int = 0,
     seeds: int = 1,
-    device: str = "auto",
     progress: bool = False,
     holdout: float = 0.1,
     **options: Any,
 ) -> Fit:
-    """Choose a recipe and fit it.
+    """Choose a recipe and fit it; the same as :func:`cellprism.fit` without a config.
 
     Parameters
     ----------
@@ -203,7 +144,7 @@ def fit_auto(
         (cells, d) array or memory map.
     preset
         See :func:`choose_recipe`.
-    seed, seeds, device, progress, holdout, options
+    seed, seeds, progress, holdout, options
         As :func:`cellprism.fit`; the recipe is chosen on the training cells alone.
 
     Returns
@@ -213,83 +154,68 @@ def fit_auto(
     """
     X = check_embedding(X)
     held, kept = split_cells(len(X), holdout, seed)
-    recipe = choose_recipe(X[kept] if len(held) else X, preset=preset, seed=seed, progress=progress)
-    fitted = fit(
-        X,
-        recipe.config,
-        seed=seed,
-        seeds=seeds,
-        device=device,
-        progress=progress,
-        holdout=holdout,
-        **(recipe.options | options),
-    )
+    # The default's size goes by the number of cells; its weights see the training cells alone.
+    recipe = _choose(X[kept] if len(held) else X, default_config(X), preset, seed, progress)
+    fitted = fit(X, recipe.config, seed=seed, seeds=seeds, progress=progress, holdout=holdout, **options)
     return dataclasses.replace(fitted, options=fitted.options | {"recipe": recipe.to_dict()})
 
 
+_HOW = {
+    "geometry": "read off the geometry of the embedding",
+    "default": "of the fixed default, trained by BatchTopK",
+    "training": "trained by BatchTopK",
+}
+
+
 def _best(scouts: pd.DataFrame) -> int:
-    """The reading where most of its features return from another seed, else the fewest bits.
+    """The reading where most of its features return from another seed; else the default, unless it is clearly beaten.
 
-    A dictionary that two different sets of random regions agree on is a property of the data, whatever it costs to write down;
-    fewest bits alone would prefer a few features that stand for whole cell types.
+    A dictionary that two different sets of random regions agree on is a property of the data, whatever it costs to write
+    down. Elsewhere the data do not say how wide a dictionary is: fewest bits alone would prefer a few features that stand
+    for whole kinds of cells, highest stability alone one that explains little, least error alone a dense one. So a trained
+    candidate replaces the default only where it explains no less of what stands above the noise, in fewer bits with steadier features, by more than scouts
+    of different seeds differ.
     """
-    returns = scouts["agreement"].fillna(0).to_numpy()
-    return int(returns.argmax()) if returns.max() >= IDENTIFIED else int(scouts["bits"].argmin())
-
-
-def _precision(X: NDArray[np.floating]) -> float:
-    """Error down to which cells are worth describing: the variance of the least direction, within 1 % and 10 %."""
-    values = np.linalg.eigvalsh(np.cov(X.T.astype(np.float64)).reshape(X.shape[1], X.shape[1]))
-    return float(np.clip(values[0] / max(values.mean(), 1e-300), 0.01, 0.1))
-
-
-def _candidates(shape: tuple[int, int], budget: _Budget) -> list[tuple[SAEConfig, dict[str, Any]]]:
-    n, d = shape
-    found: list[tuple[SAEConfig, dict[str, Any]]] = []
-    if n >= 5 * d and d >= 2:
-        axes = min(d, 200)
-        found.append((SAEConfig(axes, activation="jumprelu", init="geometry", pre_bias="none"), {"holdout": 0.0}))
-    widths = sorted({int(max(8, min(w * d, n // 10, 4096))) for w in budget.widths})
-    batch = min(512, n)
-    epochs = max(1, round(budget.steps * batch / n))
-    for width in widths:
-        for k in budget.ks:
-            if k <= max(4, width // 3):
-                options = {"epochs": epochs, "batch_size": batch, "holdout": 0.0, "patience": None}
-                found.append((SAEConfig(width, k=min(k, width)), options))
-    return found
-
-
-def _agreement(sae: SAE, twin: SAE, X: NDArray[Any]) -> float:
-    """Share of live features whose codes another seed gives at r > 0.9."""
-    codes = sae.encode(X)
-    live = np.bincount(codes.indices, minlength=sae.width) > 0
-    r = code_correlation(codes, twin.encode(X)).max(axis=1).toarray().ravel()
-    return float((r[live] > 0.9).mean()) if live.any() else 0.0
+    bits, stability, explained = (scouts[c].to_numpy() for c in ("bits", "stability", "explained_signal"))
+    method = scouts["method"].to_numpy()
+    returns = np.where(method == "geometry", np.nan_to_num(scouts["agreement"].to_numpy(dtype=np.float64)), 0.0)
+    if returns.max() >= IDENTIFIED:
+        return int(returns.argmax())
+    default = int(np.flatnonzero(method == "default")[0])
+    better = (method == "training") & (bits <= (1 - FEWER) * bits[default])
+    better &= (stability >= stability[default] + STEADIER) & (explained >= explained[default])
+    return int(np.where(better, bits, np.inf).argmin()) if better.any() else default
 
 
 def _reasons(scouts: pd.DataFrame, best: int, precision: float, n: int) -> tuple[str, ...]:
     row = scouts.iloc[best]
-    others = scouts.drop(index=best)
     said = [
-        f"{len(scouts)} candidates were tried on {n:,} cells and compared by the bits that a held-out cell takes down to an "
-        f"error of {100 * precision:.0f} % of the variance.",
-        f"Chosen: {row['width']:.0f} features "
-        + ("read off the geometry of the embedding" if row["method"] == "geometry" else "trained by BatchTopK")
-        + f", {row['l0']:.1f} active a cell, explaining {100 * row['explained_variance']:.1f} % of held-out variance at "
-        f"{row['bits']:.0f} bits a cell.",
+        f"{len(scouts)} candidates were tried on {n:,} cells, each from two seeds, and measured on cells kept out, which were "
+        f"described down to an error of {100 * precision:.0f} % of the variance.",
+        f"Chosen: {_told(row)}.",
     ]
-    if len(others):
-        second = others.iloc[int(others["bits"].argmin())]
-        said.append(
-            f"Next: {second['width']:.0f} features by {second['method']}, {second['l0']:.1f} active, "
-            f"{100 * second['explained_variance']:.1f} %, {second['bits']:.0f} bits."
-        )
     read = scouts.loc[scouts["method"] == "geometry", "agreement"].dropna()
+    taken = row["method"] == "geometry"
     if len(read):
-        share = float(read.iloc[0])
         said.append(
-            f"{100 * share:.0f} % of the features read off return from another seed at r > 0.9; from {100 * IDENTIFIED:.0f} % on "
-            "the reading is taken whatever its bits."
+            f"{100 * float(read.iloc[0]):.0f} % of the features read off the geometry return from another seed at r > 0.9; "
+            + (f"from {100 * IDENTIFIED:.0f} % on" if taken else f"under {100 * IDENTIFIED:.0f} %")
+            + (" the data determine them, and they are taken." if taken else " the data do not determine them.")
         )
+    if not taken:
+        said.append(
+            "A trained dictionary replaces the fixed default where it explains no less of what stands above the noise, takes 5 % "
+            "fewer bits, and its features return better from another seed (r higher by 0.05): "
+            + ("this one does." if row["method"] == "training" else "none does.")
+        )
+    others = scouts.drop(index=best)
+    said.append(f"Fewest bits among the others: {_told(others.iloc[int(others['bits'].argmin())])}.")
     return tuple(said)
+
+
+def _told(row: pd.Series[Any]) -> str:
+    return (
+        f"{row['width']:.0f} features {_HOW[str(row['method'])]}, {row['l0']:.1f} active a cell, "
+        f"{100 * row['explained_variance']:.1f} % of held-out variance ({100 * row['explained_signal']:.1f} % of what stands "
+        f"above the noise), {row['bits']:.0f} bits a cell, stability {row['stability']:.2f}"
+    )

@@ -24,6 +24,9 @@ SHARP = 0.03
 """Width of the zero level, relative to the on level, under which an embedding counts as free of noise."""
 
 
+_LEFT, _GAP, _GROUP = 0.03, 1.6, 0.05
+"""Leftovers explain less than this share in all, stand apart by this factor, and are at least this share of the readouts."""
+
 _EXCESS = 2.0
 """What cells leave unexplained, relative to the noise seen at the zeros: the rest is activity that no linear map follows
 (square roots, division by a cell's total). Two and three do alike; one lets weak programs be explained away."""
@@ -77,8 +80,12 @@ def read_geometry(X: NDArray[np.floating], *, seed: int = 0, restarts: int = 1, 
     Returns
     -------
     Geometry
-        As many features as the embedding has directions of variance, at most 200.
+        At most as many features as the embedding has directions of variance, and at most 200.
     """
+    return _without_leftovers(_read(X, seed, restarts, effort), np.asarray(X, dtype=np.float64))
+
+
+def _read(X: NDArray[np.floating], seed: int, restarts: int, effort: float) -> Geometry:
     found = unmix(X, seed=seed, restarts=restarts)
     centred = np.asarray(X, dtype=np.float64) - found.mean
     levels = fit_levels(centred @ found.readout.T, seed=seed)
@@ -92,6 +99,34 @@ def read_geometry(X: NDArray[np.floating], *, seed: int = 0, restarts: int = 1, 
         if levels.blur >= SHARP:
             return _denoised(centred, current, levels, found.regions, seed, effort)
     return current
+
+
+def _without_leftovers(geometry: Geometry, X: NDArray[np.float64]) -> Geometry:
+    """Drop readouts of leftover directions.
+
+    An embedding with more dimensions than programs has small directions besides (of an autoencoder: what its nonlinearity
+    bends), and unmixing gives each an axis. They stand apart: a gap in what readouts explain, with little below it.
+    """
+    codes = geometry.codes(X)
+    explained = codes.var(axis=0, dtype=np.float64) * np.square(geometry.dictionary).sum(axis=1)
+    order = np.argsort(explained)
+    ranked = explained[order].clip(1e-300)
+    below = np.cumsum(ranked)[:-1] / ranked.sum()
+    ratio = np.where(below < _LEFT, ranked[1:] / ranked[:-1], 0.0)
+    least = max(2, round(_GROUP * len(ranked)))
+    ratio[: least - 1] = 0.0
+    if not len(ratio) or ratio.max() < _GAP:
+        return geometry
+    kept = np.sort(order[int(ratio.argmax()) + 1 :])
+    dictionary, intercept = least_squares(codes[:, kept], X - geometry.mean)
+    return geometry._replace(
+        readout=geometry.readout[kept],
+        offset=geometry.offset[kept],
+        threshold=geometry.threshold[kept],
+        dictionary=dictionary,
+        intercept=intercept,
+        steps=(*geometry.steps, f"{len(order) - len(kept)} readouts of leftover directions dropped"),
+    )
 
 
 def _settle(

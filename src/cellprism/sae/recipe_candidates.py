@@ -1,0 +1,152 @@
+"""What the automatic recipe tries, and how each candidate does on cells kept out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cellprism.sae.config import SAEConfig
+from cellprism.sae.fit import fit
+from cellprism.sae.many import fit_many
+from cellprism.sae.model import SAE
+from cellprism.sae.recipe_bits import agreement, description_length, explained_signal
+from cellprism.sae.scaling import fit_scaling
+
+__all__ = ["PRESETS", "Budget", "Candidate", "Preset", "candidates", "try_candidates"]
+
+Preset = Literal["quick", "standard", "thorough"]
+
+_MAX_AXES = 200
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is tried."""
+
+    cells: int
+    """Cells that candidates are trained and compared on."""
+    readable: int
+    """Cells that a dictionary is read off: regions need cells, and reading is cheap."""
+    steps: int
+    """Steps of a training."""
+    widths: tuple[int, ...]
+    """Features a dimension."""
+    ks: tuple[int, ...]
+    """Active features a cell."""
+
+
+PRESETS: dict[Preset, Budget] = {
+    "quick": Budget(4_000, 10_000, 200, (4,), (4, 8, 16)),
+    "standard": Budget(8_000, 20_000, 400, (2, 4), (4, 8, 16, 32)),
+    "thorough": Budget(20_000, 50_000, 1_000, (2, 4, 8), (4, 8, 16, 32, 64)),
+}
+"""``quick`` leaves out widths other than four features a dimension, k of 32, and cells beyond 10,000; ``standard`` leaves out
+wide dictionaries, k of 64 and long scouts."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration to be tried."""
+
+    method: Literal["geometry", "default", "training"]
+    config: SAEConfig
+
+
+def candidates(shape: tuple[int, ...], default: SAEConfig, budget: Budget) -> list[Candidate]:
+    """The reading, the fixed default, and a grid of BatchTopK dictionaries, for training cells of a shape (cells, d)."""
+    n, d = shape
+    found: list[Candidate] = []
+    if n >= 5 * d and d >= 2:
+        config = SAEConfig(min(d, _MAX_AXES), activation="jumprelu", init="geometry", pre_bias="none")
+        found.append(Candidate("geometry", config))
+    found.append(Candidate("default", default))
+    for width in sorted({int(max(8, min(w * d, n // 10, 4096))) for w in budget.widths}):
+        for k in budget.ks:
+            if k <= max(4, width // 3):
+                found.append(Candidate("training", SAEConfig(width, k=min(k, width))))
+    return found
+
+
+def try_candidates(
+    tried: Sequence[Candidate],
+    train: NDArray[np.float32],
+    more: NDArray[np.float32],
+    test: NDArray[np.float32],
+    budget: Budget,
+    precision: float,
+    *,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[pd.DataFrame, list[SAE]]:
+    """Read or train every candidate, and measure it.
+
+    Parameters
+    ----------
+    tried
+        From :func:`candidates`.
+    train, more, test
+        (cells, d) cells to train on, further cells to read off, and cells that neither sees.
+    budget
+        Steps of a training.
+    precision
+        See :func:`~cellprism.sae.recipe_bits.description_length`.
+    seed
+        Of all candidates; their twins have the next one.
+    advance
+        Called with the number of candidates done.
+
+    Returns
+    -------
+    A row a candidate (columns as in :attr:`~cellprism.sae.recipe.Recipe.scouts` without ``chosen``), and the SAEs.
+    """
+    trained = [i for i, candidate in enumerate(tried) if candidate.method != "geometry"]
+    seeds = [seed, seed + 1]
+    pairs: dict[int, list[SAE]] = {}
+    seconds: dict[int, float] = {}
+    for i, candidate in enumerate(tried):
+        if candidate.method == "geometry":
+            start = time.perf_counter()
+            cells = np.concatenate([train, more])
+            fitted = fit(cells, candidate.config, seed=seed, seeds=2, device="cpu", holdout=0.0)
+            pairs[i], seconds[i] = [fitted.sae, *fitted.siblings], time.perf_counter() - start
+            advance(1)
+    batch = min(512, len(train))
+    epochs = max(1, round(budget.steps * batch / len(train)))
+    start = time.perf_counter()
+    fits = fit_many(
+        train,
+        [tried[i].config for i in trained for _ in seeds],
+        seeds=[s for _ in trained for s in seeds],
+        device="cpu",
+        epochs=epochs,
+        batch_size=batch,
+        holdout=0.0,
+        patience=None,
+    )
+    together = time.perf_counter() - start
+    advance(len(trained))
+    for place, i in enumerate(trained):
+        pairs[i] = [f.sae for f in fits[place * len(seeds) : (place + 1) * len(seeds)]]
+        seconds[i] = together / max(1, len(trained))  # trained side by side, so the clock is shared
+    rows = []
+    above_noise = fit_scaling(train, "wiener").forward
+    for i, candidate in enumerate(tried):
+        c, (sae, twin) = candidate.config, pairs[i]
+        row: dict[str, Any] = {
+            "method": candidate.method,
+            "activation": c.activation,
+            "scaling": c.scaling,
+            "width": c.width,
+            "k": np.nan if c.k is None else float(c.k),
+        }
+        row |= description_length(sae, test, precision)
+        row["holdout_error"] = 1 - row["explained_variance"]
+        row["explained_signal"] = explained_signal(sae, test, above_noise)
+        rows.append(row | agreement(sae, twin, test)._asdict() | {"seconds": round(seconds[i], 3)})
+    return pd.DataFrame(rows), [pairs[i][0] for i in range(len(tried))]
