@@ -39,7 +39,7 @@ def fitted(train: np.ndarray, seed: int, preset: str | None, seeds: int) -> Fit:
 
 def stability_auroc(found: Fit, train: np.ndarray, best_of_feature: np.ndarray) -> dict[str, float | None]:
     """How well a feature's correlation with its match in another seed predicts that it is a program."""
-    stable = fit_stability(found, train[:4_000])["stability"].to_numpy() if found.siblings else np.zeros(0)
+    stable = fit_stability(found, train)["stability"].to_numpy() if found.siblings else np.zeros(0)
     if not len(stable):
         return {"stability_auroc": None, "true_features": None}
     live = np.isfinite(stable)

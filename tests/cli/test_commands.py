@@ -46,6 +46,9 @@ def test_fit_encode_annotate(files: Path, capsys: pytest.CaptureFixture[str]) ->
         "--labels", "cell_type", "-o", files / "named",
     )  # fmt: skip
     assert annotate.code == 0, annotate.err
+    assert "of the set genes are measured. p values are descriptive; expression is measured." in " ".join(
+        annotate.out.split()
+    )
     table = pd.read_parquet(files / "named" / "features.parquet")
     assert set(table["top_label"]) <= {"", "type 0", "type 1", "type 2"}
 

@@ -68,6 +68,18 @@ def test_tables_say_how_they_were_made(planted, found: Annotation) -> None:
             assert set(zip(table["expression"].astype(str), table["pvalues"].astype(str), strict=True)) == {words}
 
 
+def test_the_level_per_feature_is_that_of_simes(planted) -> None:
+    found = annotate(**planted, nulls=(), keep="all", association=True)
+    q = found.features.set_index("feature")["any_set_qval"]
+    assert (q.loc[:3] < 0.05).all()
+    assert (q.loc[4:9] > 0.05).all()
+    assert np.isnan(q.loc[11])
+    # a planted gene follows the activation, and others do not
+    rho = found.genes.pivot(index="feature", columns="gene", values="spearman")
+    assert rho.loc[0, "G0"] > 0.3
+    assert rho.loc[4:9].abs().to_numpy().mean() < 0.06
+
+
 def test_columns_are_the_documented_ones(found: Annotation) -> None:
     assert found.features.columns[:13].tolist() == [
         "feature", "name", "kind", "n_active", "mean_active", "max_active", "stability", "confound", "top_genes",

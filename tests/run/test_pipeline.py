@@ -195,6 +195,19 @@ def test_a_run_whose_features_are_all_dead_says_so(
     assert (folder.path / "report.html").is_file()
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_gives_regulators(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    pytest.importorskip("decoupler")
+    rows = [(f"TF{t}", g, 1.0) for t, genes in enumerate(type_sets(60).values()) for g in genes]
+    pd.DataFrame(rows, columns=["source", "target", "weight"]).to_csv(tmp_path / "mine.csv", index=False)
+    folder = go(inputs, tmp_path / "out", networks=(str(tmp_path / "mine.csv"),))
+    table = pd.read_parquet(folder.path / "regulators.parquet")
+    assert set(table["network"].astype(str)) == {"mine"}
+    assert set(table["pvalues"].astype(str)) == {"descriptive"}
+    assert folder.features["top_regulator"].str.fullmatch(r"TF\d targets \(mine\)").any()
+    assert any("mine.csv" in file["path"] for file in folder.info["input"].values())
+
+
 def test_redundant_sets_are_put_under_the_better_one(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     sets = type_sets(60)
     sets["programme 0 again"] = sets["programme 0"][:-1]

@@ -12,13 +12,13 @@ from cellprism.sae import SAE, SAEConfig, default_config, fit
 from cellprism.sae.consensus import consensus
 from cellprism.sae.io import load
 from cellprism.sae.recipe import _best, choose_recipe, fit_auto
-from cellprism.sae.recipe_bits import description_length
-from cellprism.sae.recipe_coding import _posterior, _Prior, code_sparsely, least_squares
+from cellprism.sae.recipe_bits import description_length, explained_signal
+from cellprism.sae.recipe_coding import _posterior, _Prior, _regional_shares, code_sparsely, least_squares
 from cellprism.sae.recipe_levels import fit_levels
 from cellprism.sae.recipe_sharpen import sharpen
 from cellprism.sae.recipe_start import assemble, read_geometry
 from cellprism.sae.recipe_unmix import joint_diagonaliser, unmix
-from cellprism.sae.scaling import AffineScaling
+from cellprism.sae.scaling import AffineScaling, fit_scaling
 
 
 def world(programs=10, kinds=20, cells=3_000, d=10, noise=0.0, seed=0):
@@ -126,6 +126,35 @@ def test_geometry_becomes_an_sae_that_reads_the_programs(noise):
     assert fitted.history.columns.tolist() == fit(X, SAEConfig(width=4, k=2), epochs=1).history.columns.tolist()
 
 
+def test_regional_shares_by_hand():
+    on = np.array([[1, 0], [1, 0], [0, 1], [0, 0]], dtype=np.float32)
+    shares = _regional_shares(on, np.array([0, 0, 1, 1]))
+    np.testing.assert_allclose(shares, [[(2 + 20 * 0.5) / 22, 10 / 22], [5 / 22, (1 + 20 * 0.25) / 22]], rtol=1e-6)
+
+
+def test_regions_say_which_programs_are_on():
+    rng = np.random.default_rng(0)
+    kind, gate = rng.integers(6, size=2_000), rng.random((6, 8)) < 0.4
+    gate[np.arange(8) % 6, np.arange(8)] = True
+    truth = (rng.poisson(1.5, (2_000, 8)) + 0.3) * gate[kind]
+    mixing = rng.normal(size=(8, 8))
+    X = truth @ mixing + rng.normal(scale=1.0, size=(2_000, 8))
+    X -= X.mean(axis=0)
+    start = np.maximum(X @ np.linalg.pinv(mixing + 0.2 * rng.normal(size=(8, 8))), 0)
+    found = [code_sparsely(X, start, 1.0, regions=r, batch=1_000) for r in (None, kind)]
+    alone, told = (best_correlation(coding.expected, truth).mean() for coding in found)
+    assert told > alone + 0.01
+
+
+def test_leftover_directions_are_dropped():
+    X, truth = world(d=10, seed=3)
+    rest = 0.05 * np.random.default_rng(1).standard_t(5, size=(len(X), 4))
+    geometry = read_geometry(np.hstack([X, rest.astype(np.float32)]))
+    assert len(geometry.readout) == 10
+    assert "4 readouts" in geometry.steps[-1]
+    assert (best_correlation(geometry.codes(np.hstack([X, rest])), truth) > 0.9).mean() >= 0.8
+
+
 def test_assembled_sae_gives_the_codes_of_the_geometry(tmp_path):
     X, _ = world(cells=800)
     geometry = read_geometry(X)
@@ -201,10 +230,25 @@ def test_the_default_stands_unless_beaten_in_all(
             "agreement": [agreement, 0.1, 0.9, 0.1],
             "stability": [0.9, 0.5, stability, 0.2],
             "bits": [190.0, 100.0, bits, 70.0],
-            "explained_variance": [0.9, 0.7, explained, 0.9],
+            "explained_signal": [0.9, 0.7, explained, 0.9],
         }
     )
     assert _best(scouts) == chosen
+
+
+def test_noise_does_not_count_as_signal():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([3 * rng.standard_normal((4_000, 1)), rng.standard_normal((4_000, 9))], axis=1).astype(
+        np.float32
+    )
+    above = fit_scaling(X, "wiener").forward
+    sae = SAE(SAEConfig(2, "relu", pre_bias="none", scaling="none"), fit_scaling(X, "none"))
+    with torch.no_grad():  # the first axis, both ways, and nothing of the others
+        for weights in (sae.encoder, sae.decoder):
+            weights.zero_()
+            weights[:, 0] = torch.tensor([1.0, -1.0])
+    assert 1 - np.square(X[:, 1:]).sum() / np.square(X).sum() == pytest.approx(0.5, abs=0.03)
+    assert explained_signal(sae, X, above) > 0.95
 
 
 def test_fit_without_config_is_the_recipe_and_repeats():

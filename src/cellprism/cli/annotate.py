@@ -79,7 +79,12 @@ def annotate(
                 "expression": "measured",
             },
         )
-    console().print(f"{len(found.features):,} live features: {output}", highlight=False)
+    share = found.info["measured_share_of_set_genes"]
+    console().print(
+        f"{len(found.features):,} live features: {output}\n{found.info['n_sets']:,} sets tested; {share:.0%} of the set genes "
+        f"are measured. p values are {found.info['pvalues']}; expression is {found.info['expression']}.",
+        highlight=False,
+    )
 
 
 def register(app: typer.Typer) -> None:

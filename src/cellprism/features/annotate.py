@@ -16,6 +16,7 @@ from cellprism.features.regulators import regulator_table, top_regulators
 from cellprism.features.shares import null_evidence, share_row, share_table
 from cellprism.features.summary import feature_table, label_rows
 from cellprism.features.table import gene_table, marked, set_table
+from cellprism.stats.association import activation_association
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.expression import prepare_expression
 from cellprism.stats.pseudobulk import donors_of_strata
@@ -81,6 +82,7 @@ def annotate(
     n_permutations: int = 200,
     expression_kind: Literal["measured", "predicted"] = "measured",
     independent: bool = False,
+    association: bool = False,
     ancestors: Mapping[str, str] | None = None,
     networks: Mapping[str, pd.DataFrame] | None = None,
     seed: int = 0,
@@ -148,6 +150,8 @@ def annotate(
         The codes were learned from other molecules than those in ``expression`` (a count split). Every table says in its
         column ``pvalues`` "calibrated" then, and "descriptive" where features were learned from the cells and counts on
         which they are tested, or expression is predicted.
+    association
+        Adds to the gene table ``spearman``, the correlation of each gene with the activation itself, within strata.
     ancestors
         Set name -> what it belongs to in its ontology (:func:`cellprism.genesets.level1_ancestors`): shown in tables and
         names.
@@ -203,11 +207,12 @@ def annotate(
         "pvalues": "calibrated" if independent and expression_kind == "measured" else "descriptive",
     }
     info = words | _info(question, found.critical, codes_csc, blocks, embedding, null_features, seed, len(columns))
+    related = activation_association(codes_csc, prepared) if association else None
     found = replace(found, sets=None)  # the gene table is the largest: make room for it
     del question, prepared, random
     return Annotation(
         features=marked(features, **words),
-        genes=marked(gene_table(found.genes, live, measured, found.family, level, keep), **words),
+        genes=marked(gene_table(found.genes, live, measured, found.family, level, keep, related), **words),
         sets=marked(sets, **words),
         labels=marked(found_labels, **words),
         regulators=marked(regulators, **words),

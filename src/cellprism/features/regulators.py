@@ -17,7 +17,7 @@ from cellprism.stats.setindex import usable_symbols
 __all__ = ["REGULATOR_COLUMNS", "regulator_table", "top_regulators"]
 
 REGULATOR_COLUMNS = ("feature", "network", "source", "score", "qval", "pval_max")
-_KEPT = 10
+_KEPT, _FEWEST_NULLS = 10, 200
 
 
 def regulator_table(
@@ -52,7 +52,9 @@ def regulator_table(
     parts: list[pd.DataFrame] = []
     if testable.size and networks:
         chosen = np.sort(rng.choice(testable, min(n_features, testable.size), replace=False))
-        permuted = permuted_codes(sp.csc_array(codes[:, chosen]), question.expression.strata, rng)
+        part, strata = sp.csc_array(codes[:, chosen]), question.expression.strata
+        repeats = -(-_FEWEST_NULLS // chosen.size)  # few features are permuted several times
+        permuted = sp.csc_array(sp.hstack([permuted_codes(part, strata, rng) for _ in range(repeats)], format="csc"))
         blank = test_codes(permuted, replace(question, sets=None))
         columns, names = _one_gene_a_symbol(question, symbols)
         real = np.nan_to_num(found.genes.calibrated[testable][:, columns])

@@ -23,6 +23,7 @@ __all__ = ["feature_table", "label_rows"]
 TOP_GENES = 10
 CONFOUND_SHARE = 0.7
 """A feature carries a covariate's mark when |rho| reaches this share of the largest rho its zeros allow."""
+_SIMES_TERMS = 50
 _DETECTED = "detected genes"
 _SPECIFIC = ("specific_set", "specific_set_qval", "specific_set_reach")
 
@@ -108,6 +109,7 @@ def feature_table(
     display = [naming.display_gene(g, s) for g, s in zip(genes["gene"], genes["symbol"], strict=True)]
     top = _top_sets(found, question)
     specific = _specific_sets(found, random, question)
+    any_set = _any_set(found)
     detected = _best_labels(labels)
     good = _good_labels(labels, columns, question.level)
     rows = []
@@ -145,6 +147,7 @@ def feature_table(
                 "top_set_qval": set_q,
                 "top_label": label_name,
                 "top_label_auroc": label_auroc,
+                "any_set_qval": float(any_set[f]),
                 "top_set_ancestor": ancestors.get(set_name, ""),
                 "top_regulator": regulators.get(f, ""),
                 **dict(zip(_SPECIFIC, specific.get(f, ("", np.nan, np.nan)), strict=True)),
@@ -153,7 +156,7 @@ def feature_table(
         )
     names = [
         "feature", "name", "kind", "n_active", "mean_active", "max_active", "stability", "confound", "top_genes",
-        "top_set", "top_set_qval", "top_label", "top_label_auroc", *_SPECIFIC, "top_set_ancestor",
+        "top_set", "top_set_qval", "top_label", "top_label_auroc", *_SPECIFIC, "any_set_qval", "top_set_ancestor",
         "top_regulator", "untestable",
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=names)
@@ -181,6 +184,20 @@ def _top_sets(found: Evidence, question: Question) -> dict[int, tuple[str, float
     q = found.sets.families[0].q(p[np.arange(testable.size), best])
     names = question.sets.names[best]
     return {int(f): (str(name), float(value)) for f, name, value in zip(testable, names, q, strict=True)}
+
+
+def _any_set(found: Evidence) -> np.ndarray:
+    """(features,) q value of "the feature has a set": Simes' p over its sets and directions, then Benjamini-Hochberg."""
+    out = np.full(found.contrast.n_features, np.nan)
+    if found.sets is None or not found.contrast.testable.any():
+        return out
+    log_p = found.sets.combined[found.contrast.testable].reshape(int(found.contrast.testable.sum()), -1)
+    n = log_p.shape[1]
+    few = min(_SIMES_TERMS, n)  # the smallest p values: a few more would hardly ever be the ones that count
+    smallest = np.sort(np.partition(log_p, few - 1, axis=1)[:, :few], axis=1)
+    simes = np.minimum((smallest + np.log(n / np.arange(1.0, few + 1.0))).min(axis=1), 0.0)
+    out[found.contrast.testable] = benjamini_hochberg(np.exp(simes))
+    return out
 
 
 def _specific_sets(found: Evidence, random: Evidence | None, question: Question) -> dict[int, tuple[str, float, float]]:

@@ -68,7 +68,13 @@ def keep_pairs(
 
 
 def gene_table(
-    result: GeneResult, features: np.ndarray, genes: pd.DataFrame, family: Family, level: float, keep: str
+    result: GeneResult,
+    features: np.ndarray,
+    genes: pd.DataFrame,
+    family: Family,
+    level: float,
+    keep: str,
+    association: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Rows of ``genes.parquet``: what passes its q value plus the strongest of each feature.
 
@@ -78,6 +84,8 @@ def gene_table(
         Columns ``gene``, ``symbol``, ``modality``, one row a gene of the expression matrix.
     family
         The calibrated statistics of all features and genes.
+    association
+        (features, genes) correlation with the activation, for the column ``spearman``.
     """
     row, gene = keep_pairs(result.calibrated, family.critical(level), keep, two_sided=True)
     z = result.z[row, gene].astype(np.float64)
@@ -88,6 +96,8 @@ def gene_table(
     columns["log2fc"], columns["statistic"], columns["logpval"] = result.log2fc[row, gene], z, log_p
     columns["pval"] = np.exp(log_p)
     columns["qval"] = family.q(result.calibrated[row, gene])
+    if association is not None:
+        columns["spearman"] = association[row, gene]
     return pd.DataFrame(columns, copy=False)
 
 

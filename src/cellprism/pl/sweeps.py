@@ -57,7 +57,8 @@ def landscape(
     for i, (name, group) in enumerate(groups):
         group = group.sort_values(x)
         shade = CATEGORIES[i % len(CATEGORIES)]
-        ax.plot(group[x], group[y], "-o", color=shade, ms=4, lw=1, label=f"{by} {name!s}" if name != "" else None)
+        label = f"{by} {name}" if isinstance(name, (int, float, np.number)) else str(name) or None
+        ax.plot(group[x], group[y], "-o", color=shade, ms=4, lw=1, label=label)
     if "chosen" in table:
         best = table[table["chosen"].fillna(False).astype(bool)]
         ax.scatter(

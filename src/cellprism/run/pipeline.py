@@ -139,6 +139,7 @@ def _annotate(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.csr_ar
         donor="strata" if inputs.donor is None else inputs.donor,
         expression_kind=options.expression,
         independent=inputs.thinned,
+        association=True,
         ancestors=inputs.ancestors,
         networks=inputs.networks,
         confounds=_confounds(inputs),
