@@ -88,7 +88,7 @@ def test_landscape_rings_the_choice(run):
     ax = pl.landscape(run)
     assert [line.get_label() for line in ax.lines] == ["width 64", "width 128", "width 256"]
     chosen = next(r for r in rows if r["chosen"])
-    np.testing.assert_allclose(drawn(ax), [[chosen["explained_variance"], chosen["stability"]]])
+    np.testing.assert_allclose(drawn(ax), [[chosen["ev"], chosen["stability"]]])
     assert len(pl.landscape(pd.DataFrame(rows), x="k", y="stability", by="none").lines) == 1
     with pytest.raises(InputError, match="no nothing"):
         pl.landscape(rows, x="nothing")

@@ -6,6 +6,7 @@ from cellprism import datasets, embed, genesets, pl, recovery, simulate, tl
 from cellprism.errors import InputError
 from cellprism.features.annotate import Annotation, annotate
 from cellprism.features.differential import differential
+from cellprism.features.export import feature_network, feature_sets
 from cellprism.features.matching import match
 from cellprism.report import view
 from cellprism.run import RunFolder
@@ -33,6 +34,8 @@ __all__ = [
     "effect",
     "embed",
     "export_sae",
+    "feature_network",
+    "feature_sets",
     "fit",
     "fit_auto",
     "fit_many",

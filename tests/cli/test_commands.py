@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from cli_runner import call
 from helpers import counts_adata, type_sets
 
-from cellprism.genesets.gmt import write_gmt
+from cellprism.genesets.gmt import read_gmt, write_gmt
 from cellprism.run import RunFolder
 from cellprism.sae import load
 
@@ -46,6 +46,9 @@ def test_fit_encode_annotate(files: Path, capsys: pytest.CaptureFixture[str]) ->
         "--labels", "cell_type", "-o", files / "named",
     )  # fmt: skip
     assert annotate.code == 0, annotate.err
+    assert "of the set genes are measured. p values are descriptive; expression is measured." in " ".join(
+        annotate.out.split()
+    )
     table = pd.read_parquet(files / "named" / "features.parquet")
     assert set(table["top_label"]) <= {"", "type 0", "type 1", "type 2"}
 
@@ -78,6 +81,15 @@ def test_run_match_report(files: Path, capsys: pytest.CaptureFixture[str]) -> No
         )  # fmt: skip
         assert done.code == 0, done.err
         assert "Report:" in done.out
+    export = call(
+        capsys, "export", files / "run0", "--gmt", files / "out" / "features.gmt", "--network", files / "out" / "net.csv"
+    )  # fmt: skip
+    assert export.code == 0, export.err
+    edges = pd.read_csv(files / "out" / "net.csv")
+    assert {"source", "target", "weight"} <= set(edges.columns)
+    assert read_gmt(files / "out" / "features.gmt").keys() <= set(edges["source"])
+    assert call(capsys, "export", files / "run0").code == 2
+    assert call(capsys, "export", files / "run0", "--network", files / "net.xls").code == 2
     match = call(capsys, "match", files / "run0", files / "run1", "-o", files / "m.csv")
     assert match.code == 0, match.err
     table = pd.read_csv(files / "m.csv")

@@ -55,6 +55,31 @@ def test_planted_programmes_are_found_and_named(found: Annotation) -> None:
     assert features.loc[6, "name"] == f"no evidence ({features.loc[6, 'n_active']} cells)"
 
 
+def test_tables_say_how_they_were_made(planted, found: Annotation) -> None:
+    split = annotate(**planted, nulls=(), independent=True)
+    predicted = annotate(**planted, nulls=(), independent=True, expression_kind="predicted")
+    for result, words in (
+        (found, ("measured", "descriptive")),
+        (split, ("measured", "calibrated")),
+        (predicted, ("predicted", "descriptive")),
+    ):
+        assert (result.info["expression"], result.info["pvalues"]) == words
+        for table in (result.features, result.genes, result.sets, result.labels):
+            assert set(zip(table["expression"].astype(str), table["pvalues"].astype(str), strict=True)) == {words}
+
+
+def test_the_level_per_feature_is_that_of_simes(planted) -> None:
+    found = annotate(**planted, nulls=(), keep="all", association=True)
+    q = found.features.set_index("feature")["any_set_qval"]
+    assert (q.loc[:3] < 0.05).all()
+    assert (q.loc[4:9] > 0.05).all()
+    assert np.isnan(q.loc[11])
+    # a planted gene follows the activation, and others do not
+    rho = found.genes.pivot(index="feature", columns="gene", values="spearman")
+    assert rho.loc[0, "G0"] > 0.3
+    assert rho.loc[4:9].abs().to_numpy().mean() < 0.06
+
+
 def test_columns_are_the_documented_ones(found: Annotation) -> None:
     assert found.features.columns[:13].tolist() == [
         "feature", "name", "kind", "n_active", "mean_active", "max_active", "stability", "confound", "top_genes",
@@ -89,7 +114,7 @@ def test_shares_stand_beside_every_null(found: Annotation) -> None:
     assert genes["permuted"] == 0
     assert sets["permuted"] == 0
     assert np.isnan(genes["random_sets"])
-    assert sets["random_sets"] <= 0.2
+    assert sets["random_sets"] < sets["observed"]  # only the planted genes are as correlated as the planted sets
 
 
 def test_set_rows_come_in_pairs_with_the_rank_test_on_its_sign(found: Annotation) -> None:

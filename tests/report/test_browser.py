@@ -19,6 +19,7 @@ from cellprism.run.steering import steer_run
 from cellprism.steer.edit import make_edit
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
+expect.set_options(timeout=60_000)  # a machine that does much else at once is slow, not wrong
 pytestmark = pytest.mark.browser
 
 
@@ -213,23 +214,22 @@ def test_csv_does_not_carry_formulas(visit, tmp_path):
     assert names == {"'=HYPERLINK(1)", "'+1", "'@x", 'a "quoted", name', "'-y", "plain"}
 
 
-@pytest.mark.parametrize("panel", ["cells", "by-label", "histogram", "volcano", "heat"])
-def test_figures_are_saved(visit, small_page, small_run, tmp_path, panel):
+def test_figures_are_saved(visit, small_page, small_run, tmp_path):
     number = int(pd.read_parquet(small_run / "features.parquet").feature[5])
     tab = visit(small_page, f"feature={number}")
-    for kind, button in (("svg", "SVG"), ("png", "PNG")):
-        with tab.expect_download() as caught:
-            tab.locator(f"[data-panel={panel}] button", has_text=button).click()
-        path = tmp_path / f"figure.{kind}"
-        caught.value.save_as(path)
-        if kind == "svg":
-            root = ET.parse(path).getroot()
-            assert root.tag.endswith("svg")
-            assert "var(" not in path.read_text()
-            assert "class=" not in path.read_text()
-        else:
-            assert path.read_bytes().startswith(b"\x89PNG")
-            assert path.stat().st_size > 2000
+    for panel in ("cells", "by-label", "histogram", "volcano", "heat"):
+        for kind in ("svg", "png"):
+            with tab.expect_download() as caught:
+                tab.locator(f"[data-panel={panel}] button", has_text=kind.upper()).click()
+            path = tmp_path / f"{panel}.{kind}"
+            caught.value.save_as(path)
+            if kind == "svg":
+                assert ET.parse(path).getroot().tag.endswith("svg"), panel
+                assert "var(" not in path.read_text(), panel
+                assert "class=" not in path.read_text(), panel
+            else:
+                assert path.read_bytes().startswith(b"\x89PNG"), panel
+                assert path.stat().st_size > 2000, panel
 
 
 def test_map_click_shows_the_feature_and_is_linked(visit, small_page):
@@ -607,3 +607,40 @@ def test_large_run_through_every_view(visit, large_page):
         tab.locator(".chooser").nth(i).locator(".choices li").first.click()
         expect(tab.locator(".chooser input").nth(i)).not_to_have_value(wanted)
     expect(tab.locator("[data-panel=overlap]")).to_be_visible()
+
+
+def test_large_run_is_sorted_filtered_saved_linked_and_turned_dark(visit, large_page, tmp_path):
+    table = pd.read_parquet(large_page.parent / "features.parquet")
+    tab = visit(large_page, "view=features")
+    tab.click("[data-sort=n_active]")
+    assert int(numbers(tab, "n_active")[0]) == table.n_active.max()
+    tab.locator(".field", has_text="kind").locator("select").select_option("regional")
+    assert tab.inner_text(".told") == f"{(table.kind == 'regional').sum():,} of 4,000 features"
+    with tab.expect_download() as caught:
+        tab.click("text=Download CSV")
+    caught.value.save_as(tmp_path / "f.csv")
+    rows = list(csv.DictReader((tmp_path / "f.csv").read_text().splitlines()))
+    assert len(rows) == (table.kind == "regional").sum()
+    tab.focus(".vt")
+    tab.keyboard.press("End")
+    tab.keyboard.press("Enter")
+    expect(tab.locator("[data-panel=volcano] svg")).to_be_visible()
+    assert tab.url.endswith(f"#feature={rows[-1]['feature']}")
+    tab.keyboard.press("d")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    tab.set_viewport_size({"width": 390, "height": 844})
+    for _ in through_views(tab, table.feature):
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+def test_demo_through_every_view(visit, demo, width, scheme):
+    features = demo.features
+    best = int(features.sort_values("top_set_qval").feature.iloc[0])
+    tab = visit(demo.path / "report.html", "view=none", width=width, scheme=scheme)
+    for fragment in through_views(tab, [best, int(features.feature.iloc[-1])]):
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width, fragment
+        assert tab.locator("main [role=alert]").count() == 0, fragment
+        if fragment.startswith("feature"):
+            assert tab.locator("[data-panel=matches] tbody tr").count() == 2
+            assert tab.locator("[data-panel=sets-up] .leading").count() > 0

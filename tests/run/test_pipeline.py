@@ -24,6 +24,7 @@ from cellprism.run.nulls import match_activity
 from cellprism.run.shares import share_records, verdict
 from cellprism.run.steering import steer_run
 from cellprism.run.write import to_json
+from cellprism.sae import SAE
 from cellprism.steer import Edit
 
 
@@ -125,6 +126,98 @@ def test_predicted_expression_is_said_to_be(inputs: tuple[Path, Path], tmp_path:
     folder = go(inputs, tmp_path / "out", rep=None, embed="pca", components=5, expression="predicted")
     assert folder.info["expression"] == "predicted"
     assert len(folder.genes)
+    # predictions follow the embedding: split counts do not make them independent of the features
+    assert folder.info["descriptive"] is True
+    for table in (folder.features, folder.genes, folder.sets):
+        assert set(table["expression"].astype(str)) == {"predicted"}
+        assert set(table["pvalues"].astype(str)) == {"descriptive"}
+
+
+@pytest.mark.parametrize(
+    "given", [{"rep": "X_emb"}, {"rep": None, "embed": "pca", "components": 5}], ids=["rep", "embed"]
+)
+def test_tables_say_whether_p_values_are_descriptive(inputs: tuple[Path, Path], tmp_path: Path, given: Any) -> None:
+    folder = go(inputs, tmp_path / "out", labels=("cell_type",), **given)
+    word = "descriptive" if "embed" not in given else "calibrated"
+    assert folder.info["descriptive"] is (word == "descriptive")
+    assert folder.info["annotation"]["pvalues"] == word
+    for name in ("features", "genes", "sets", "labels"):
+        table = pd.read_parquet(folder.path / f"{name}.parquet")
+        assert set(table["pvalues"].astype(str)) == {word}, name
+        assert set(table["expression"].astype(str)) == {"measured"}, name
+
+
+def test_donors_are_the_unit_of_the_headline(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = go(inputs, tmp_path / "out", donor="donor", labels=("cell_type",))
+    assert folder.info["annotation"]["unit"] == "donor"
+    assert folder.info["annotation"]["n_strata"] >= 3
+    assert "donor" in folder.cells
+    strongest = folder.genes.loc[folder.genes["qval"] < 0.05]
+    assert len(strongest)  # the types' genes differ in every donor
+    assert go(inputs, tmp_path / "cells").info["annotation"]["unit"] == "cell"
+    with pytest.raises(InputError, match="column must exist"):
+        go(inputs, tmp_path / "none", donor="patient")
+
+
+def test_names_by_a_table_and_ancestors_by_an_ontology(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    pytest.importorskip("obonet")
+    pd.DataFrame({"mouse": [f"G{i}" for i in range(60)], "human": [f"H{i}" for i in range(60)]}).to_csv(
+        tmp_path / "orthologs.csv", index=False
+    )
+    sets = {
+        f"{name} (X:{i + 2})": [f"H{g[1:]}" for g in genes] for i, (name, genes) in enumerate(type_sets(60).items())
+    }
+    write_gmt(sets, tmp_path / "human.gmt")
+    terms = "".join(f"[Term]\nid: X:{i + 2}\nname: part {i}\nis_a: X:1\n\n" for i in range(4))
+    (tmp_path / "x.obo").write_text(f"format-version: 1.2\n\n[Term]\nid: X:1\nname: root\n\n{terms}")
+    folder = go(
+        (inputs[0], tmp_path / "human.gmt"), tmp_path / "out", id_table=tmp_path / "orthologs.csv",
+        id_columns=("mouse", "human"), ontology=tmp_path / "x.obo",
+    )  # fmt: skip
+    assert set(folder.genes["symbol"].astype(str).str[0]) == {"H"}
+    ancestor = folder.sets.drop_duplicates("set").set_index("set")["ancestor"].astype(str)
+    assert ancestor["programme 1 (X:3)"] == "part 1"
+    named = folder.features[folder.features["name"].str.contains("programme")]
+    assert named["name"].str.contains(r"\[part \d\]").all()
+    assert (named["top_set_ancestor"].str.startswith("part")).all()
+    assert {"table of names", "ontology"} <= set(folder.info["input"])
+
+
+def test_a_run_whose_features_are_all_dead_says_so(
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SAE, "encode", lambda self, X: sp.csr_array((len(X), self.width), dtype=np.float32))
+    folder = go(inputs, tmp_path / "out", labels=("cell_type",), epochs=2)
+    assert [len(t) for t in (folder.features, folder.genes, folder.sets, folder.labels)] == [0, 0, 0, 0]
+    assert "0 are live" in folder.info["summary"]
+    assert folder.info["shares"] == []
+    assert any("dead" in warning for warning in folder.info["warnings"])
+    assert (folder.path / "report.html").is_file()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_gives_regulators(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    pytest.importorskip("decoupler")
+    rows = [(f"TF{t}", g, 1.0) for t, genes in enumerate(type_sets(60).values()) for g in genes]
+    pd.DataFrame(rows, columns=["source", "target", "weight"]).to_csv(tmp_path / "mine.csv", index=False)
+    folder = go(inputs, tmp_path / "out", networks=(str(tmp_path / "mine.csv"),))
+    table = pd.read_parquet(folder.path / "regulators.parquet")
+    assert set(table["network"].astype(str)) == {"mine"}
+    assert set(table["pvalues"].astype(str)) == {"descriptive"}
+    assert folder.features["top_regulator"].str.fullmatch(r"TF\d targets \(mine\)").any()
+    assert any("mine.csv" in file["path"] for file in folder.info["input"].values())
+
+
+def test_redundant_sets_are_put_under_the_better_one(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    sets = type_sets(60)
+    sets["programme 0 again"] = sets["programme 0"][:-1]
+    write_gmt(sets, tmp_path / "twice.gmt")
+    folder = go((inputs[0], tmp_path / "twice.gmt"), tmp_path / "out")
+    under = folder.sets[folder.sets["redundant_with"].astype(str) != ""]
+    assert len(under)
+    assert (under["qval"] < 0.05).all()
+    pairs = set(zip(under["set"].astype(str), under["redundant_with"].astype(str), strict=True))
+    assert ("programme 0 again", "programme 0") in pairs or ("programme 0", "programme 0 again") in pairs
 
 
 @pytest.mark.parametrize("activation", ["relu", "gated", "jumprelu", "topk"])
@@ -179,7 +272,7 @@ def test_two_modalities_embedded_by_one_model_that_knows_the_batch_are_steered_t
 def test_a_run_that_dies_leaves_nothing(
     inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(*_: object) -> None:
+    def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "build", die)
@@ -256,6 +349,8 @@ def test_json_has_no_nan() -> None:
         ({"preset": "fast"}, "preset must be one of"),
         ({"gene_sets": ()}, "needs gene sets"),
         ({"seeds": 0}, "--seeds must be at least 1"),
+        ({"id_table": Path("t.csv")}, "two columns"),
+        ({"id_columns": ("a", "b")}, "two columns"),
     ],
 )
 def test_options_check_themselves(options: dict[str, Any], message: str) -> None:

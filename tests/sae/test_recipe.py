@@ -12,13 +12,13 @@ from cellprism.sae import SAE, SAEConfig, default_config, fit
 from cellprism.sae.consensus import consensus
 from cellprism.sae.io import load
 from cellprism.sae.recipe import _best, choose_recipe, fit_auto
-from cellprism.sae.recipe_bits import description_length
+from cellprism.sae.recipe_bits import description_length, explained_signal
 from cellprism.sae.recipe_coding import _posterior, _Prior, _regional_shares, code_sparsely, least_squares
 from cellprism.sae.recipe_levels import fit_levels
 from cellprism.sae.recipe_sharpen import sharpen
 from cellprism.sae.recipe_start import assemble, read_geometry
 from cellprism.sae.recipe_unmix import joint_diagonaliser, unmix
-from cellprism.sae.scaling import AffineScaling
+from cellprism.sae.scaling import AffineScaling, fit_scaling
 
 
 def world(programs=10, kinds=20, cells=3_000, d=10, noise=0.0, seed=0):
@@ -230,10 +230,25 @@ def test_the_default_stands_unless_beaten_in_all(
             "agreement": [agreement, 0.1, 0.9, 0.1],
             "stability": [0.9, 0.5, stability, 0.2],
             "bits": [190.0, 100.0, bits, 70.0],
-            "explained_variance": [0.9, 0.7, explained, 0.9],
+            "explained_signal": [0.9, 0.7, explained, 0.9],
         }
     )
     assert _best(scouts) == chosen
+
+
+def test_noise_does_not_count_as_signal():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([3 * rng.standard_normal((4_000, 1)), rng.standard_normal((4_000, 9))], axis=1).astype(
+        np.float32
+    )
+    above = fit_scaling(X, "wiener").forward
+    sae = SAE(SAEConfig(2, "relu", pre_bias="none", scaling="none"), fit_scaling(X, "none"))
+    with torch.no_grad():  # the first axis, both ways, and nothing of the others
+        for weights in (sae.encoder, sae.decoder):
+            weights.zero_()
+            weights[:, 0] = torch.tensor([1.0, -1.0])
+    assert 1 - np.square(X[:, 1:]).sum() / np.square(X).sum() == pytest.approx(0.5, abs=0.03)
+    assert explained_signal(sae, X, above) > 0.95
 
 
 def test_fit_without_config_is_the_recipe_and_repeats():

@@ -8,7 +8,7 @@ from scipy import stats
 
 from cellprism import embed
 from cellprism.errors import InputError
-from cellprism.sae.recipe import fit_auto
+from cellprism.sae import fit
 from cellprism.simulate import multiome
 from cellprism.steer import linked
 
@@ -19,7 +19,7 @@ def world():
     from cellprism.simulate.measurement import Measurement
 
     cells = multiome(
-        900,
+        700,
         150,
         200,
         n_programs=12,
@@ -28,9 +28,9 @@ def world():
         held_out=0,
         measurement=Measurement(noise="poisson", library_size=5_000.0),
     )
-    model = embed.train("dgd", cells, latent=14, epochs=25, batch_size=64, lr=5e-3, l1=0.0, holdout=0.0)
+    model = embed.train("dgd", cells, latent=14, epochs=20, batch_size=64, lr=5e-3, l1=0.0, holdout=0.0)
     Z = model.encode(cells)
-    return cells, model, Z, fit_auto(Z, preset="quick", seed=0).sae
+    return cells, model, Z, fit(Z, seed=0).sae
 
 
 def test_peaks_of_the_genes_programs_follow_it(world) -> None:

@@ -25,7 +25,7 @@ def test_a_programs_feature_changes_that_programs_genes_and_no_others() -> None:
     found = np.flatnonzero(r.max(1) > 0.95)
     assert len(found) >= 5
     adjacency = np.asarray(cells.varm["program_gene"]).astype(bool)
-    scores = []
+    scores, elsewhere = [], []
     for p in found:
         feature = int(live[r[p].argmax()])
         inside = adjacency[:, p]
@@ -45,5 +45,6 @@ def test_a_programs_feature_changes_that_programs_genes_and_no_others() -> None:
         change = seen.genes.set_index("gene").loc[[f"gene{g}" for g in range(120)], "log2fc"].abs().to_numpy()
         wins = (change[inside][:, None] > change[~inside][None, :]).mean()
         scores.append(wins)
-        assert seen.summary["off_target_share"] < 0.3
+        elsewhere.append(seen.summary["off_target_share"] / seen.summary["off_target_share_nulls"]["covariance"])
     assert np.median(scores) >= 0.95
+    assert np.median(elsewhere) < 0.5  # of what a random move of the same length puts there

@@ -71,9 +71,20 @@ def annotate(
     with staged(output, overwrite=overwrite) as folder:
         write_tables(folder, {n: getattr(found, n) for n in ("features", "genes", "sets", "labels")})
         write_json(
-            folder / "run.json", {"shares": share_records(found.shares), "annotation": found.info, "descriptive": True}
+            folder / "run.json",
+            {
+                "shares": share_records(found.shares),
+                "annotation": found.info,
+                "descriptive": True,
+                "expression": "measured",
+            },
         )
-    console().print(f"{len(found.features):,} live features: {output}", highlight=False)
+    share = found.info["measured_share_of_set_genes"]
+    console().print(
+        f"{len(found.features):,} live features: {output}\n{found.info['n_sets']:,} sets tested; {share:.0%} of the set genes "
+        f"are measured. p values are {found.info['pvalues']}; expression is {found.info['expression']}.",
+        highlight=False,
+    )
 
 
 def register(app: typer.Typer) -> None:

@@ -30,8 +30,24 @@ def run(
         list[str] | None, typer.Option(help="obs column to compare features with; may be repeated.")
     ] = None,
     gene_symbols: Annotated[str | None, typer.Option(help="var column with the symbols that gene sets use.")] = None,
+    id_table: Annotated[
+        Path | None, typer.Option(help="Table that names genes as the gene sets do (Ensembl ids, orthologs).")
+    ] = None,
+    id_columns: Annotated[
+        str | None, typer.Option(help="Its columns, FROM,TO: names as in the data, names as in the gene sets.")
+    ] = None,
+    ontology: Annotated[
+        Path | None, typer.Option(help="OBO file: sets of its terms are shown with their level-1 ancestor.")
+    ] = None,
+    networks: Annotated[
+        list[str] | None,
+        typer.Option("--network", help="collectri, progeny, or a table: regulators as evidence for names."),
+    ] = None,
     strata: Annotated[
         str | None, typer.Option(help="obs column (donor, batch) within which cells are compared.")
+    ] = None,
+    donor: Annotated[
+        str | None, typer.Option(help="obs column with the donors; with three or more they are the unit of the tests.")
     ] = None,
     width: Annotated[int | None, typer.Option(help="Number of features.")] = None,
     k: Annotated[int | None, typer.Option(help="Active features a cell.")] = None,
@@ -69,7 +85,12 @@ def run(
         gene_sets=tuple(gene_sets or ("bundled",)),
         labels=tuple(labels or ()),
         gene_symbols=gene_symbols,
+        id_table=id_table,
+        id_columns=_pair(id_columns),
+        ontology=ontology,
+        networks=tuple(networks or ()),
         strata=strata,
+        donor=donor,
         width=width,
         k=k,
         epochs=epochs,
@@ -85,6 +106,18 @@ def run(
         **choices,
     )
     print_findings(execute(options, say))
+
+
+def _pair(columns: str | None) -> tuple[str, str] | None:
+    """The two names of FROM,TO."""
+    from cellprism.errors import InputError
+
+    if columns is None:
+        return None
+    source, comma, target = columns.partition(",")
+    if not (comma and source and target) or "," in target:
+        raise InputError("--id-columns are two names, FROM,TO", repr(columns), "such as --id-columns mouse,human")
+    return source, target
 
 
 def register(app: typer.Typer) -> None:

@@ -12,9 +12,11 @@ import scipy.sparse as sp
 
 from cellprism.features.evidence import Question, prepare_question, test_codes
 from cellprism.features.inputs import blocks_and_donors, check_options, gene_frame, label_frame, split_columns
+from cellprism.features.regulators import regulator_table, top_regulators
 from cellprism.features.shares import null_evidence, share_row, share_table
 from cellprism.features.summary import feature_table, label_rows
-from cellprism.features.table import gene_table, set_table
+from cellprism.features.table import gene_table, marked, set_table
+from cellprism.stats.association import activation_association
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.expression import prepare_expression
 from cellprism.stats.pseudobulk import donors_of_strata
@@ -38,6 +40,8 @@ class Annotation:
         Features without tests and the reason, dead ones included: ``feature``, ``reason``.
     info
         Method, families, thresholds and sizes, ready for JSON.
+    regulators
+        A row a (feature, network, source); empty without networks.
     """
 
     features: pd.DataFrame
@@ -47,6 +51,7 @@ class Annotation:
     shares: pd.DataFrame
     untestable: pd.DataFrame
     info: dict[str, Any]
+    regulators: pd.DataFrame
 
 
 def annotate(
@@ -75,6 +80,11 @@ def annotate(
     pseudocount: float = 0.1,
     null_features: int = 500,
     n_permutations: int = 200,
+    expression_kind: Literal["measured", "predicted"] = "measured",
+    independent: bool = False,
+    association: bool = False,
+    ancestors: Mapping[str, str] | None = None,
+    networks: Mapping[str, pd.DataFrame] | None = None,
     seed: int = 0,
 ) -> Annotation:
     """Test and name features by genes, gene sets and labels, beside their nulls.
@@ -134,6 +144,20 @@ def annotate(
         Nulls are run on at most this many features, drawn at random.
     n_permutations
         Permutations behind the over-representation test, for each of five numbers of active cells.
+    expression_kind
+        Whether ``expression`` was measured or is what an embedding model predicts: said in every table.
+    independent
+        The codes were learned from other molecules than those in ``expression`` (a count split). Every table says in its
+        column ``pvalues`` "calibrated" then, and "descriptive" where features were learned from the cells and counts on
+        which they are tested, or expression is predicted.
+    association
+        Adds to the gene table ``spearman``, the correlation of each gene with the activation itself, within strata.
+    ancestors
+        Set name -> what it belongs to in its ontology (:func:`cellprism.genesets.level1_ancestors`): shown in tables and
+        names.
+    networks
+        Name -> signed network (:func:`cellprism.genesets.fetch_network`): regulators and pathways as further evidence for
+        names, scored by decoupler.
     seed
         Of every random draw.
 
@@ -150,6 +174,7 @@ def annotate(
     prepared = prepare_expression(expression, blocks)
     donor_of = None if donors is None else donors_of_strata(prepared.strata, donors, prepared.sizes.size)
     rng_overlap, rng_null = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
+    rng_networks = np.random.default_rng([seed, 2])
     categorical, continuous = split_columns(table)
     question = prepare_question(
         prepared, codes_csc, gene_sets, measured, categorical, rng_overlap,
@@ -161,9 +186,13 @@ def annotate(
     nulls_found, random = null_evidence(
         codes_csc, found, question, nulls, embedding, extra_nulls or {}, null_features, rng_null
     )
+    regulators = regulator_table(
+        codes_csc, found, question, measured["symbol"].tolist(), networks or {}, null_features, rng_networks
+    )
     features = feature_table(
         codes_csc, found, question, measured, found_labels, table, random,
         kind_by=kind_by, confounds=confounds, strata=strata, depth=depth,
+        ancestors=ancestors or {}, regulators=top_regulators(regulators, level),
     )  # fmt: skip
     columns = {"observed": share_row(codes_csc, found, question, random)} | nulls_found
     live = np.arange(codes_csc.shape[1])
@@ -171,14 +200,22 @@ def annotate(
     untestable = pd.DataFrame({"feature": live[reason != ""], "reason": reason[reason != ""].astype(str)})
     shares = share_table(columns)
     sets = set_table(question.sets, live, found.sets, level, keep)
-    info = _info(question, found.critical, codes_csc, blocks, embedding, null_features, seed, len(columns))
+    if ancestors:
+        sets["ancestor"] = sets["set"].map(lambda name: ancestors.get(str(name), "")).astype("category")
+    words = {
+        "expression": expression_kind,
+        "pvalues": "calibrated" if independent and expression_kind == "measured" else "descriptive",
+    }
+    info = words | _info(question, found.critical, codes_csc, blocks, embedding, null_features, seed, len(columns))
+    related = activation_association(codes_csc, prepared) if association else None
     found = replace(found, sets=None)  # the gene table is the largest: make room for it
     del question, prepared, random
     return Annotation(
-        features=features,
-        genes=gene_table(found.genes, live, measured, found.family, level, keep),
-        sets=sets,
-        labels=found_labels,
+        features=marked(features, **words),
+        genes=marked(gene_table(found.genes, live, measured, found.family, level, keep, related), **words),
+        sets=marked(sets, **words),
+        labels=marked(found_labels, **words),
+        regulators=marked(regulators, **words),
         shares=shares,
         untestable=untestable,
         info=info,

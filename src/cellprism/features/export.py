@@ -10,7 +10,7 @@ import pandas as pd
 from cellprism.errors import InputError
 from cellprism.genesets.gmt import write_gmt
 
-__all__ = ["feature_network", "feature_sets", "write_feature_sets"]
+__all__ = ["feature_network", "feature_sets", "write_feature_sets", "write_network"]
 
 
 def feature_network(
@@ -86,6 +86,25 @@ def write_feature_sets(path: str | Path, genes: pd.DataFrame, features: pd.DataF
     sets = feature_sets(genes, features)
     write_gmt(sets, path)
     return Path(path)
+
+
+def write_network(network: pd.DataFrame, path: str | Path) -> Path:
+    """Write a network of :func:`feature_network` as ``.csv``, ``.tsv`` or ``.parquet``, by the file's ending.
+
+    Raises
+    ------
+    InputError
+        For another ending.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".tsv", ".parquet"):
+        raise InputError("a network is written as .csv, .tsv or .parquet", str(path), "choose one of these endings")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        network.to_parquet(path, index=False)
+    else:
+        network.to_csv(path, index=False, sep="," if path.suffix == ".csv" else "\t")
+    return path
 
 
 def _source_names(used: pd.Series[int], features: pd.DataFrame | None) -> dict[int, str]:

@@ -8,7 +8,21 @@ import scipy.sparse as sp
 
 from cellprism.errors import InputError
 
-__all__ = ["cell_type_kinds"]
+__all__ = ["cell_type_kinds", "has_kinds"]
+
+
+def has_kinds(labels: np.ndarray) -> bool:
+    """Whether two cell types have two cells each, so that :func:`cell_type_kinds` can tell kinds."""
+    _, names, number = _types(labels)
+    return int((np.bincount(number, minlength=names.size) >= 2).sum()) >= 2
+
+
+def _types(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions of the cells with a type, the types' names, and the number of each such cell's type."""
+    raw = np.asarray(labels, dtype=object)
+    known = np.array([not (v is None or v != v or str(v) in {"", "nan", "None", "<NA>"}) for v in raw], dtype=bool)
+    names, number = np.unique(raw[known].astype(str), return_inverse=True)
+    return np.flatnonzero(known), names, number
 
 
 def cell_type_kinds(codes: sp.sparray | np.ndarray, labels: np.ndarray, z: float = 1.96) -> pd.DataFrame:
@@ -36,9 +50,7 @@ def cell_type_kinds(codes: sp.sparray | np.ndarray, labels: np.ndarray, z: float
         When fewer than two cell types have two cells.
     """
     codes = sp.csr_array(codes, dtype=np.float64)
-    raw = np.asarray(labels, dtype=object)
-    known = np.array([not (v is None or v != v or str(v) in {"", "nan", "None", "<NA>"}) for v in raw])
-    names, number = np.unique(raw[known].astype(str), return_inverse=True)
+    known, names, number = _types(labels)
     counts = np.bincount(number, minlength=names.size)
     if (counts >= 2).sum() < 2:
         raise InputError(
@@ -46,7 +58,7 @@ def cell_type_kinds(codes: sp.sparray | np.ndarray, labels: np.ndarray, z: float
             f"{int((counts >= 2).sum())} such types",
             "give another label column",
         )
-    part = codes[np.flatnonzero(known)]
+    part = codes[known]
     member = sp.csr_array((np.ones(number.size), (number, np.arange(number.size))), (names.size, number.size))
     total = np.asarray(part.sum(axis=0))
     square = part.copy()

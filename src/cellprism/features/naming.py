@@ -40,6 +40,10 @@ class Evidence:
         Active cells.
     untestable
         Why the feature could not be tested; "" where it was.
+    ancestor
+        What the gene set belongs to in its ontology; "" where that is not known.
+    regulator
+        Regulator or pathway whose targets are up; "" for none.
     """
 
     label: str
@@ -48,6 +52,8 @@ class Evidence:
     confound: str
     n_active: int
     untestable: str = ""
+    ancestor: str = ""
+    regulator: str = ""
 
 
 def display_gene(gene: str, symbol: str) -> str:
@@ -83,15 +89,24 @@ def _genes_part(genes: tuple[tuple[str, float], ...], n: int) -> tuple[str, str]
     return "/".join(strong[:n]), max(set(families), key=lambda f: (families.count(f), f))
 
 
+def _set_part(evidence: Evidence) -> str:
+    """The set, and its ancestor where that says more."""
+    if not evidence.gene_set:
+        return ""
+    text = short_set(evidence.gene_set)
+    return f"{text} [{evidence.ancestor}]" if evidence.ancestor and evidence.ancestor not in text else text
+
+
 def feature_name(evidence: Evidence) -> str:
     """Name a feature ``label or set · genes``, with the mark of a confound before it.
 
-    The label comes first because it says where the feature is, then the set, then genes alone. A feature without any
+    The label comes first because it says where the feature is, then the set (with its ancestor in brackets), then the
+    regulator, then genes alone. A feature without any
     evidence says so, with its number of active cells; so does one that could not be tested.
     """
     if evidence.untestable:
         return f"not testable ({evidence.untestable})"
-    lead = evidence.label or (short_set(evidence.gene_set) if evidence.gene_set else "")
+    lead = evidence.label or _set_part(evidence) or evidence.regulator
     genes, family = _genes_part(evidence.genes, 2 if lead else 3)
     if family and not lead:
         lead = family

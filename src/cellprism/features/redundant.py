@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-__all__ = ["collapse_sets"]
+__all__ = ["collapse_sets", "mark_redundant"]
 
 
-def collapse_sets(
+def mark_redundant(
     sets: pd.DataFrame, gene_sets: Mapping[str, Sequence[str]], *, overlap: float = 0.5, q: str = "qval"
-) -> pd.DataFrame:
-    """Keep, for each feature and direction, one set of each group of sets that share most of their genes.
+) -> pd.Series[str]:
+    """For each row the better set of the same feature and direction that shares most of its genes; "" where it leads.
 
     Sets are taken from the best q value down; a set is put under the first kept one with which it shares at least
     ``overlap`` of the smaller of the two. Nothing is tested anew, so this is for reading only.
@@ -30,24 +30,41 @@ def collapse_sets(
 
     Returns
     -------
-    The kept rows, best first within a feature, with ``also``: the names of the sets under each, joined by "; ".
+    Names of the leading sets, with the index of ``sets``.
     """
     members = {name: frozenset(gene_sets[name]) for name in sets["set"].astype(str).unique() if name in gene_sets}
-    kept_rows: list[int] = []
-    also: dict[int, list[str]] = {}
+    under = pd.Series("", index=sets.index, dtype=object)
     ordered = sets.sort_values(["feature", q, "n_measured"], kind="stable")
     for _, group in ordered.groupby(["feature", "direction"], sort=True, observed=True):
-        leaders: list[tuple[int, frozenset[str]]] = []
+        leaders: list[tuple[str, frozenset[str]]] = []
         for row, name in zip(group.index.tolist(), group["set"].astype(str), strict=True):
             mine = members.get(name, frozenset())
-            leader = next((i for i, theirs in leaders if _redundant(mine, theirs, overlap)), None)
+            leader = next((other for other, theirs in leaders if _redundant(mine, theirs, overlap)), None)
             if leader is None:
-                leaders.append((row, mine))
-                kept_rows.append(row)
-                also[row] = []
+                leaders.append((name, mine))
             else:
-                also[leader].append(name)
-    return sets.loc[kept_rows].assign(also=["; ".join(also[row]) for row in kept_rows]).reset_index(drop=True)
+                under.at[row] = leader
+    return under
+
+
+def collapse_sets(
+    sets: pd.DataFrame, gene_sets: Mapping[str, Sequence[str]], *, overlap: float = 0.5, q: str = "qval"
+) -> pd.DataFrame:
+    """Keep, for each feature and direction, one set of each group of sets that share most of their genes.
+
+    Parameters as for :func:`mark_redundant`.
+
+    Returns
+    -------
+    The kept rows, best first within a feature, with ``also``: the names of the sets under each, joined by "; ".
+    """
+    under = mark_redundant(sets, gene_sets, overlap=overlap, q=q)
+    ordered = sets.assign(under=under).sort_values(["feature", "direction", q, "n_measured"], kind="stable")
+    below = ordered[ordered["under"] != ""].groupby(["feature", "direction", "under"], observed=True)["set"]
+    names = {key: "; ".join(group.astype(str)) for key, group in below}
+    kept = ordered[ordered["under"] == ""].drop(columns="under")
+    keys = zip(kept["feature"], kept["direction"], kept["set"].astype(str), strict=True)
+    return kept.assign(also=[names.get(key, "") for key in keys]).reset_index(drop=True)
 
 
 def _redundant(a: frozenset[str], b: frozenset[str], overlap: float) -> bool:

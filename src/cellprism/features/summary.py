@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from cellprism.features import naming
 from cellprism.features.beyond import beyond_random
 from cellprism.features.evidence import Evidence, Question, test_labels
-from cellprism.features.kinds import cell_type_kinds
+from cellprism.features.kinds import cell_type_kinds, has_kinds
 from cellprism.features.table import label_table
 from cellprism.stats.enrichment import two_sided
 from cellprism.stats.expression import Expression
@@ -23,6 +23,7 @@ __all__ = ["feature_table", "label_rows"]
 TOP_GENES = 10
 CONFOUND_SHARE = 0.7
 """A feature carries a covariate's mark when |rho| reaches this share of the largest rho its zeros allow."""
+_SIMES_TERMS = 50
 _DETECTED = "detected genes"
 _SPECIFIC = ("specific_set", "specific_set_qval", "specific_set_reach")
 
@@ -94,6 +95,8 @@ def feature_table(
     confounds: Sequence[str] | None,
     strata: np.ndarray | None,
     depth: np.ndarray | None,
+    ancestors: Mapping[str, str],
+    regulators: Mapping[int, str],
 ) -> pd.DataFrame:
     """Rows of ``features.parquet``, live features only, ``stability`` left empty."""
     n_active = np.diff(codes.indptr)
@@ -106,6 +109,7 @@ def feature_table(
     display = [naming.display_gene(g, s) for g, s in zip(genes["gene"], genes["symbol"], strict=True)]
     top = _top_sets(found, question)
     specific = _specific_sets(found, random, question)
+    any_set = _any_set(found)
     detected = _best_labels(labels)
     good = _good_labels(labels, columns, question.level)
     rows = []
@@ -124,6 +128,8 @@ def feature_table(
             confound=mark[f],
             n_active=int(n_active[f]),
             untestable=str(found.contrast.reason[f]),
+            ancestor=ancestors.get(set_name, ""),
+            regulator=regulators.get(f, ""),
         )
         label_name, label_auroc = detected.get(f, ("", np.nan))
         rows.append(
@@ -141,13 +147,17 @@ def feature_table(
                 "top_set_qval": set_q,
                 "top_label": label_name,
                 "top_label_auroc": label_auroc,
+                "any_set_qval": float(any_set[f]),
+                "top_set_ancestor": ancestors.get(set_name, ""),
+                "top_regulator": regulators.get(f, ""),
                 **dict(zip(_SPECIFIC, specific.get(f, ("", np.nan, np.nan)), strict=True)),
                 "untestable": str(found.contrast.reason[f]),
             }
         )
     names = [
         "feature", "name", "kind", "n_active", "mean_active", "max_active", "stability", "confound", "top_genes",
-        "top_set", "top_set_qval", "top_label", "top_label_auroc", *_SPECIFIC, "untestable",
+        "top_set", "top_set_qval", "top_label", "top_label_auroc", *_SPECIFIC, "any_set_qval", "top_set_ancestor",
+        "top_regulator", "untestable",
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=names)
 
@@ -174,6 +184,20 @@ def _top_sets(found: Evidence, question: Question) -> dict[int, tuple[str, float
     q = found.sets.families[0].q(p[np.arange(testable.size), best])
     names = question.sets.names[best]
     return {int(f): (str(name), float(value)) for f, name, value in zip(testable, names, q, strict=True)}
+
+
+def _any_set(found: Evidence) -> np.ndarray:
+    """(features,) q value of "the feature has a set": Simes' p over its sets and directions, then Benjamini-Hochberg."""
+    out = np.full(found.contrast.n_features, np.nan)
+    if found.sets is None or not found.contrast.testable.any():
+        return out
+    log_p = found.sets.combined[found.contrast.testable].reshape(int(found.contrast.testable.sum()), -1)
+    n = log_p.shape[1]
+    few = min(_SIMES_TERMS, n)  # the smallest p values: a few more would hardly ever be the ones that count
+    smallest = np.sort(np.partition(log_p, few - 1, axis=1)[:, :few], axis=1)
+    simes = np.minimum((smallest + np.log(n / np.arange(1.0, few + 1.0))).min(axis=1), 0.0)
+    out[found.contrast.testable] = benjamini_hochberg(np.exp(simes))
+    return out
 
 
 def _specific_sets(found: Evidence, random: Evidence | None, question: Question) -> dict[int, tuple[str, float, float]]:
@@ -218,7 +242,7 @@ def _good_labels(labels: pd.DataFrame, columns: pd.DataFrame, level: float) -> d
 
 
 def _kinds(codes: sp.csc_array, question: Question, kind_by: str | None) -> np.ndarray:
-    column = kind_by if kind_by is not None else next(iter(question.labels), None)
+    column = kind_by if kind_by is not None else next((c for c, v in question.labels.items() if has_kinds(v)), None)
     if column is None or column not in question.labels:
         return np.full(codes.shape[1], "", dtype=object)
     return cell_type_kinds(codes, question.labels[column])["kind"].to_numpy(dtype=object)

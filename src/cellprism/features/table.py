@@ -13,7 +13,7 @@ from cellprism.stats.genes import GeneResult
 from cellprism.stats.parallel import for_chunks
 from cellprism.stats.setindex import SetIndex
 
-__all__ = ["KEEP_TOP", "gene_table", "keep_pairs", "label_table", "set_table"]
+__all__ = ["KEEP_TOP", "gene_table", "keep_pairs", "label_table", "marked", "set_table"]
 
 KEEP_TOP = 100
 _NOTHING = np.empty(0, dtype=np.int32)
@@ -23,6 +23,15 @@ _SET_COLUMNS = {
     "effect": "float64", "pval_rank": "float64", "qval_rank": "float64", "pval_ora": "float64", "qval_ora": "float64",
     "qval": "float64",
 }  # fmt: skip
+
+
+def marked(table: pd.DataFrame, **words: str) -> pd.DataFrame:
+    """The table with constant columns that say how it was made, a byte a row."""
+    constant = {
+        name: pd.Categorical.from_codes(np.zeros(len(table), dtype=np.int8), categories=pd.Index([word]))
+        for name, word in words.items()
+    }
+    return table.assign(**constant)
 
 
 def keep_pairs(
@@ -59,7 +68,13 @@ def keep_pairs(
 
 
 def gene_table(
-    result: GeneResult, features: np.ndarray, genes: pd.DataFrame, family: Family, level: float, keep: str
+    result: GeneResult,
+    features: np.ndarray,
+    genes: pd.DataFrame,
+    family: Family,
+    level: float,
+    keep: str,
+    association: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Rows of ``genes.parquet``: what passes its q value plus the strongest of each feature.
 
@@ -69,6 +84,8 @@ def gene_table(
         Columns ``gene``, ``symbol``, ``modality``, one row a gene of the expression matrix.
     family
         The calibrated statistics of all features and genes.
+    association
+        (features, genes) correlation with the activation, for the column ``spearman``.
     """
     row, gene = keep_pairs(result.calibrated, family.critical(level), keep, two_sided=True)
     z = result.z[row, gene].astype(np.float64)
@@ -79,6 +96,8 @@ def gene_table(
     columns["log2fc"], columns["statistic"], columns["logpval"] = result.log2fc[row, gene], z, log_p
     columns["pval"] = np.exp(log_p)
     columns["qval"] = family.q(result.calibrated[row, gene])
+    if association is not None:
+        columns["spearman"] = association[row, gene]
     return pd.DataFrame(columns, copy=False)
 
 

@@ -1,5 +1,6 @@
 """Gene sets: files, named libraries, ontologies, identifiers, networks, and the bundled collection."""
 
+from cellprism.genesets.ancestors import level1_ancestors
 from cellprism.genesets.annotations import Annotations, read_annotations, read_gpi
 from cellprism.genesets.bundled import bundled, bundled_sources, former_symbols
 from cellprism.genesets.gmt import read_gmt, write_gmt
@@ -25,6 +26,7 @@ __all__ = [
     "files_behind",
     "former_symbols",
     "id_table",
+    "level1_ancestors",
     "load",
     "map_ids",
     "map_sets",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["landscape", "recovery"]
 
+UPWARD: Final = ("stability", "agreement", "bits", "l0")
+
 
 def landscape(
     data: pd.DataFrame | Sequence[dict[str, Any]] | str | Path,
     x: str = "explained_variance",
-    y: str = "stability",
+    y: str | None = None,
     *,
     by: str = "width",
     ax: Axes | None = None,
@@ -35,7 +37,7 @@ def landscape(
     data
         A row a candidate; or a run folder, whose ``run.json`` keeps its landscape.
     x, y
-        Columns across and up.
+        Columns across and up; by default up is the first of stability, agreement, bits and l0 that is there.
     by
         Column that groups candidates.
     ax
@@ -43,6 +45,8 @@ def landscape(
     """
     rows = choice(as_source(data).info)["rows"] if isinstance(data, (str, Path)) else data
     table = pd.DataFrame(rows)
+    if y is None:
+        y = next((c for c in UPWARD if c in table and c != x), UPWARD[0])
     absent = [c for c in (x, y) if c not in table]
     if absent:
         raise InputError(
@@ -53,7 +57,8 @@ def landscape(
     for i, (name, group) in enumerate(groups):
         group = group.sort_values(x)
         shade = CATEGORIES[i % len(CATEGORIES)]
-        ax.plot(group[x], group[y], "-o", color=shade, ms=4, lw=1, label=f"{by} {name!s}" if name != "" else None)
+        label = f"{by} {name}" if isinstance(name, (int, float, np.number)) else str(name) or None
+        ax.plot(group[x], group[y], "-o", color=shade, ms=4, lw=1, label=label)
     if "chosen" in table:
         best = table[table["chosen"].fillna(False).astype(bool)]
         ax.scatter(

@@ -59,8 +59,18 @@ class RunOptions:
     """``obs`` columns that features are compared with."""
     gene_symbols: str | None = None
     """``var`` column with gene symbols."""
+    id_table: Path | None = None
+    """Table that names genes as gene sets do: Ensembl ids and symbols, or orthologs."""
+    id_columns: tuple[str, str] | None = None
+    """Its columns: names as in the data, names as in the gene sets."""
+    ontology: Path | None = None
+    """OBO file: sets whose names end in the id of a term are shown with the term's level-1 ancestor."""
+    networks: tuple[str, ...] = ()
+    """Signed networks of regulators or pathways, as further evidence for names: collectri, progeny, or tables."""
     strata: str | None = None
     """``obs`` column (donor, batch) within which cells are compared."""
+    donor: str | None = None
+    """``obs`` column with the donors; with three or more, genes are tested over donors. None = the strata."""
     layer: str | None = None
     """Layer to take the expression from."""
     raw: bool = False
@@ -104,6 +114,12 @@ class RunOptions:
                 "counts can be split only before they are embedded",
                 "an embedding that was made elsewhere",
                 "use --embed, or leave --thin out: p values are then marked as descriptive",
+            )
+        if (self.id_table is None) != (self.id_columns is None):
+            raise InputError(
+                "a table of names needs its two columns",
+                "--id-table without --id-columns" if self.id_columns is None else "--id-columns without --id-table",
+                "give both, such as --id-table orthologs.csv --id-columns mouse,human",
             )
         if not self.gene_sets:
             raise InputError("a run needs gene sets", "none", "leave --gene-sets out to use the bundled collection")

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism.features.annotate import Annotation, annotate
+from cellprism.features.redundant import mark_redundant
 from cellprism.features.stability import fit_matches
 from cellprism.report import build
 from cellprism.run.folder import FORMAT_VERSION, RunFolder, check_output, staged
@@ -27,6 +28,9 @@ from cellprism.sae import Fit, fit
 from cellprism.sae.metrics import describe
 
 __all__ = ["run"]
+
+
+_ALL_DEAD = "all features are dead: no cell activates any; train longer, or choose fewer features or another activation"
 
 
 @dataclass
@@ -97,13 +101,14 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
             {
                 "features": features,
                 "genes": genes,
-                "sets": annotation.sets,
+                "sets": _with_redundant(annotation.sets, inputs.gene_sets, annotation.info["level"]),
                 "labels": annotation.labels,
                 "cells": _cells(inputs),
                 "gene_sets": gene_set_table(inputs.matched, inputs.expression.genes, options.gene_sets),
                 "training": fitted.history,
             }
-            | ({} if matches is None else {"matches": matches}),
+            | ({} if matches is None else {"matches": matches})
+            | ({"regulators": annotation.regulators} if inputs.networks else {}),
         )
         if fitted.consensus is not None:
             write_tables(folder, {"consensus": fitted.consensus.reset_index()})
@@ -131,6 +136,12 @@ def _annotate(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.csr_ar
         nulls=tuple(n for n in preset.nulls if n in ("random", "permuted", "random_sets")),
         extra_nulls=null_codes(preset.nulls, fitted, inputs.embedding, codes, seed=options.seed),
         modality=inputs.expression.modality,
+        donor="strata" if inputs.donor is None else inputs.donor,
+        expression_kind=options.expression,
+        independent=inputs.thinned,
+        association=True,
+        ancestors=inputs.ancestors,
+        networks=inputs.networks,
         confounds=_confounds(inputs),
         kind_by=next((c for c in options.labels if isinstance(inputs.obs[c].dtype, pd.CategoricalDtype)), None),
         seed=options.seed,
@@ -157,6 +168,14 @@ def _with_stability(features: pd.DataFrame, fitted: Fit, X: NDArray[Any]) -> tup
     return features[[*order, *(c for c in features.columns if c not in order)]], matches
 
 
+def _with_redundant(sets: pd.DataFrame, gene_sets: dict[str, list[str]], level: float) -> pd.DataFrame:
+    """Set table with ``redundant_with``: of the sets that pass, the better one that says the same of the feature."""
+    sets = sets.assign(redundant_with="")
+    passing = sets[sets["qval"] < level]
+    sets.loc[passing.index, "redundant_with"] = mark_redundant(passing, gene_sets)
+    return sets.astype({"redundant_with": "category"})
+
+
 def _cells(inputs: Inputs) -> pd.DataFrame:
     drawn, _ = inputs.map
     table = inputs.obs.copy()
@@ -180,7 +199,7 @@ def _about(
     """Content of run.json."""
     overall = describe(fitted.sae, inputs.embedding, codes)._asdict()
     stable = float((features["stability"] > 0.7).mean()) if fitted.siblings else None
-    descriptive = not inputs.thinned
+    descriptive = bool(annotation.info["pvalues"] == "descriptive")
     about = {
         "format": "cellprism-run",
         "format_version": FORMAT_VERSION,
@@ -205,7 +224,7 @@ def _about(
         "gene_sets": inputs.matched.summary(),
         "genes": inputs.symbols.summary(),
         "label_columns": list(options.labels),
-        "warnings": inputs.warnings,
+        "warnings": [*inputs.warnings, *([] if len(features) else [_ALL_DEAD])],
     }
     about["summary"] = _summary(inputs, fitted, features)
     return about

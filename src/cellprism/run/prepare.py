@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import anndata as ad
@@ -47,6 +48,11 @@ class Inputs:
     """(cells, columns): what a feature should not merely read: depth, mitochondrial share."""
     strata: NDArray[Any] | None
     strata_column: str | None
+    donor: NDArray[Any] | None
+    ancestors: dict[str, str]
+    """Set name -> level-1 ancestor, where an ontology is known."""
+    networks: dict[str, pd.DataFrame]
+    """Signed networks by name."""
     map: tuple[NDArray[np.float32], str]
     """(cells, 2) and where it came from."""
     model: EmbeddingModel | None
@@ -89,6 +95,10 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
     expression = measured_expression(
         cells, layer=options.layer, raw=options.raw, gene_symbols=options.gene_symbols, counts=counts
     )
+    if options.id_table is not None and options.id_columns is not None:
+        mapped = genesets.map_ids(expression.symbols, genesets.read_id_table(options.id_table, *options.id_columns))
+        expression = replace(expression, symbols=tuple(map(str, mapped.names)))
+        say(f"names by {options.id_table.name}: {mapped.summary()}")
     nuisance = _nuisance(expression)
     if options.expression == "predicted" and model is not None:
         expression = _predicted(model, embedding, expression)
@@ -110,6 +120,9 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
         nuisance=nuisance,
         strata=strata,
         strata_column=options.strata,
+        donor=cells.obs[options.donor].astype(str).to_numpy() if options.donor else None,
+        ancestors=_ancestors(options, sets),
+        networks=_networks(options),
         map=_map(cells, embedding, options.seed, say),
         model=model,
         thinned=thinned,
@@ -132,7 +145,7 @@ def _obs(cells: ad.AnnData | mudata.MuData, options: RunOptions) -> tuple[pd.Dat
             f"{cells.obs_names[cells.obs_names.duplicated()][0]!r} twice",
             "adata.obs_names_make_unique()",
         )
-    wanted = dict.fromkeys([*options.labels, *([options.strata] if options.strata else [])])
+    wanted = dict.fromkeys([*options.labels, *(c for c in (options.strata, options.donor) if c)])
     for column in wanted:
         if column not in cells.obs:
             raise InputError(
@@ -154,6 +167,26 @@ def _obs(cells: ad.AnnData | mudata.MuData, options: RunOptions) -> tuple[pd.Dat
                 )
     strata = obs[options.strata].astype(str).to_numpy() if options.strata else None
     return obs, strata
+
+
+def _ancestors(options: RunOptions, sets: dict[str, list[str]]) -> dict[str, str]:
+    """Level-1 ancestors of the sets, by the ontology given or those among the gene sets."""
+    files = [options.ontology] if options.ontology is not None else []
+    files += [Path(one.partition("+")[0]) for one in options.gene_sets if "+" in one and not Path(one).exists()]
+    found: dict[str, str] = {}
+    for file in files:
+        found |= genesets.level1_ancestors(sets, genesets.read_ontology(file))
+    return found
+
+
+def _networks(options: RunOptions) -> dict[str, pd.DataFrame]:
+    """Signed networks by the name they are shown with."""
+    return {
+        genesets.NETWORKS.get(one, Path(one).stem): (
+            genesets.fetch_network(one) if one in genesets.NETWORKS else genesets.read_network(one)
+        )
+        for one in options.networks
+    }
 
 
 def _given_embedding(cells: ad.AnnData | mudata.MuData, options: RunOptions) -> tuple[NDArray[Any], str]:
@@ -256,6 +289,8 @@ def _hashes(options: RunOptions) -> dict[str, dict[str, str]]:
     files = {"data": options.data}
     if options.embedding is not None:
         files["embedding"] = options.embedding
-    behind = genesets.files_behind(options.gene_sets)
+    given = {"table of names": options.id_table, "ontology": options.ontology}
+    files |= {name: path for name, path in given.items() if path is not None}
+    behind = genesets.files_behind([*options.gene_sets, *options.networks])
     files |= {f"gene sets {name}": path for name, path in behind.items()}
     return {name: {"path": str(path), "sha256": sha256(path)} for name, path in files.items()}

@@ -20,7 +20,7 @@ __all__ = ["recipe_records", "to_json", "versions", "write_arrays", "write_json"
 # Beyond this the tested expression is not copied: its source is named, with its hash, in expression.json.
 _LARGEST_COPY = 50_000_000
 
-_PANELS = (("l0", "explained_variance"), ("l0", "bits"), ("explained_variance", "stability"))
+_PANELS = (("l0", "explained_signal"), ("l0", "bits"), ("explained_signal", "stability"))
 
 
 def write_arrays(folder: Path, inputs: Inputs, codes: sp.csr_array) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.dense import StepResult
-from cellprism.sae.kernels import FASTMATH
+from cellprism.sae.kernels import FASTMATH, adam_flat
 
 if TYPE_CHECKING:
     from cellprism.sae.trainer import Trainer
@@ -30,18 +30,6 @@ _MOST_DIMENSIONS = 32
 def takes_fused_epoch(config: SAEConfig, r: int) -> bool:
     """Whether :class:`FusedEpoch` knows this objective and pays at ``r`` dimensions."""
     return config.activation == "relu" and not config.matryoshka and config.p_end is None and r <= _MOST_DIMENSIONS
-
-
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
-def _adam(p: Any, g: Any, m: Any, v: Any, clip: Any, b1: Any, b2: Any, size: Any, over: Any) -> None:
-    one, eps = np.float32(1), np.float32(1e-8)
-    for i in range(len(p)):
-        grad = clip * g[i]
-        mean = b1 * m[i] + (one - b1) * grad
-        square = b2 * v[i] + (one - b2) * grad * grad
-        m[i] = mean
-        v[i] = square
-        p[i] -= size * mean / (np.sqrt(square) * over + eps)
 
 
 # Rows are named by index and not passed as slices: each slice would count a reference, which costs more than the loop.
@@ -263,12 +251,12 @@ def _epoch(
         rate = np.float32(rates[t] / (1 - beta1**k))
         over = np.float32(1 / math.sqrt(1 - beta2**k))
         b1, b2 = np.float32(beta1), np.float32(beta2)
-        _adam(W.ravel(), gW.ravel(), mW.ravel(), vW.ravel(), clip, b1, b2, rate, over)
-        _adam(D.ravel(), gD.ravel(), mD.ravel(), vD.ravel(), clip, b1, b2, rate, over)
-        _adam(c, gc, mc, vc, clip, b1, b2, rate, over)
-        _adam(b, gb, mb, vb, clip, b1, b2, rate, over)
+        adam_flat(W.ravel(), gW.ravel(), mW.ravel(), vW.ravel(), clip, b1, b2, rate, over)
+        adam_flat(D.ravel(), gD.ravel(), mD.ravel(), vD.ravel(), clip, b1, b2, rate, over)
+        adam_flat(c, gc, mc, vc, clip, b1, b2, rate, over)
+        adam_flat(b, gb, mb, vb, clip, b1, b2, rate, over)
         if free:
-            _adam(s, gs, ms, vs, clip, b1, b2, rate, over)
+            adam_flat(s, gs, ms, vs, clip, b1, b2, rate, over)
         if unit:
             for j in range(w):
                 length = max(np.sqrt(_squared(D, j, r)), np.float32(1e-12))

@@ -39,8 +39,8 @@ class Recipe:
     """Sentences, for people."""
     scouts: pd.DataFrame
     """A row a candidate: ``method`` (``geometry``, ``default`` or ``training``), ``activation``, ``scaling``, ``width``,
-    ``k``, ``l0``, ``explained_variance``, ``holdout_error``, ``support_bits``, ``value_bits``, ``residual_bits``, ``bits``
-    (a held-out cell), ``dead_share``, ``stability``, ``agreement``, ``seconds``, ``chosen``."""
+    ``k``, ``l0``, ``explained_variance``, ``holdout_error``, ``explained_signal`` (axes counted by how far they stand above
+    the noise), ``support_bits``, ``value_bits``, ``residual_bits``, ``bits`` (a held-out cell), ``dead_share``, ``stability``, ``agreement``, ``seconds``, ``chosen``."""
     preset: str = "standard"
     """How much was tried."""
     precision: float = field(default=0.0)
@@ -73,7 +73,7 @@ def choose_recipe(X: ArrayLike, *, preset: str = "standard", seed: int = 0, prog
     width and sparsity follow from the data, (b) the fixed default (:func:`cellprism.sae.default_config`), and (c) short
     BatchTopK trainings over a grid of widths and k. The reading is chosen where at least half of its features return from
     another seed, which says that the data determine them; else the default, unless a trained candidate explains no less of
-    held-out cells in fewer bits (by 5 %) with features that return better from another seed (by 0.05).
+    held-out cells (above the noise) in fewer bits (by 5 %) with features that return better from another seed (by 0.05).
 
     Parameters
     ----------
@@ -173,10 +173,10 @@ def _best(scouts: pd.DataFrame) -> int:
     A dictionary that two different sets of random regions agree on is a property of the data, whatever it costs to write
     down. Elsewhere the data do not say how wide a dictionary is: fewest bits alone would prefer a few features that stand
     for whole kinds of cells, highest stability alone one that explains little, least error alone a dense one. So a trained
-    candidate replaces the default only where it explains no less in fewer bits with steadier features, by more than scouts
+    candidate replaces the default only where it explains no less of what stands above the noise, in fewer bits with steadier features, by more than scouts
     of different seeds differ.
     """
-    bits, stability, explained = (scouts[c].to_numpy() for c in ("bits", "stability", "explained_variance"))
+    bits, stability, explained = (scouts[c].to_numpy() for c in ("bits", "stability", "explained_signal"))
     method = scouts["method"].to_numpy()
     returns = np.where(method == "geometry", np.nan_to_num(scouts["agreement"].to_numpy(dtype=np.float64)), 0.0)
     if returns.max() >= IDENTIFIED:
@@ -204,8 +204,8 @@ def _reasons(scouts: pd.DataFrame, best: int, precision: float, n: int) -> tuple
         )
     if not taken:
         said.append(
-            "A trained dictionary replaces the fixed default where it explains no less, takes 5 % fewer bits, and its features "
-            "return better from another seed (r higher by 0.05): "
+            "A trained dictionary replaces the fixed default where it explains no less of what stands above the noise, takes 5 % "
+            "fewer bits, and its features return better from another seed (r higher by 0.05): "
             + ("this one does." if row["method"] == "training" else "none does.")
         )
     others = scouts.drop(index=best)
@@ -216,6 +216,6 @@ def _reasons(scouts: pd.DataFrame, best: int, precision: float, n: int) -> tuple
 def _told(row: pd.Series[Any]) -> str:
     return (
         f"{row['width']:.0f} features {_HOW[str(row['method'])]}, {row['l0']:.1f} active a cell, "
-        f"{100 * row['explained_variance']:.1f} % of held-out variance, {row['bits']:.0f} bits a cell, stability "
-        f"{row['stability']:.2f}"
+        f"{100 * row['explained_variance']:.1f} % of held-out variance ({100 * row['explained_signal']:.1f} % of what stands "
+        f"above the noise), {row['bits']:.0f} bits a cell, stability {row['stability']:.2f}"
     )

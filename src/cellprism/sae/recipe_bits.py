@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cellprism.sae.correlation import code_correlation
 from cellprism.sae.model import SAE
 
-__all__ = ["RETURNED", "Agreement", "agreement", "description_length", "precision_of"]
+__all__ = ["RETURNED", "Agreement", "agreement", "description_length", "explained_signal", "precision_of"]
 
 RETURNED = 0.9
 """Correlation from which on a feature counts as found again."""
@@ -75,6 +75,27 @@ def description_length(sae: SAE, X: NDArray[Any], precision: float) -> dict[str,
         "bits": support + values + residual,
         "dead_share": float((count == 0).mean()),
     }
+
+
+def explained_signal(sae: SAE, X: NDArray[Any], above_noise: NDArray[np.floating]) -> float:
+    """Share of the variance that an SAE explains, counting each axis by how far it stands above the least one.
+
+    Plain explained variance counts an axis that is noise as much as one that tells kinds of cells apart, which favours
+    dictionaries that spend features on noise.
+
+    Parameters
+    ----------
+    sae
+        Any.
+    X
+        (cells, d), held out.
+    above_noise
+        (d, r) ``forward`` of the ``wiener`` scaling of the training cells.
+    """
+    X = np.asarray(X, dtype=np.float64)
+    error = (X - sae.decode(sae.encode(X))) @ above_noise
+    deviation = (X - X.mean(axis=0)) @ above_noise
+    return 1 - float(np.square(error).sum()) / max(float(np.square(deviation).sum()), 1e-300)
 
 
 def precision_of(X: NDArray[np.floating]) -> float:

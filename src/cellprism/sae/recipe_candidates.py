@@ -15,7 +15,8 @@ from cellprism.sae.config import SAEConfig
 from cellprism.sae.fit import fit
 from cellprism.sae.many import fit_many
 from cellprism.sae.model import SAE
-from cellprism.sae.recipe_bits import agreement, description_length
+from cellprism.sae.recipe_bits import agreement, description_length, explained_signal
+from cellprism.sae.scaling import fit_scaling
 
 __all__ = ["PRESETS", "Budget", "Candidate", "Preset", "candidates", "try_candidates"]
 
@@ -134,6 +135,7 @@ def try_candidates(
         pairs[i] = [f.sae for f in fits[place * len(seeds) : (place + 1) * len(seeds)]]
         seconds[i] = together / max(1, len(trained))  # trained side by side, so the clock is shared
     rows = []
+    above_noise = fit_scaling(train, "wiener").forward
     for i, candidate in enumerate(tried):
         c, (sae, twin) = candidate.config, pairs[i]
         row: dict[str, Any] = {
@@ -145,5 +147,6 @@ def try_candidates(
         }
         row |= description_length(sae, test, precision)
         row["holdout_error"] = 1 - row["explained_variance"]
+        row["explained_signal"] = explained_signal(sae, test, above_noise)
         rows.append(row | agreement(sae, twin, test)._asdict() | {"seconds": round(seconds[i], 3)})
     return pd.DataFrame(rows), [pairs[i][0] for i in range(len(tried))]

@@ -12,6 +12,7 @@ import torch
 from cellprism.sae.activation import BatchTopK
 from cellprism.sae.cells import Cells
 from cellprism.sae.checkpoint import Checkpoint
+from cellprism.sae.coded import CodedEpoch, takes_coded_epoch
 from cellprism.sae.dead import FiringClock, resample_dead
 from cellprism.sae.dense import DenseStep, StepResult
 from cellprism.sae.fused import FusedEpoch, takes_fused_epoch
@@ -100,7 +101,9 @@ class Trainer:
         self.step = _choose_step(sae, self.optimiser, options)
         fused = options.kernel == "auto" and cells.device.type == "cpu" and cells.in_memory
         fits = takes_fused_epoch(sae.config, sae.decoder.shape[1])
-        self.fused = FusedEpoch(cells.by_dimension()) if fused and fits else None
+        self.fused: FusedEpoch | CodedEpoch | None = FusedEpoch(cells.by_dimension()) if fused and fits else None
+        if fused and takes_coded_epoch(sae.config, sae.decoder.shape[1]):
+            self.fused = CodedEpoch(cells.batch(torch.arange(len(cells))).numpy())
         if saved is not None:
             self._restore(*saved)
 
@@ -252,6 +255,9 @@ class Trainer:
             name: getattr(self, name) for name in ("rows", "done", "finished", "best", "since_best", "first_loss")
         }
         numbers["bar"] = getattr(self.step, "bar", 0.0)
+        if isinstance(self.fused, CodedEpoch):
+            tensors["memory"] = torch.from_numpy(self.fused.memory)
+            numbers["state"] = self.fused.state.tolist()
         if self.checkpoint:
             self.checkpoint.write(tensors, numbers)
 
@@ -269,5 +275,8 @@ class Trainer:
         self.epoch_start = tensors["generator"]
         if isinstance(self.step, SparseStep):
             self.step.bar = numbers["bar"]
+        if isinstance(self.fused, CodedEpoch):
+            self.fused.memory[:] = tensors["memory"].numpy()
+            self.fused.state[:] = numbers["state"]
         for name in ("rows", "done", "finished", "best", "since_best", "first_loss"):
             setattr(self, name, numbers[name])

@@ -127,7 +127,8 @@ def _count(ptr: np.ndarray, cells: np.ndarray, strata: np.ndarray, n_strata: int
 
 
 def _reasons(positive: np.ndarray, negative: np.ndarray, min_cells: int) -> np.ndarray:
-    both = (positive > 0) & (negative > 0)
+    # with one stratum the plain counts say more than that neither side has a partner
+    both = (positive > 0) & (negative > 0) if positive.shape[1] > 1 else np.ones(positive.shape, dtype=bool)
     n_pos, n_neg = np.where(both, positive, 0).sum(axis=1), np.where(both, negative, 0).sum(axis=1)
     where = " in strata that hold both sides" if positive.shape[1] > 1 else ""
     reason = np.full(positive.shape[0], "", dtype=object)

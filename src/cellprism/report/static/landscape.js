@@ -8,9 +8,9 @@ import { figureTools } from "./figure.js";
 import { compact } from "./format.js";
 import { saveCsv } from "./save.js";
 
-const TITLES = { explained_variance: "variance explained", l0: "features a cell (L0)", k: "k", width: "width", bits: "bits a cell", agreement: "agreement of two seeds", stability: "stability", dead_share: "share of dead features", score: "score", loss: "loss", n_live: "live features" }; // prettier-ignore
-const ACROSS = ["l0", "k", "width", "explained_variance"];
-const UPWARD = ["bits", "explained_variance", "agreement", "stability", "score", "loss", "n_live"];
+const TITLES = { explained_variance: "variance explained", explained_signal: "variance explained above the noise", l0: "features a cell (L0)", k: "k", width: "width", bits: "bits a cell", agreement: "agreement of two seeds", stability: "stability", dead_share: "share of dead features", score: "score", loss: "loss", n_live: "live features" }; // prettier-ignore
+const ACROSS = ["l0", "k", "width", "explained_signal", "explained_variance"];
+const UPWARD = ["explained_signal", "bits", "explained_variance", "agreement", "stability", "score", "loss", "n_live"];
 const GROUPS = ["method", "width", "activation"];
 const SHAPES = d3.symbolsFill;
 

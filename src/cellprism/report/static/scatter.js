@@ -62,7 +62,8 @@ export function scatter({ label, xs, ys, hover, pick, lasso, wheel = "focus", la
 
   function radius() {
     const room = Math.sqrt((size.w * size.h) / Math.max(1, xs.length));
-    return Math.max(1.1, Math.min(5.5, room * 0.2)) * Math.min(3, transform.k ** 0.45);
+    const least = xs.length > 60_000 ? 1.1 : 1.5; // a few active cells among thousands must be seen
+    return Math.max(least, Math.min(5.5, room * 0.2)) * Math.min(3, transform.k ** 0.45);
   }
 
   function screen(i) {

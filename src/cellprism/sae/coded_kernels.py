@@ -1,0 +1,409 @@
+"""Whole epochs of topk and batchtopk autoencoders in one compiled call, shared by threads that meet between phases.
+
+A step has four phases: codes of the cells (product and selection together, so that no array of pre-activations exists),
+decoding, gradients by feature, Adam. Cells, then features, are dealt out in fixed parts; every sum is taken in one order,
+so results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+
+from cellprism.sae.barrier import meet
+from cellprism.sae.kernels import FASTMATH, _keep_largest, adam_flat
+
+__all__ = ["PARTS", "coded_epoch"]
+
+PARTS = 16
+"""Parts of the features; at most so many threads are of use."""
+_LANES = 16
+
+
+@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _activate(xs: Any, n: int, W: Any, j: int, bias: Any, out: Any) -> None:
+    """``W[j] @ xs + bias`` on n cells, eight dimensions at a time."""
+    r = W.shape[1]
+    for q in range(n):
+        out[q] = bias
+    i = 0
+    while i + 8 <= r:
+        w0, w1, w2, w3 = W[j, i], W[j, i + 1], W[j, i + 2], W[j, i + 3]
+        w4, w5, w6, w7 = W[j, i + 4], W[j, i + 5], W[j, i + 6], W[j, i + 7]
+        for q in range(n):
+            out[q] += (w0 * xs[i, q] + w1 * xs[i + 1, q] + w2 * xs[i + 2, q] + w3 * xs[i + 3, q]) + (
+                w4 * xs[i + 4, q] + w5 * xs[i + 5, q] + w6 * xs[i + 6, q] + w7 * xs[i + 7, q]
+            )
+        i += 8
+    while i + 4 <= r:
+        w0, w1, w2, w3 = W[j, i], W[j, i + 1], W[j, i + 2], W[j, i + 3]
+        for q in range(n):
+            out[q] += w0 * xs[i, q] + w1 * xs[i + 1, q] + w2 * xs[i + 2, q] + w3 * xs[i + 3, q]
+        i += 4
+    while i < r:
+        w0 = W[j, i]
+        for q in range(n):
+            out[q] += w0 * xs[i, q]
+        i += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _collect(
+    xs: Any,
+    first: int,
+    n: int,
+    lanes: int,
+    W: Any,
+    c: Any,
+    k: int,
+    out: Any,
+    bar: Any,
+    feature: Any,
+    value: Any,
+    count: Any,
+) -> None:
+    """Entries over each cell's bar, of cells ``first`` ... ``first + n``; full lists keep their k largest and raise it.
+
+    ``lanes``, ``n`` rounded up to whole vectors, are computed; bars of lanes beyond n are infinite.
+    """
+    most = feature.shape[1]
+    for j in range(W.shape[0]):
+        _activate(xs, lanes, W, j, c[j], out)
+        hits = np.int32(0)
+        for q in range(lanes):
+            hits += np.int32(out[q] > bar[q])
+        if hits == 0:
+            continue
+        for g in range(0, lanes, _LANES):
+            hits = np.int32(0)
+            for i in range(_LANES):
+                u = np.uint64(g) + np.uint64(i)
+                hits += np.int32(out[u] > bar[u])
+            if hits > 0:
+                for q in range(g, g + _LANES):
+                    if out[q] > bar[q]:
+                        b = first + q
+                        m = count[b]
+                        feature[b, m] = j
+                        value[b, m] = out[q]
+                        count[b] = m + 1
+                        if m + 1 == most and most < W.shape[0]:
+                            _keep_largest(value[b], feature[b], most, k)
+                            count[b] = k
+                            least = value[b, 0]
+                            for t in range(1, k):
+                                least = min(least, value[b, t])
+                            bar[q] = least
+
+
+@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _collect_one(xs: Any, q: int, b: int, W: Any, c: Any, k: int, feature: Any, value: Any, count: Any) -> None:
+    """All positive entries of one cell (at most as many as fit: then the k largest so far)."""
+    most = feature.shape[1]
+    r = W.shape[1]
+    n = 0
+    bar = np.float32(0)
+    x = np.empty(r, np.float32)
+    for i in range(r):
+        x[i] = xs[i, q]
+    for j in range(W.shape[0]):
+        s = c[j]
+        for i in range(r):
+            s += W[j, i] * x[i]
+        if s > bar:
+            feature[b, n] = j
+            value[b, n] = s
+            n += 1
+            if n == most and most < W.shape[0]:
+                _keep_largest(value[b], feature[b], n, k)
+                n = k
+                bar = value[b, 0]
+                for t in range(1, k):
+                    bar = min(bar, value[b, t])
+    count[b] = n
+
+
+@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _decode(
+    lo: int, hi: int, x: Any, D: Any, bias: Any, segment: Any, feature: Any, value: Any, count: Any,
+    residual: Any, by_code: Any, squared: Any,
+) -> None:  # fmt: skip
+    """Residuals of every prefix, summed from each prefix on: (cells, prefixes, r); and their product with decoder rows."""
+    prefixes, r = residual.shape[1], x.shape[1]
+    for b in range(lo, hi):
+        for p in range(prefixes):
+            for i in range(r):
+                residual[b, p, i] = 0
+        for t in range(count[b]):
+            j, v = feature[b, t], value[b, t]
+            p = segment[j]
+            for i in range(r):
+                residual[b, p, i] += v * D[j, i]
+        s = np.float32(0)
+        for i in range(r):
+            residual[b, 0, i] += bias[i] - x[b, i]
+        for p in range(1, prefixes):
+            for i in range(r):
+                residual[b, p, i] += residual[b, p - 1, i]
+        for p in range(prefixes):
+            for i in range(r):
+                s += residual[b, p, i] * residual[b, p, i]
+        for p in range(prefixes - 2, -1, -1):
+            for i in range(r):
+                residual[b, p, i] += residual[b, p + 1, i]
+        squared[b] = s
+        for t in range(count[b]):
+            j = feature[b, t]
+            p = segment[j]
+            s = np.float32(0)
+            for i in range(r):
+                s += residual[b, p, i] * D[j, i]
+            by_code[b, t] = s
+
+
+@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _gradients(
+    lo: int, hi: int, own: Any, n_own: int, xs: Any, residual: Any, segment: Any, feature: Any, value: Any, by_code: Any,
+    scale: Any, W: Any, D: Any, unit: bool, first: Any, place: Any, gW: Any, gc: Any, gD: Any, through: Any,
+) -> float:  # fmt: skip
+    """Gradients of features ``lo`` ... ``hi`` from their entries; their squared length. Rows without entries stay 0.
+
+    ``through`` (r,) takes the gradient by the encoder's input, summed over cells.
+    """
+    r, most = W.shape[1], feature.shape[1]
+    for j in range(lo, hi + 1):
+        first[j] = 0
+    for e in range(n_own):
+        first[feature.ravel()[own[e]] + 1] += 1
+    for j in range(lo, hi):
+        first[j + 1] += first[j]
+    # entries by feature, in the order of the cells
+    at = first[lo:hi].copy()
+    for e in range(n_own):
+        j = feature.ravel()[own[e]] - lo
+        place[at[j]] = own[e]
+        at[j] += 1
+    for i in range(r):
+        through[i] = 0
+    total = 0.0
+    for j in range(lo, hi):
+        if first[j] == first[j + 1]:
+            continue
+        p = segment[j]
+        bias: Any = np.float32(0)
+        for n in range(first[j], first[j + 1]):
+            b, t = place[n] // most, place[n] % most
+            g = scale * by_code[b, t]
+            v = scale * value[b, t]
+            bias += g
+            for i in range(r):
+                gW[j, i] += g * xs[b, i]
+                gD[j, i] += v * residual[b, p, i]
+        gc[j] = bias
+        along = np.float32(0)
+        if unit:
+            for i in range(r):
+                along += gD[j, i] * D[j, i]
+        s = bias * bias
+        for i in range(r):
+            gD[j, i] -= along * D[j, i]
+            s += gW[j, i] * gW[j, i] + gD[j, i] * gD[j, i]
+            through[i] += bias * W[j, i]
+        total += s
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _adam(lo: int, hi: int, p: Any, g: Any, m: Any, v: Any, clip: Any, b1: Any, b2: Any, size: Any, over: Any) -> None:
+    adam_flat(p[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi], clip, b1, b2, size, over)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _unit_rows(lo: int, hi: int, D: Any) -> None:
+    for j in range(lo, hi):
+        s: Any = np.float32(0)
+        for i in range(D.shape[1]):
+            s += D[j, i] * D[j, i]
+        s = np.float32(1) / max(np.sqrt(s), np.float32(1e-12))
+        for i in range(D.shape[1]):
+            D[j, i] *= s
+
+
+@numba.njit(cache=True, nogil=True)
+def _lowest_kept(value: Any, count: Any, n: int, wanted: int, scratch: Any, nowhere: Any) -> Any:
+    """The ``wanted``-th largest of all entries; their least where there are as many, 0 where there are fewer."""
+    total = 0
+    for b in range(n):
+        for t in range(count[b]):
+            scratch[total] = value[b, t]
+            total += 1
+    if total < wanted:
+        return np.float32(0)
+    if total > wanted:
+        _keep_largest(scratch, nowhere, total, wanted)
+    least = scratch[0]
+    for t in range(1, wanted):
+        least = min(least, scratch[t])
+    return least
+
+
+@numba.njit(cache=True, nogil=True)
+def coded_epoch(
+    thread: int, threads: int, counter: Any, x: Any, order: Any, batch: int, rates: Any, step: int, beta1: float,
+    beta2: float, limit: float, W: Any, c: Any, D: Any, b: Any, s: Any, mW: Any, vW: Any, mc: Any, vc: Any, mD: Any,
+    vD: Any, mb: Any, vb: Any, ms: Any, vs: Any, tied: bool, free: bool, unit: bool, k: int, whole_batch: bool,
+    momentum: float, segment: Any, feature: Any, value: Any, by_code: Any, count: Any, residual: Any, shared: Any,
+    xs: Any, squared: Any, parts: Any, gW: Any, gc: Any, gD: Any, first: Any, silent: Any, fired: Any, state: Any,
+    memory: Any, missed: Any, result: Any,
+) -> None:  # fmt: skip
+    """One thread's share of all steps of an epoch.
+
+    ``x`` (cells, r); ``s`` the input bias; ``whole_batch`` selects as batchtopk. ``feature``, ``value``, ``by_code`` (batch,
+    entries), ``count``, ``squared`` (batch,), ``residual`` (batch, prefixes, r), ``shared`` and ``xs`` (batch, r: the cells
+    of the batch, and less the input bias), ``parts`` (PARTS, r + 1) and the gradients are seen by all threads. ``state``:
+    the bar that batchtopk's last batch suggests, the share of a cell's last k-th largest value, in ``memory`` (cells,),
+    that topk dares to start from, batchtopk's threshold. ``missed`` (threads,) counts cells that the bar left with fewer
+    than k. ``result``: the last batch's reconstruction error.
+    """
+    w, r = W.shape
+    cells, most = len(order), feature.shape[1]
+    prefixes = residual.shape[1]
+    part_lo, part_hi = PARTS * thread // threads, PARTS * (thread + 1) // threads
+    tile = 64
+    while tile > _LANES and tile * threads > batch:
+        tile //= 2
+    turned, out, bar = np.zeros((r, tile), np.float32), np.empty(tile, np.float32), np.empty(tile, np.float32)
+    guess, dared, threshold = np.float32(state[0]), np.float32(state[1]), np.float32(state[2])
+    own = np.empty(batch * most + 1, np.int64)
+    place = np.empty(batch * most, np.int64)
+    scratch = np.empty(batch * most if whole_batch else 1, np.float32)
+    nowhere = np.empty(scratch.size, np.int32)
+    gb, gs = np.empty(r, np.float32), np.empty(r, np.float32)
+    one = np.float32(1)
+    for t in range(len(rates)):
+        n = min(batch, cells - t * batch)
+        tiles = -(-n // tile)
+        lo, hi = tiles * thread // threads * tile, min(tiles * (thread + 1) // threads * tile, n)
+        start_bar = guess
+        for _again in range(2):
+            for a in range(lo, hi, tile):
+                size = min(tile, hi - a)
+                lanes = -(-size // _LANES) * _LANES
+                for q in range(size):
+                    row = order[t * batch + a + q]
+                    for i in range(r):
+                        v = x[row, i]
+                        shared[a + q, i] = v
+                        v = v - b[i] if tied else (v + s[i] if free else v)
+                        xs[a + q, i] = v
+                        turned[i, q] = v
+                    count[a + q] = 0
+                    bar[q] = start_bar if whole_batch else dared * memory[row]
+                for q in range(size, lanes):
+                    bar[q] = np.inf
+                _collect(turned, a, size, lanes, W, c, k, out, bar, feature, value, count)
+                if whole_batch:
+                    continue
+                for q in range(size):
+                    cell, row = a + q, order[t * batch + a + q]
+                    if count[cell] < k and memory[row] > 0:
+                        _collect_one(turned, q, cell, W, c, k, feature, value, count)
+                        missed[thread] += 1
+                    if count[cell] > k:
+                        _keep_largest(value[cell], feature[cell], count[cell], k)
+                        count[cell] = k
+                    least = np.float32(0)
+                    if count[cell] == k:
+                        least = value[cell, 0]
+                        for e in range(1, k):
+                            least = min(least, value[cell, e])
+                    memory[row] = least
+            if not whole_batch:
+                break
+            meet(counter, threads)
+            wanted = min(k * n, n * w)
+            lowest = _lowest_kept(value, count, n, wanted, scratch, nowhere)
+            enough = 0
+            for cell in range(n):
+                enough += count[cell]
+            meet(counter, threads)  # all have counted before any list is changed
+            if enough >= wanted or start_bar <= 0:
+                for cell in range(lo, hi):
+                    m = 0
+                    for e in range(count[cell]):
+                        if value[cell, e] >= lowest:
+                            value[cell, m], feature[cell, m] = value[cell, e], feature[cell, e]
+                            m += 1
+                    count[cell] = m
+                guess = np.float32(0.8) * lowest
+                threshold = lowest if threshold < 0 else momentum * threshold + (one - np.float32(momentum)) * lowest
+                break
+            start_bar = np.float32(0)
+        _decode(lo, hi, shared, D, b, segment, feature, value, count, residual, by_code, squared)
+        meet(counter, threads)
+        scale = np.float32(2 / (n * r * prefixes))
+        low, high = w * part_lo // PARTS, w * part_hi // PARTS
+        for part in range(part_lo, part_hi):
+            f_lo, f_hi = w * part // PARTS, w * (part + 1) // PARTS
+            n_own = 0
+            for cell in range(n):
+                for e in range(count[cell]):
+                    j = feature[cell, e]
+                    own[n_own] = cell * most + e  # written over by the next where it is not this part's
+                    n_own += (j >= f_lo) & (j < f_hi)
+            parts[part, r] = _gradients(
+                f_lo, f_hi, own, n_own, xs, residual, segment, feature, value, by_code, scale, W, D, unit,
+                first, place, gW, gc, gD, parts[part],
+            )  # fmt: skip
+            for j in range(f_lo, f_hi):
+                fired[j] = first[j + 1] > first[j]
+                silent[j] = 0 if fired[j] else silent[j] + n
+        meet(counter, threads)
+        total = 0.0
+        for i in range(r):
+            gs[i] = 0
+            gb[i] = 0
+        for part in range(PARTS):
+            total += parts[part, r]
+            for i in range(r):
+                gs[i] += parts[part, i]
+        for cell in range(n):
+            for i in range(r):
+                gb[i] += residual[cell, 0, i]
+        for i in range(r):
+            gb[i] *= scale
+            if tied:
+                gb[i] -= gs[i]
+            total += gb[i] * gb[i]
+            if free:
+                total += gs[i] * gs[i]
+        clip = np.float32(min(1.0, limit / (math.sqrt(total) + 1e-6))) if limit > 0 else one
+        turn = step + t + 1
+        rate = np.float32(rates[t] / (1 - beta1**turn))
+        over = np.float32(1 / math.sqrt(1 - beta2**turn))
+        b1, b2 = np.float32(beta1), np.float32(beta2)
+        _adam(low * r, high * r, W.ravel(), gW.ravel(), mW.ravel(), vW.ravel(), clip, b1, b2, rate, over)
+        _adam(low * r, high * r, D.ravel(), gD.ravel(), mD.ravel(), vD.ravel(), clip, b1, b2, rate, over)
+        _adam(low, high, c, gc, mc, vc, clip, b1, b2, rate, over)
+        for j in range(low, high):
+            if fired[j]:
+                gc[j] = 0
+                for i in range(r):
+                    gW[j, i] = 0
+                    gD[j, i] = 0
+        if unit:
+            _unit_rows(low, high, D)
+        if thread == 0:
+            error = 0.0
+            for cell in range(n):
+                error += squared[cell]
+            result[0] = error / (n * r * prefixes)
+            _adam(0, r, b, gb, mb, vb, clip, b1, b2, rate, over)
+            if free:
+                _adam(0, r, s, gs, ms, vs, clip, b1, b2, rate, over)
+        meet(counter, threads)
+    if thread == 0:
+        state[0], state[2] = guess, threshold
