@@ -58,17 +58,23 @@ def number(value: float | None, digits: int = 1) -> str:
 
 def simulated(rows: list[dict[str, Any]]) -> list[str]:
     """A row a world and seed."""
-    head = "| world | seed | preset | chosen | readable | found | **found of readable** | live features a found program | true / found L0 | stability AUROC | CPU s |"
-    out = [head, "|---" * 11 + "|"]
+    head = "| world | seed | made by | readable | found | **found of readable** | live features a found program | true / found L0 | stability AUROC | CPU s |"
+    out = [head, "|---" * 10 + "|"]
     order = list(NAMES)
     for r in sorted(rows, key=lambda r: (order.index(r["world"]), r["seed"])):
         out.append(
-            f"| {NAMES[r['world']]} | {r['seed']} | {r['preset']} | {'read off' if r['method'] == 'geometry' else r['method']} "
-            f"| {percent(r['ceiling'])} | {percent(r['found'])} | {percent(r['found_of_readable'])} "
+            f"| {NAMES[r['world']]} | {r['seed']} | {_maker(r)} | {percent(r['ceiling'])} | {percent(r['found'])} | {percent(r['found_of_readable'])} "
             f"| {number(r['features_a_program'], 2) if r['found'] else '–'} | {r['true_l0']:.1f} / {r['l0']:.1f} "
             f"| {number(r['stability_auroc'], 2)} | {r['cpu_seconds']:.0f} |"
         )
     return out
+
+
+def _maker(row: dict[str, Any]) -> str:
+    if row["preset"] is None:
+        return "the reading"
+    chosen = "the reading" if row["method"] == "geometry" else f"a {row['method']} candidate"
+    return f"`fit`, preset {row['preset']}: took {chosen} (agreement {row['agreement']:.2f})"
 
 
 def real(rows: list[dict[str, Any]]) -> list[str]:
@@ -89,10 +95,12 @@ def real(rows: list[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     page = PAGE.read_text()
-    for name, file, render in (("simulated", "recipe_auto.json", simulated), ("real", "recipe_real.json", real)):
-        path = HERE / "results" / file
-        if path.exists():
-            table = "\n".join(render(json.loads(path.read_text())))
+    sources = {"simulated": ("recipe_auto.json", "recipe_recovery.json"), "real": ("recipe_real.json",)}
+    for name, render in (("simulated", simulated), ("real", real)):
+        paths = [HERE / "results" / file for file in sources[name]]
+        rows = [row for path in paths if path.exists() for row in json.loads(path.read_text())]
+        if rows:
+            table = "\n".join(render(rows))
             block = f"<!-- begin {name} -->\n{table}\n<!-- end {name} -->"
             page = re.sub(f"<!-- begin {name} -->.*?<!-- end {name} -->", lambda _, b=block: b, page, flags=re.DOTALL)
     PAGE.write_text(page)

@@ -1,15 +1,17 @@
 """Training throughput of one wide SAE beside other programs' own trainers, both sides in one run.
 
-Usage: python benchmarks/training.py [--peers sparsify ...] [--threads N] [--json FILE]
+Usage: python benchmarks/training.py [--shapes wide paper] [--peers sparsify ...] [--variants topk ...] [--threads N]
+           [--rounds N] [--json FILE]
 
-The peers (sparsify, dictionary_learning, sae_lens) are optional and timed where they are installed. Times are wall-clock and
-CPU seconds; on a machine that does other work, compare the CPU seconds (run with one thread, so that waiting threads do not
-burn them).
+The peers (sparsify, dictionary_learning, sae_lens) are optional and timed where they are installed. Ours is what `fit` runs:
+whole epochs of the trainer. In each round every contender makes a few steps, one after the other; rates are medians over
+rounds, so that a busy machine slows all alike. Times are wall-clock and CPU seconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import statistics
 import time
@@ -17,16 +19,22 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from common import clock, machine
 
 from cellprism.sae import SAE, SAEConfig
+from cellprism.sae.cells import Cells
 from cellprism.sae.dense import DenseStep
 from cellprism.sae.scaling import fit_scaling
 from cellprism.sae.sparse import SparseStep
+from cellprism.sae.trainer import Trainer
 from cellprism.sae.training import TrainingOptions
 
-SHAPES = {"wide": (512, 8192, 32, 2048, 3), "paper": (20, 10_000, 32, 128, 30)}
+# d, width, k, batch, steps a round
+SHAPES = {"wide": (512, 8192, 32, 2048, 2), "paper": (20, 10_000, 32, 128, 30)}
+VARIANTS = ("topk", "batchtopk", "relu", "jumprelu", "gated", "matryoshka")
+Run = Callable[[], object]
 Step = Callable[[torch.Tensor], object]
 
 
@@ -49,7 +57,37 @@ def ours(config: SAEConfig, X: torch.Tensor, kind: str) -> tuple[SAE, Step]:
     return sae, lambda x: step(sae.scale(x), None, 1.0, 3e-4)
 
 
-def paper(d: int, width: int, k: int) -> Step:
+def config(variant: str, width: int, k: int) -> SAEConfig:
+    """Our config of a variant; matryoshka is a batchtopk with two prefixes."""
+    if variant == "matryoshka":
+        return SAEConfig(width, "batchtopk", k=k, matryoshka=(width // 8, width // 2))
+    return SAEConfig(width, variant, k=k if variant in ("topk", "batchtopk", "jumprelu") else None)
+
+
+def epochs_of(cfg: SAEConfig, X: torch.Tensor, batch: int, **options: object) -> Run:
+    """Whole epochs of the trainer behind `fit`, without evaluations."""
+    values = X.numpy()
+    sae = SAE(cfg, fit_scaling(values, "global"), torch.Generator().manual_seed(0))
+    cells = Cells(sae, values, np.arange(len(values)))
+    length = TrainingOptions(epochs=10**6, batch_size=batch, lr=3e-4, patience=None, warmup=0.0, decay=0.0, **options)
+    trainer = Trainer(sae, cells, Cells(sae, values, np.arange(0)), length, torch.Generator().manual_seed(1), 0)
+    return trainer.epoch
+
+
+def steps_of(step: Step, X: torch.Tensor, batch: int) -> Run:
+    """The same cells, batch by batch."""
+
+    def run() -> None:
+        order = torch.randperm(len(X))
+        for i in range(0, len(X), batch):
+            step(X[order[i : i + batch]])
+
+    return run
+
+
+def paper(variant: str, d: int, width: int, k: int) -> Step:
+    if variant != "relu":
+        raise NotImplementedError("the published loop is a relu")
     encoder, decoder = torch.nn.Linear(d, width), torch.nn.Linear(width, d)
     optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-4)
 
@@ -64,7 +102,9 @@ def paper(d: int, width: int, k: int) -> Step:
     return step
 
 
-def sparsify(d: int, width: int, k: int) -> Step:
+def sparsify(variant: str, d: int, width: int, k: int) -> Step:
+    if variant != "topk":
+        raise NotImplementedError("not offered by this peer")
     from sparsify import SparseCoder, SparseCoderConfig
 
     coder = SparseCoder(d, SparseCoderConfig(num_latents=width, k=k), device="cpu")
@@ -80,29 +120,94 @@ def sparsify(d: int, width: int, k: int) -> Step:
     return step
 
 
-def dictionary_learning(d: int, width: int, k: int) -> Step:
-    from dictionary_learning.trainers.top_k import TopKTrainer
+def dictionary_learning(variant: str, d: int, width: int, k: int) -> Step:
+    from dictionary_learning.trainers import batch_top_k, gdm, jumprelu, matryoshka_batch_top_k, standard, top_k
 
-    trainer = TopKTrainer(
-        steps=10**6, activation_dim=d, dict_size=width, k=k, layer=0, lm_name="x", device="cpu", seed=0
-    )
+    kind, more = {
+        "topk": (top_k.TopKTrainer, {"k": k}),
+        "batchtopk": (batch_top_k.BatchTopKTrainer, {"k": k}),
+        "relu": (standard.StandardTrainer, {}),
+        "jumprelu": (jumprelu.JumpReluTrainer, {"target_l0": float(k)}),
+        "gated": (gdm.GatedSAETrainer, {}),
+        "matryoshka": (
+            matryoshka_batch_top_k.MatryoshkaBatchTopKTrainer,
+            {"k": k, "group_fractions": [1 / 8, 3 / 8, 1 / 2]},
+        ),
+    }[variant]
+    trainer = kind(
+        steps=10**6, activation_dim=d, dict_size=width, layer=0, lm_name="x", device="cpu", seed=0, **more
+    )  # fmt: skip
     count = iter(range(10**6))
     return lambda x: trainer.update(next(count), x)
 
 
-PEERS = {"paper": paper, "sparsify": sparsify, "dictionary_learning": dictionary_learning}
+def sae_lens(variant: str, d: int, width: int, k: int) -> Step:
+    from sae_lens.config import LoggingConfig, SAETrainerConfig
+    from sae_lens.saes import batchtopk_sae, gated_sae, jumprelu_sae, matryoshka_batchtopk_sae, standard_sae, topk_sae
+    from sae_lens.training.sae_trainer import SAETrainer
+
+    module, name, more = {
+        "topk": (topk_sae, "TopK", {"k": k}),
+        "batchtopk": (batchtopk_sae, "BatchTopK", {"k": k}),
+        "relu": (standard_sae, "Standard", {}),
+        "jumprelu": (jumprelu_sae, "JumpReLU", {}),
+        "gated": (gated_sae, "Gated", {}),
+        "matryoshka": (
+            matryoshka_batchtopk_sae,
+            "MatryoshkaBatchTopK",
+            {"k": k, "matryoshka_widths": [width // 8, width // 2, width]},
+        ),
+    }[variant]
+    settings = getattr(module, f"{name}TrainingSAEConfig")(d_in=d, d_sae=width, device="cpu", dtype="float32", **more)
+    sae = getattr(module, f"{name}TrainingSAE")(settings)
+    cfg = SAETrainerConfig(
+        n_checkpoints=0, checkpoint_path=None, save_final_checkpoint=False, total_training_samples=10**9, device="cpu",
+        autocast=False, lr=3e-4, lr_end=3e-5, lr_scheduler_name="constant", lr_warm_up_steps=0, adam_beta1=0.9,
+        adam_beta2=0.999, lr_decay_steps=0, n_restart_cycles=1, train_batch_size_samples=128, dead_feature_window=1000,
+        feature_sampling_window=1000, logger=LoggingConfig(log_to_wandb=False),
+    )  # fmt: skip
+    trainer = SAETrainer(cfg=cfg, sae=sae, data_provider=iter(()))
+    named = "sae_in" in inspect.signature(trainer._train_step).parameters
+    return lambda x: trainer._train_step(sae=sae, sae_in=x) if named else trainer._train_step(sae, x)
 
 
-def timed(step: Step, X: torch.Tensor, batch: int, steps: int) -> dict[str, float]:
-    """Median cells a second, by the wall clock and by CPU time; the first step is not counted."""
-    step(X[:batch])
-    taken: list[dict[str, float]] = []
-    for i in range(1, steps + 1):
-        start = (i * batch) % len(X)
-        started = clock()
-        step(X[start : start + batch])
-        taken.append(started.since())
-    return {f"cells_per_{k}_second": batch / statistics.median(t[k] for t in taken) for k in ("wall", "cpu")}
+PEERS = {"paper": paper, "sparsify": sparsify, "dictionary_learning": dictionary_learning, "sae_lens": sae_lens}
+
+
+def rates(runs: dict[str, Run], n_cells: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Cells a second of every contender, median over rounds in which all take turns; the first round is not counted."""
+    taken: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            started = clock()
+            run()
+            if turn:
+                taken[name].append(started.since())
+    return {
+        name: {f"cells_per_{k}_second": n_cells / statistics.median(t[k] for t in times) for k in ("wall", "cpu")}
+        for name, times in taken.items()
+    }
+
+
+def contenders(
+    variant: str, shape: tuple[int, ...], X: torch.Tensor, peers: list[str]
+) -> tuple[dict[str, Run], dict[str, str]]:
+    """Ours and the peers' same variant, ready to run; and why others are missing."""
+    d, width, k, batch, _ = shape
+    cfg = config(variant, width, k)
+    runs: dict[str, Run] = {"cellprism": epochs_of(cfg, X, batch)}
+    if variant == "topk":
+        runs["cellprism, float32"] = epochs_of(cfg, X, batch, precision="float32")
+    runs["cellprism, dense oracle"] = epochs_of(cfg, X, batch, kernel="dense")
+    missing = {}
+    for peer in peers:
+        try:
+            step = PEERS[peer](variant, d, width, k)
+            step(X[:batch])
+            runs[peer] = steps_of(step, X, batch)
+        except (ImportError, NotImplementedError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+            missing[peer] = f"{type(error).__name__}: {error}"[:200]
+    return runs, missing
 
 
 def curves(d: int, width: int, k: int, batch: int, steps: int) -> dict[str, float]:
@@ -121,32 +226,31 @@ def curves(d: int, width: int, k: int, batch: int, steps: int) -> dict[str, floa
 
 def main() -> None:
     warnings.filterwarnings("ignore")
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
     parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES))
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--wide-curves", action="store_true", help="compare the loss curves at the wide shape too")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     result: dict[str, object] = {"machine": machine(), "date": time.strftime("%Y-%m-%d")}
     for name in args.shapes:
-        d, width, k, batch, steps = SHAPES[name]
-        X = superposition(d, 8 * batch)
-        rates: dict[str, object] = {}
-        for label, config, kind in (
-            ("cellprism topk bf16", SAEConfig(width, "topk", k=k), "bf16"),
-            ("cellprism topk fp32", SAEConfig(width, "topk", k=k), "sparse"),
-            ("cellprism batchtopk fp32", SAEConfig(width, "batchtopk", k=k), "sparse"),
-            ("cellprism topk, dense oracle", SAEConfig(width, "topk", k=k), "dense"),
-        ):
-            rates[label] = timed(ours(config, X, kind)[1], X, batch, steps)
-        for peer in args.peers:
-            try:
-                rates[peer] = timed(PEERS[peer](d, width, k), X, batch, steps)
-            except (ImportError, RuntimeError) as error:
-                rates[peer] = f"not timed: {error}"
-        result[name] = {"shape": {"d": d, "width": width, "k": k, "batch": batch}, "rates": rates}
+        d, width, k, batch, steps = shape = SHAPES[name]
+        X = superposition(d, steps * batch)
+        by_variant: dict[str, object] = {}
+        for variant in args.variants:
+            runs, missing = contenders(variant, shape, X, args.peers)
+            found = rates(runs, len(X), args.rounds)
+            fastest = max((found[p]["cells_per_wall_second"] for p in found if p in PEERS), default=float("nan"))
+            times = {p: v["cells_per_wall_second"] / fastest for p, v in found.items() if p.startswith("cellprism")}
+            by_variant[variant] = {"rates": found, "times_fastest_peer": times, "not_timed": missing}
+        result[name] = {"shape": {"d": d, "width": width, "k": k, "batch": batch}, "variants": by_variant}
     result["held_out_explained_variance_after_60_steps_d64_width2048"] = curves(64, 2048, 16, 256, 60)
+    if args.wide_curves:
+        result["held_out_explained_variance_after_40_steps_wide"] = curves(512, 8192, 32, 2048, 40)
     text = json.dumps(result, indent=2)
     print(text)
     if args.json:

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from cellprism.errors import InputError
 from cellprism.report.bundle import Packing, bundle
+from cellprism.report.evidence import _under
 from cellprism.report.pack import unpack
 from cellprism.report.source import read_source
 
@@ -177,3 +178,9 @@ def test_refuses_a_folder_that_mixes_two_runs(tmp_path):
     features.to_parquet(run / "features.parquet")
     with pytest.raises(InputError, match="feature 999 of"):
         read_source(run)
+
+
+def test_sets_that_say_the_same_stand_under_the_better_one() -> None:
+    sets = pd.DataFrame({"set": ["a", "b", "c"], "redundant_with": ["", "a", "gone"]})
+    assert _under(sets, ["a", "b", "c"]).tolist() == [-1, 0, -1]
+    assert _under(sets[["set"]], ["a", "b", "c"]).tolist() == [-1, -1, -1]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sae.cases import embedding
 
-from cellprism.sae import SAEConfig, fit
+from cellprism.sae import SAEConfig, coded, fit
 from cellprism.sae.coded import takes_coded_epoch
 
 CASES = {
@@ -32,7 +32,8 @@ def test_training_is_the_dense_one(name: str, d: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["topk", "batchtopk, matryoshka"])
-def test_bits_do_not_depend_on_the_number_of_threads(name: str) -> None:
+def test_bits_do_not_depend_on_the_number_of_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coded, "_WORTH", 1)
     X = embedding(640, d=7)
     before = torch.get_num_threads()
     found = []

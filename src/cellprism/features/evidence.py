@@ -16,9 +16,9 @@ from cellprism.stats.enrichment import SetCorrelation, feature_correlation, rank
 from cellprism.stats.expression import Expression
 from cellprism.stats.fdr import Family, benjamini_hochberg
 from cellprism.stats.fdr_kernels import TAIL, log_one_sided
-from cellprism.stats.genes import GeneResult, rank_sum, welch
+from cellprism.stats.genes import GeneResult, empty_statistics, rank_sum, welch
 from cellprism.stats.labels import LabelResult, category_detectors
-from cellprism.stats.overrep import OverlapNull, over_representation, overlap_null
+from cellprism.stats.overrep import LIST_LENGTHS, OverlapNull, over_representation, overlap_null
 from cellprism.stats.parallel import for_chunks
 from cellprism.stats.pseudobulk import MIN_DONORS, paired_pseudobulk
 from cellprism.stats.setindex import SetIndex, index_sets
@@ -159,9 +159,9 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
     if sets is None or background is None or correlation is None or overlap is None:
         return None
     n, s = contrast.n_features, sets.names.size
-    set_z, effect = np.full((n, s), np.nan), np.full((n, s), np.nan, dtype=np.float32)
+    set_z, effect = empty_statistics(n, s), np.full((n, s), np.nan, dtype=np.float32)
     ora, combined = (np.full((n, 2, s), np.nan, dtype=np.float32) for _ in range(2))
-    hits = np.zeros((n, 2, s), dtype=np.int16)
+    hits = np.zeros((n, 2, s), dtype=np.uint8 if LIST_LENGTHS[-1] < 256 else np.int16)
     testable = np.flatnonzero(contrast.testable)
 
     def test(part: slice) -> None:
@@ -179,7 +179,7 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
         combined[rows] = np.minimum(smaller + np.log(2.0), 0.0)
 
     for_chunks(test, testable.size, _SET_CHUNK)
-    families = Family(combined, "log p"), Family(set_z.astype(np.float32), "z"), Family(ora, "log p")
+    families = Family(combined, "log p"), Family(set_z.astype(np.float32, copy=False), "z"), Family(ora, "log p")
     return SetEvidence(set_z, effect, ora, hits, combined, families)
 
 

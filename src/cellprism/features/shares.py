@@ -37,21 +37,22 @@ def share_row(
     row = {"testable features": float(n)}
     if n == 0:
         return row
-    row[f"features with a gene at q < {level:g}"] = float(
-        (np.nanmax(np.abs(found.genes.calibrated[testable]), axis=1) >= found.critical).mean()
-    )
+    z = found.genes.calibrated
+    strongest = np.maximum(np.fmax.reduce(z, axis=1), -np.fmin.reduce(z, axis=1))[testable]
+    row[f"features with a gene at q < {level:g}"] = float((strongest >= found.critical).mean())
     if found.sets is not None:
         claim = f"features with a set at q < {level:g}"
         names = "", ", rank test", ", over-representation"
         tests = found.sets.combined, found.sets.z, found.sets.ora
         for name, values, family in zip(names, tests, found.sets.families, strict=True):
             limit = family.critical(level)
-            passes = (
-                np.abs(values[testable].astype(np.float32)) >= limit
-                if values is found.sets.z
-                else values[testable] <= limit
-            )
-            row[claim + name] = float(passes.reshape(n, -1).any(axis=1).mean())
+            # comparisons with NaN are false, so that untestable rows need no copy of the others
+            if values is found.sets.z:
+                single = values.astype(np.float32, copy=False)  # as the family keeps them
+                passes = (single >= limit) | (single <= -limit)
+            else:
+                passes = values <= limit
+            row[claim + name] = float(passes.reshape(testable.size, -1).any(axis=1).sum() / n)
         if random is not None and random.sets is not None:
             best = beyond_random(found.sets, random.sets, level, themselves=found is random)
             row[claim + " that no random direction reaches"] = sum(share == 0 for _, _, share in best.values()) / n

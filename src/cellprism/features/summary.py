@@ -179,9 +179,9 @@ def _top_sets(found: Evidence, question: Question) -> dict[int, tuple[str, float
     testable = np.flatnonzero(found.contrast.testable)
     if testable.size == 0:
         return {}
-    p = found.sets.combined[testable, 0]
-    best = (p - 1e-6 * found.sets.z[testable]).argmin(axis=1)
-    q = found.sets.families[0].q(p[np.arange(testable.size), best])
+    parts = np.array_split(testable, -(-testable.size // 512))  # no second array of all features and sets
+    best = np.concatenate([(found.sets.combined[rows, 0] - 1e-6 * found.sets.z[rows]).argmin(axis=1) for rows in parts])
+    q = found.sets.families[0].q(found.sets.combined[testable, 0, best])
     names = question.sets.names[best]
     return {int(f): (str(name), float(value)) for f, name, value in zip(testable, names, q, strict=True)}
 

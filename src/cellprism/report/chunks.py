@@ -41,6 +41,8 @@ def feature_chunk(
     rows, arrays["set_ptr"] = _cut(evidence.set_ptr, start, stop)
     sets = evidence.set_table.iloc[rows]
     arrays["set"] = smallest(sets["id"].to_numpy())
+    if (sets["under"] >= 0).any():
+        arrays["set_under"] = sets["under"].to_numpy(dtype=np.int32)
     arrays["set_up"] = sets["up"].to_numpy().astype(np.uint8)
     for name in ("n_measured", "n_hits"):
         arrays[f"set_{name}"] = smallest(sets[name].fillna(0).to_numpy(dtype=np.int64))

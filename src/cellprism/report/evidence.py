@@ -92,6 +92,7 @@ def gather(source: Source, gene_rows: int, set_rows: int = 60) -> Evidence:
     sets["strength"] = np.fmax(sets["mlq_rank"], sets["mlq_ora"]).fillna(0.0)
     sets = _strongest(sets, "strength", set_rows)
     sets["id"], set_names = pool(text(sets["set"]))
+    sets["under"] = _under(sets, set_names)
 
     labels = _rows(source.labels, row_of)
     labels = labels[labels["auroc"].notna()].copy()  # a number column has a correlation and no detector
@@ -123,6 +124,14 @@ def gather(source: Source, gene_rows: int, set_rows: int = 60) -> Evidence:
         rows_kept=gene_rows,
         rows_cut=len(sorted_genes) < len(genes),
     )
+
+
+def _under(sets: pd.DataFrame, names: list[str]) -> NDArray[np.int64]:
+    """Id of the better set that says the same of the feature; -1 where there is none."""
+    if "redundant_with" not in sets:
+        return np.full(len(sets), -1, dtype=np.int64)
+    place = pd.Series(np.arange(len(names)), index=names)
+    return place.reindex(text(sets["redundant_with"])).fillna(-1).to_numpy(dtype=np.int64)
 
 
 def _rows(table: pd.DataFrame, row_of: pd.Series[Any]) -> pd.DataFrame:

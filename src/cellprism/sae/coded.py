@@ -22,6 +22,7 @@ __all__ = ["CodedEpoch", "takes_coded_epoch"]
 
 _MOST_DIMENSIONS = 64
 _LEAST_ENTRIES = 16
+_WORTH = 2**21  # products a step for each thread: with less, meeting costs more than is shared
 _DARED = 0.9  # of a cell's last k-th largest value: where the search for its k largest starts
 _MISSES = 0.02  # share of cells with fewer than k beyond that from which on less is dared
 
@@ -81,9 +82,8 @@ class CodedEpoch:
         by_cell += [np.empty((batch, r), np.float32) for _ in range(2)] + [np.zeros(batch, np.float32)]
         gradients = [np.zeros((w, r), np.float32), np.zeros(w, np.float32), np.zeros((w, r), np.float32)]
         fired, result = np.zeros(w, np.bool_), np.zeros(1)
-        threads = max(1, min(torch.get_num_threads(), PARTS))
+        threads = max(1, min(torch.get_num_threads(), PARTS, batch * w * r // _WORTH))
         counter = np.zeros(1, np.int64)
-        # the tail of first belongs to the next part's head: one array a thread
         arguments: tuple[Any, ...] = (
             threads, counter, self._x, order.numpy(), batch, rates,
             int(trainer.optimiser.state[sae.encoder]["step"]), *options.betas, options.max_grad_norm or 0.0,

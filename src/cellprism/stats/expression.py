@@ -85,9 +85,11 @@ def prepare_expression(expression: sp.sparray | np.ndarray, strata: np.ndarray |
     InputError
         For negative, non-finite or plainly unlogged values.
     """
-    log = sp.csr_array(expression, dtype=np.float32, copy=True)
-    log.sum_duplicates()
-    log.eliminate_zeros()
+    log = sp.csr_array(expression, dtype=np.float32)
+    if not log.has_canonical_format or not log.data.all():
+        log = log.copy()  # what was given stays as it is
+        log.sum_duplicates()
+        log.eliminate_zeros()
     _check(log)
     if strata is None:
         code, sizes = np.zeros(log.shape[0], dtype=np.int64), np.array([log.shape[0]])

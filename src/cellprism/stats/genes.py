@@ -20,7 +20,7 @@ from cellprism.stats.rank_kernels import BLOCK_GENES, block_sums, fill_block, ra
 __all__ = ["GeneResult", "cell_sums", "empty_statistics", "log2_fold_change", "rank_sum", "split_by_stratum", "welch"]
 
 _CHUNK_BYTES = 2**20
-_MOST_DOUBLES = 50_000_000
+_MOST_DOUBLES = 40_000_000
 _DENSE = 0.05  # share of values that are not zero from which on dense blocks of genes are the faster way
 _ROWS = 1_024  # features whose sums are held at a time
 
@@ -37,7 +37,7 @@ class GeneResult(NamedTuple):
 
 
 def empty_statistics(n_features: int, n_genes: int) -> np.ndarray:
-    """An array of NaN for statistics: double precision, single where there are more than fifty million."""
+    """An array of NaN for statistics: double precision, single where there are more than forty million."""
     return np.full((n_features, n_genes), np.nan, dtype=_precision(n_features, n_genes))
 
 

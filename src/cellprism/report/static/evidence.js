@@ -84,10 +84,14 @@ export function setRows(feature, names, up) {
 /** Sets of one direction, each with the genes that lead it; `mark(set)` is called with the set to be shown elsewhere. */
 export function setTable(feature, names, up, mark) {
   const s = feature.sets;
-  const rows = d3.range(s.n).filter((i) => Boolean(s.up[i]) === up);
+  const mine = d3.range(s.n).filter((i) => Boolean(s.up[i]) === up);
+  const alike = d3.group(mine.filter((i) => s.under?.[i] >= 0), (i) => s.under[i]); // prettier-ignore
+  const leads = new Set(mine.filter((i) => !(s.under?.[i] >= 0)).map((i) => s.id[i]));
+  const rows = mine.filter((i) => !(s.under?.[i] >= 0) || !leads.has(s.under[i]));
+  const same = (i) => (alike.has(s.id[i]) ? el("details", { class: "alike" }, el("summary", {}, `${alike.get(s.id[i]).length} more of the same genes`), alike.get(s.id[i]).map((j) => el("div", {}, name(j), ` q ${pvalue(Math.max(s.rank[j] || 0, s.ora[j] || 0))}`))) : null); // prettier-ignore
   const name = (i) => (names.members(s.id[i]).length ? button(names.sets[s.id[i]], () => mark(s.id[i]), { class: "link", title: "Show its genes in the volcano" }) : names.sets[s.id[i]]);
   return shortTable(up ? "Gene sets up" : "Gene sets down", [
-    { title: "gene set and its leading genes", kind: "wide-text", show: (i) => [name(i), leading(feature, names, s.id[i], up)] },
+    { title: "gene set and its leading genes", kind: "wide-text", show: (i) => [name(i), leading(feature, names, s.id[i], up), same(i)] },
     { title: "hits", kind: "number", help: "genes of the set among the feature's genes / genes measured", show: (i) => `${s.hits[i]}/${s.measured[i]}` },
     { title: "effect", kind: "number", show: (i) => fixed(s.effect[i]) },
     { title: "q rank", kind: "number", help: "competitive rank test", show: (i) => pvalue(s.rank[i]) },

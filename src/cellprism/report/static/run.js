@@ -155,6 +155,7 @@ export async function loadFeature(row, run = first) {
         effect: "set_effect",
         rank: "set_mlq_rank",
         ora: "set_mlq_ora",
+        ...(arrays.set_under ? { under: "set_under" } : {}),
       },
       i,
     ),
