@@ -19,7 +19,7 @@ from cellprism.stats.fdr_kernels import TAIL, log_one_sided
 from cellprism.stats.genes import GeneResult, empty_statistics, rank_sum, welch
 from cellprism.stats.labels import LabelResult, category_detectors
 from cellprism.stats.overrep import LIST_LENGTHS, OverlapNull, over_representation, overlap_null
-from cellprism.stats.parallel import for_chunks
+from cellprism.stats.parallel import for_chunks, nan_array
 from cellprism.stats.pseudobulk import MIN_DONORS, paired_pseudobulk
 from cellprism.stats.setindex import SetIndex, index_sets
 
@@ -159,8 +159,8 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
     if sets is None or background is None or correlation is None or overlap is None:
         return None
     n, s = contrast.n_features, sets.names.size
-    set_z, effect = empty_statistics(n, s), np.full((n, s), np.nan, dtype=np.float32)
-    ora, combined = (np.full((n, 2, s), np.nan, dtype=np.float32) for _ in range(2))
+    set_z, effect = empty_statistics(n, s), nan_array((n, s), np.float32)
+    ora, combined = (nan_array((n, 2, s), np.float32) for _ in range(2))
     hits = np.zeros((n, 2, s), dtype=np.uint8 if LIST_LENGTHS[-1] < 256 else np.int16)
     testable = np.flatnonzero(contrast.testable)
 

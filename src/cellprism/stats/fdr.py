@@ -46,11 +46,15 @@ class Family:
 
     def __init__(self, tests: np.ndarray, kind: Literal["z", "p", "log p"] = "p") -> None:
         self._kind = {"z": fdr_kernels.Z, "p": fdr_kernels.P, "log p": fdr_kernels.LOG_P}[kind]
-        keys = np.asarray(tests).ravel()
-        keys = keys[~np.isnan(keys)]
-        if self._kind == fdr_kernels.Z:
-            np.negative(np.abs(keys, out=keys), out=keys)
+        given = np.asarray(tests).ravel()
+        keys = np.empty_like(given)
+
+        def take(span: slice) -> None:
+            keys[span] = -np.abs(given[span]) if self._kind == fdr_kernels.Z else given[span]
+
+        for_chunks(take, given.size, _STEP)
         keys.sort()
+        keys = keys[: int(np.searchsorted(keys, keys.dtype.type(np.nan)))]  # NaN sorts last
         self._keys = keys
         n = -(-keys.size // _STRETCH)
         least = np.full(n + 1, np.inf)

@@ -14,7 +14,7 @@ from cellprism.stats.contrast import Contrast
 from cellprism.stats.expression import Expression
 from cellprism.stats.kernels import group_sums
 from cellprism.stats.moderate import t_to_z
-from cellprism.stats.parallel import for_chunks
+from cellprism.stats.parallel import for_chunks, nan_array
 from cellprism.stats.rank_kernels import BLOCK_GENES, block_sums, fill_block, rank_formulas, row_starts
 
 __all__ = ["GeneResult", "cell_sums", "empty_statistics", "log2_fold_change", "rank_sum", "split_by_stratum", "welch"]
@@ -38,7 +38,7 @@ class GeneResult(NamedTuple):
 
 def empty_statistics(n_features: int, n_genes: int) -> np.ndarray:
     """An array of NaN for statistics: double precision, single where there are more than forty million."""
-    return np.full((n_features, n_genes), np.nan, dtype=_precision(n_features, n_genes))
+    return nan_array((n_features, n_genes), _precision(n_features, n_genes))
 
 
 def _precision(n_features: int, n_genes: int) -> type[np.floating]:
@@ -140,7 +140,7 @@ def welch(expression: Expression, contrast: Contrast, *, pseudocount: float = 0.
     order = np.argsort(expression.strata, kind="stable")
     total = cell_sums(expression, unit, order, slice(0, n_strata), moments)
     z = empty_statistics(contrast.n_features, expression.n_genes)
-    fold = np.full(z.shape, np.nan, dtype=np.float32)
+    fold = nan_array(z.shape, np.float32)
     ptr, cells = split_by_stratum(contrast.ptr, contrast.cells, expression.strata, n_strata)
     out_ptr, out_cells = split_by_stratum(contrast.excluded_ptr, contrast.excluded_cells, expression.strata, n_strata)
     linear = np.repeat(expression.values[:, 1:], 2, axis=1)

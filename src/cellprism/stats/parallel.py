@@ -6,7 +6,12 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["for_chunks"]
+import numpy as np
+from numpy.typing import DTypeLike
+
+__all__ = ["for_chunks", "nan_array"]
+
+_FILL = 1 << 22
 
 
 def for_chunks(work: Callable[[slice], None], n: int, step: int) -> None:
@@ -24,6 +29,18 @@ def for_chunks(work: Callable[[slice], None], n: int, step: int) -> None:
     with ThreadPoolExecutor(threads) as pool:
         for done in [pool.submit(work, part) for part in slices]:
             done.result()
+
+
+def nan_array(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> np.ndarray:
+    """An array of NaN, filled on threads: for large ones the first touch of the memory is what takes the time."""
+    out = np.empty(shape, dtype=dtype)
+    flat = out.ravel()
+
+    def fill(span: slice) -> None:
+        flat[span] = np.nan
+
+    for_chunks(fill, flat.size, _FILL)
+    return out
 
 
 def _n_threads() -> int:

@@ -14,7 +14,7 @@ from cellprism.stats.contrast import Contrast
 from cellprism.stats.expression import Expression
 from cellprism.stats.genes import GeneResult, cell_sums, empty_statistics, log2_fold_change, split_by_stratum
 from cellprism.stats.moderate import fit_prior, t_to_z
-from cellprism.stats.parallel import for_chunks
+from cellprism.stats.parallel import for_chunks, nan_array
 
 __all__ = ["MIN_DONORS", "donors_of_strata", "paired_pseudobulk"]
 
@@ -67,7 +67,7 @@ def paired_pseudobulk(
     ptr, cells = split_by_stratum(contrast.ptr, contrast.cells, expression.strata, n_strata)
     linear = np.repeat(expression.values[:, 1:], 2, axis=1)
     z = empty_statistics(contrast.n_features, n_genes)
-    fold = np.full(z.shape, np.nan, dtype=np.float32)
+    fold = nan_array(z.shape, np.float32)
     enough = np.zeros((contrast.n_features, n_donors), dtype=bool)
     belongs = (donor_of[None, :] == np.arange(n_donors)[:, None]).astype(float)
 
