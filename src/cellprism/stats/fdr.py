@@ -50,7 +50,11 @@ class Family:
         keys = np.empty_like(given)
 
         def take(span: slice) -> None:
-            keys[span] = -np.abs(given[span]) if self._kind == fdr_kernels.Z else given[span]
+            part = keys[span]
+            if self._kind == fdr_kernels.Z:
+                np.negative(np.abs(given[span], out=part), out=part)
+            else:
+                part[:] = given[span]
 
         for_chunks(take, given.size, _STEP)
         keys.sort()
