@@ -48,6 +48,14 @@ def test_a_stopped_sweep_goes_on(tmp_path, monkeypatch):
     assert [ax.get_title() for ax in figure.axes] == ["n live", "l0", "mean best abs r"]
 
 
+def test_a_stopped_sweep_does_not_take_other_trials_for_its_own(tmp_path):
+    cells = small(300, held_out=60)
+    task = Task.of(cells, cells.X[:, :4] + 0.0)
+    for variant in ("vanilla", "relu"):  # as many SAEs of the same width, rate and length
+        table = sweep(task, grid("small", [variant], factors=[2], epochs=1), folder=tmp_path)
+        assert table["variant"].unique().tolist() == [variant]
+
+
 def test_a_sweep_of_embeddings_goes_on_and_refuses_other_cells(tmp_path):
     tiny = Preset(
         simulation="small",

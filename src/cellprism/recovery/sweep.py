@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -62,7 +63,9 @@ def sweep(
         groups.setdefault((trial.factor, trial.lr, trial.epochs), []).append(trial)
     parts = []
     for (factor, lr, epochs), group in groups.items():
-        name = f"width{factor}x-lr{lr:g}-epochs{epochs}-{len(group)}-seed{seed}.parquet"
+        # Named by the trials themselves: other variants or penalties of the same width are other SAEs.
+        mark = hashlib.sha256(repr(([asdict(trial) for trial in group], batch_size, levels)).encode()).hexdigest()[:8]
+        name = f"width{factor}x-lr{lr:g}-epochs{epochs}-seed{seed}-{mark}.parquet"
         kept = None if folder is None else Path(folder) / name
         if kept is not None and kept.is_file():
             parts.append(pd.read_parquet(kept))
