@@ -15,7 +15,7 @@ from cellprism.stats.expression import Expression
 from cellprism.stats.kernels import group_sums
 from cellprism.stats.moderate import t_to_z
 from cellprism.stats.parallel import for_chunks, nan_array
-from cellprism.stats.rank_kernels import BLOCK_GENES, block_sums, fill_block, rank_formulas, row_starts
+from cellprism.stats.rank_kernels import BLOCK_GENES, block_sums, empty_block, fill_block, rank_formulas, row_starts
 
 __all__ = ["GeneResult", "cell_sums", "empty_statistics", "log2_fold_change", "rank_sum", "split_by_stratum", "welch"]
 
@@ -100,7 +100,7 @@ def rank_sum(expression: Expression, contrast: Contrast, *, pseudocount: float =
     def by_blocks(blocks: slice) -> None:
         row_ptr, columns = _rows(expression)
         at = row_starts(blocks.start * BLOCK_GENES, row_ptr, columns)
-        block = np.empty((expression.n_cells, 2 * BLOCK_GENES), dtype=np.float32)
+        block = empty_block(expression.n_cells)
         sums = np.empty((min(_ROWS, contrast.n_features), 2 * BLOCK_GENES))
         for b in range(blocks.start, blocks.stop):
             genes = slice(b * BLOCK_GENES, min((b + 1) * BLOCK_GENES, expression.n_genes))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 from numpy.typing import DTypeLike
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped,unused-ignore]
 
 __all__ = ["for_chunks", "nan_array"]
 
@@ -26,7 +28,8 @@ def for_chunks(work: Callable[[slice], None], n: int, step: int) -> None:
         for part in slices:
             work(part)
         return
-    with ThreadPoolExecutor(threads) as pool:
+    # small products within a chunk would each wake all threads of the BLAS, which then compete with these
+    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         for done in [pool.submit(work, part) for part in slices]:
             done.result()
 
@@ -41,6 +44,12 @@ def nan_array(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> np.ndarr
 
     for_chunks(fill, flat.size, _FILL)
     return out
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The BLAS libraries of this process; NumPy's and SciPy's are loaded by the time this is asked."""
+    return ThreadpoolController()
 
 
 def _n_threads() -> int:
