@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from cellprism.sae.vectors import LANES, ROWS, first_bit, over, products
+from cellprism.sae.vectors import LANES, ROWS, add_row, dot_row, first_bit, over, products
 
 
 @numba.njit
@@ -38,3 +38,14 @@ def test_products_of_four_rows(r: int) -> None:
     bias, out = rng.standard_normal(9).astype(np.float32), np.zeros((ROWS, LANES), np.float32)
     rows_times(w, 3, bias, x, out)
     np.testing.assert_allclose(out, w[3:7] @ x + bias[3:7, None], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 5, 20, 39])
+def test_rows_are_added_and_multiplied(n: int) -> None:
+    rng = np.random.default_rng(n)
+    x, y = rng.standard_normal((2, 60)).astype(np.float32)
+    assert dot_row(x, 3, y, 7, n) == pytest.approx(x[3 : 3 + n] @ y[7 : 7 + n], rel=1e-5, abs=1e-6)
+    expected = y.copy()
+    expected[7 : 7 + n] += np.float32(0.5) * x[3 : 3 + n]
+    add_row(y, 7, np.float32(0.5), x, 3, n)
+    np.testing.assert_allclose(y, expected, rtol=1e-6)

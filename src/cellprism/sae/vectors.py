@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
+import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "ROWS", "first_bit", "over", "products"]
+__all__ = ["LANES", "ROWS", "add_row", "dot_row", "first_bit", "over", "products"]
 
 LANES = 64
 """Numbers that :func:`over` compares and cells of :func:`products`."""
@@ -55,11 +57,64 @@ def _first_bit(typing_context: Any, mask: Any) -> Any:
     return types.int64(types.uint64), code
 
 
-def _splat(builder: Any, number: Any) -> Any:
-    kind = ir.VectorType(_FLOAT, _LENGTH)
+def _splat(builder: Any, number: Any, length: int = _LENGTH) -> Any:
+    kind = ir.VectorType(_FLOAT, length)
     one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), _LENGTH), None)
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), length), None)
     return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
+
+
+def _multiply_add(builder: Any, length: int) -> Any:
+    kind = ir.VectorType(_FLOAT, length)
+    return _insert(builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fmuladd.v{length}f32")
+
+
+def _adds(length: int) -> Any:
+    """``y[i:i + length] += a * x[j:j + length]``."""
+
+    def typed(typing_context: Any, y: Any, i: Any, a: Any, x: Any, j: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kinds = signature.args
+            target = _vector_at(builder, _data(context, builder, kinds[0], arguments[0]), arguments[1], length)
+            source = _vector_at(builder, _data(context, builder, kinds[3], arguments[3]), arguments[4], length)
+            values = [_splat(builder, arguments[2], length), *(builder.load(p, align=4) for p in (source, target))]
+            builder.store(builder.call(_multiply_add(builder, length), values), target, align=4)
+            return context.get_dummy_value()
+
+        return types.void(y, types.int64, types.float32, x, types.int64), code
+
+    return intrinsic(typed)
+
+
+def _dots(length: int) -> Any:
+    """``a[i:i + length] @ b[j:j + length]``, halves added to halves."""
+
+    def typed(typing_context: Any, a: Any, i: Any, b: Any, j: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            left, right = (
+                builder.load(
+                    _vector_at(
+                        builder, _data(context, builder, signature.args[n], arguments[n]), arguments[n + 1], length
+                    ),
+                    align=4,
+                )
+                for n in (0, 2)
+            )
+            total, n = builder.fmul(left, right), length
+            while n > 1:
+                n //= 2
+                halves = [
+                    builder.shuffle_vector(
+                        total, total, ir.Constant(ir.VectorType(ir.IntType(32), n), list(range(s, s + n)))
+                    )
+                    for s in (0, n)
+                ]
+                total = builder.fadd(*halves)
+            return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+
+        return types.float32(a, types.int64, b, types.int64), code
+
+    return intrinsic(typed)
 
 
 def _products(typing_context: Any, w: Any, row: Any, bias: Any, x: Any, r: Any, out: Any) -> Any:
@@ -70,7 +125,7 @@ def _products(typing_context: Any, w: Any, row: Any, bias: Any, x: Any, r: Any, 
         w, bias, x, out = (_data(context, builder, kinds[n], arguments[n]) for n in (0, 2, 3, 5))
         row, r = arguments[1], arguments[4]
         kind = ir.VectorType(_FLOAT, _LENGTH)
-        add = _insert(builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fmuladd.v{_LENGTH}f32")
+        add = _multiply_add(builder, _LENGTH)
         starts = [builder.add(row, _LONG(f)) for f in range(ROWS)]
         parts = range(LANES // _LENGTH)
         sums = [[_place(builder, kind) for _ in parts] for _ in starts]
@@ -101,3 +156,37 @@ def _products(typing_context: Any, w: Any, row: Any, bias: Any, x: Any, r: Any, 
 over: Any = intrinsic(_over)
 first_bit: Any = intrinsic(_first_bit)
 products: Any = intrinsic(_products)
+_add16, _add4, _dot16, _dot4 = _adds(16), _adds(4), _dots(16), _dots(4)
+
+
+# Rows of a few dimensions: a loop of unknown length becomes vectors of 32 and more, and the rest is done one by one.
+@numba.njit(cache=True, nogil=True)
+def add_row(y: Any, i: int, a: Any, x: Any, j: int, n: int) -> None:
+    """``y[i:i + n] += a * x[j:j + n]``."""
+    e = 0
+    while e + 16 <= n:
+        _add16(y, i + e, a, x, j + e)
+        e += 16
+    while e + 4 <= n:
+        _add4(y, i + e, a, x, j + e)
+        e += 4
+    while e < n:
+        y.flat[i + e] += a * x.flat[j + e]
+        e += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def dot_row(a: Any, i: int, b: Any, j: int, n: int) -> Any:
+    """``a[i:i + n] @ b[j:j + n]``."""
+    s = np.float32(0)
+    e = 0
+    while e + 16 <= n:
+        s += _dot16(a, i + e, b, j + e)
+        e += 16
+    while e + 4 <= n:
+        s += _dot4(a, i + e, b, j + e)
+        e += 4
+    while e < n:
+        s += a.flat[i + e] * b.flat[j + e]
+        e += 1
+    return s
