@@ -16,7 +16,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("d", [4, 5, 11])
+@pytest.mark.parametrize("d", [5, 11])
 @pytest.mark.parametrize("name", CASES)
 def test_training_is_the_dense_one(name: str, d: int) -> None:
     X = embedding(640, d=d)
@@ -31,7 +31,7 @@ def test_training_is_the_dense_one(name: str, d: int) -> None:
 def test_features_that_could_die_get_the_auxiliary_loss() -> None:
     """After so many silent passes the epochs are made step by step, with the loss that revives."""
     cfg = SAEConfig(60, "relu", start_active=0.001, dead_after=1, aux_weight=1.0)
-    X = embedding(400, d=4)
+    X = embedding(400, d=5)
     dense, auto = (fit(X, cfg, kernel=k, epochs=8, patience=None) for k in ("dense", "auto"))
     assert dense.history["auxiliary"].max() > 0
     np.testing.assert_allclose(auto.history["auxiliary"], dense.history["auxiliary"], rtol=0.05, atol=1e-4)

@@ -17,7 +17,9 @@ from cellprism.sae.dead import FiringClock, resample_dead
 from cellprism.sae.dense import DenseStep, StepResult
 from cellprism.sae.fused import FusedEpoch, takes_fused_epoch
 from cellprism.sae.model import SAE
-from cellprism.sae.sparse import SparseStep, has_bf16_products, takes_sparse_step
+from cellprism.sae.narrow import NarrowEpoch, takes_narrow_epoch
+from cellprism.sae.selection import has_bf16_products
+from cellprism.sae.sparse import SparseStep, takes_sparse_step
 from cellprism.sae.start import start_from_data
 from cellprism.sae.training import TrainingOptions, learning_rate_factor
 
@@ -100,12 +102,20 @@ class Trainer:
             self.good_state = self._snapshot()
         self.step = _choose_step(sae, self.optimiser, options)
         fused = options.kernel == "auto" and cells.device.type == "cpu" and cells.in_memory
-        fits = takes_fused_epoch(sae.config, sae.decoder.shape[1])
-        self.fused: FusedEpoch | CodedEpoch | None = FusedEpoch(cells.by_dimension()) if fused and fits else None
-        if fused and takes_coded_epoch(sae.config, sae.decoder.shape[1]):
-            self.fused = CodedEpoch(cells.batch(torch.arange(len(cells))).numpy())
+        self.fused = self._whole_epochs() if fused else None
         if saved is not None:
             self._restore(*saved)
+
+    def _whole_epochs(self) -> NarrowEpoch | FusedEpoch | CodedEpoch | None:
+        """The compiled epochs that know this objective, if any do."""
+        config, r, everything = self.sae.config, self.sae.decoder.shape[1], torch.arange(len(self.cells))
+        if takes_narrow_epoch(config, r):
+            return NarrowEpoch(self.cells.batch(everything).numpy())
+        if takes_fused_epoch(config, r):
+            return FusedEpoch(self.cells.by_dimension())
+        if takes_coded_epoch(config, r):
+            return CodedEpoch(self.cells.batch(everything).numpy())
+        return None
 
     def train(self, report: Callable[[Trainer], None] | None = None) -> pd.DataFrame:
         """Run all epochs, or stop early; leaves the best weights in the model and returns the history.

@@ -1,0 +1,116 @@
+"""Whole epochs of ReLU and topk autoencoders on up to four dimensions: what a sweep over thousands of short steps needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cellprism.sae.activation import TopK
+from cellprism.sae.config import SAEConfig
+from cellprism.sae.dense import StepResult
+from cellprism.sae.narrow_kernels import TILE, narrow_epoch
+
+if TYPE_CHECKING:
+    from cellprism.sae.trainer import Trainer
+
+__all__ = ["NarrowEpoch", "takes_narrow_epoch"]
+
+_MOST_DIMENSIONS = 4
+_DENSE = 16  # from one active feature in so many on
+_NEVER = -1e30  # encoder bias of a feature that only fills up a vector
+
+
+def takes_narrow_epoch(config: SAEConfig, r: int) -> bool:
+    """Whether :class:`NarrowEpoch` knows this objective and pays at ``r`` dimensions."""
+    # Here every feature of a cell is touched; few active ones are better followed one by one, where no penalty asks for more.
+    many = config.activation == "topk" and (config.l1_weight > 0 or (config.k or 1) * _DENSE >= config.width)
+    known = config.activation == "relu" or many
+    return known and not config.matryoshka and config.p_end is None and r <= _MOST_DIMENSIONS
+
+
+class NarrowEpoch:
+    """Makes all steps of an epoch of a ReLU or topk autoencoder, as :meth:`cellprism.sae.trainer.Trainer.epoch` asks.
+
+    Parameters follow those of :class:`~cellprism.sae.dense.DenseStep` up to rounding.
+
+    Parameters
+    ----------
+    x
+        (cells, r) scaled training cells.
+    """
+
+    def __init__(self, x: NDArray[np.float32]) -> None:
+        r = x.shape[1]
+        self._x = np.zeros((len(x), r + -r % 4), np.float32)
+        self._x[:, :r] = x
+        self._memory = np.zeros(len(x), np.float32)
+
+    def __call__(self, trainer: Trainer, order: Tensor) -> StepResult:
+        """Train on all cells in this order, without the auxiliary loss; the clock of silent cells is kept."""
+        sae, options, config = trainer.sae, trainer.options, trainer.sae.config
+        w, r = sae.decoder.shape
+        R = self._x.shape[1]
+        dictionary = (sae.encoder, sae.encoder_bias, sae.decoder)
+        biases = (sae.decoder_bias, *([] if sae.input_bias is None else [sae.input_bias]))
+        state = trainer.optimiser.state
+        for p in (*dictionary, *biases):
+            if not state[p]:
+                state[p]["step"] = torch.tensor(0.0)
+                state[p]["exp_avg"], state[p]["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
+        padded = w + -w % TILE
+        if padded % 1024 == 0:
+            padded += TILE  # rows at a multiple of a page's length would crowd in the same places of the cache
+        P, G = _zeros(2 * R + 2, padded), _zeros(2 * R + 2, padded)
+        P[R, w:] = _NEVER
+        M, V = _zeros(2 * R + 1, padded), _zeros(2 * R + 1, padded)
+        moments = [[state[p][name] for p in dictionary] for name in ("exp_avg", "exp_avg_sq")]
+        for rows, tensors in zip((P, M, V), (dictionary, *moments), strict=True):
+            _fill(rows, tensors, R)
+        short = [[p, state[p]["exp_avg"], state[p]["exp_avg_sq"]] for p in biases]
+        if len(short) == 1:
+            short.append([torch.zeros(r) for _ in range(3)])
+        ends = [np.pad(v.detach().numpy(), (0, R - r)) for group in short for v in group]
+        rates = np.array([trainer.learning_rate(trainer.done + i) for i in range(trainer.per_epoch)])
+        k = sae.activation.k if isinstance(sae.activation, TopK) else 0
+        fired, result = np.zeros(w, np.bool_), np.zeros(2)
+        run: Any = narrow_epoch
+        run(
+            self._x, order.numpy(), trainer.batch, rates, int(state[sae.encoder]["step"]), *options.betas,
+            options.max_grad_norm or 0.0, r, w, P, M, V, G, *ends, config.pre_bias == "tied", sae.input_bias is not None,
+            config.unit_norm, config.penalty_reduction == "sum", config.l1_weight, 0 if k >= w else k, self._memory,
+            _zeros(20, TILE).ravel(), _zeros(1, padded).ravel(), trainer.clock.silent.numpy(), fired, result,
+        )  # fmt: skip
+        for rows, tensors in zip((P, M, V), (dictionary, *moments), strict=True):
+            _take(rows, tensors, R)
+        for tensor, values in zip([v for group in short for v in group], ends, strict=True):
+            tensor.detach().numpy()[:] = values[:r]
+        for p in (*dictionary, *biases):
+            state[p]["step"] += trainer.per_epoch
+        reconstruction, penalty = map(float, result)
+        return StepResult(reconstruction + penalty, reconstruction, penalty, 0.0, torch.as_tensor(fired))
+
+
+def _zeros(rows: int, width: int) -> NDArray[np.float32]:
+    """Zeros on cache lines, which numpy's own do not keep to."""
+    return torch.zeros(rows, width).numpy()
+
+
+def _views(rows: NDArray[np.float32], tensors: Any, R: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """The rows of each tensor, beside the tensor turned to lie like them."""
+    encoder, bias, decoder = (t.detach().numpy() for t in tensors)
+    w, r = decoder.shape
+    return [(rows[:r, :w], encoder.T), (rows[R, :w], bias), (rows[R + 1 : R + 1 + r, :w], decoder.T)]
+
+
+def _fill(rows: NDArray[np.float32], tensors: Any, R: int) -> None:
+    for mine, theirs in _views(rows, tensors, R):
+        mine[...] = theirs
+
+
+def _take(rows: NDArray[np.float32], tensors: Any, R: int) -> None:
+    for mine, theirs in _views(rows, tensors, R):
+        theirs[...] = mine
