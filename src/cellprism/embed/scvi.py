@@ -90,6 +90,7 @@ class SCVIModel:
         epochs: int | None = None,
         seed: int = 0,
         progress: bool = False,
+        training: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> SCVIModel:
         """Train a model of scvi-tools on raw counts.
@@ -113,6 +114,8 @@ class SCVIModel:
             None = scvi-tools' own rule.
         seed
             Of everything random; torch's and NumPy's global states are put back afterwards.
+        training
+            Handed to the model's ``train``: ``early_stopping``, ``lr`` (MULTIVI's own is small for few cells) ...
         """
         library()
         kind = kind_for(adata) if kind is None else kind
@@ -136,7 +139,8 @@ class SCVIModel:
         cells = table(kind, genes, data, categories, index, label_categories, label_index)
         with seeded(seed):
             model = build(kind, cells, genes, options, label_categories)
-            model.train(max_epochs=epochs, enable_progress_bar=progress, accelerator="auto")
+            given = {"enable_progress_bar": progress, "accelerator": "auto", **(training or {})}
+            model.train(max_epochs=epochs, **given)
         out = cls(
             kind,
             model,
