@@ -208,9 +208,11 @@ class Trainer:
             looked_at = torch.linspace(0, len(held) - 1, most).round().long()
         for index in torch.split(looked_at, max(256, _ELEMENTS // sae.width)):
             x = held.batch(index)
-            codes = sae.activation(sae.pre_activations(x))
-            error += float((x - sae.reconstruct(codes)).square().double().sum())
-            active += float((codes > 0).sum())
+            found = self.step.errors(x) if isinstance(self.step, SparseStep) else None
+            if found is None:
+                codes = sae.activation(sae.pre_activations(x))
+                found = float((x - sae.reconstruct(codes)).square().double().sum()), float((codes > 0).sum())
+            error, active = error + found[0], active + found[1]
             moments += torch.stack([x.double().sum(0), x.double().square().sum(0)])
         n, r = len(looked_at), sae.decoder.shape[1]
         variance = float((moments[1] / n - (moments[0] / n).square()).mean())
