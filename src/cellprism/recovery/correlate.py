@@ -133,16 +133,31 @@ def largest_other(codes: Codes) -> NDArray[np.float32]:
     out = np.zeros(n, dtype=np.float32)
     if n < 2:
         return out
+    if is_sparse(codes) and codes.nnz <= _DENSE_ABOVE * codes.shape[0] * n:
+        for block in _blocks(codes):
+            r = np.abs(correlations(codes, _dense(codes, block)))
+            r[np.arange(block.start, block.stop), np.arange(block.stop - block.start)] = 0
+            out[block] = np.nan_to_num(r).max(axis=0)
+        return out
+    unit = np.empty(codes.shape, dtype=np.float32)
     for block in _blocks(codes):
-        r = np.abs(correlations(codes, _dense(codes, block)))
-        r[np.arange(block.start, block.stop), np.arange(block.stop - block.start)] = 0
-        out[block] = np.nan_to_num(r).max(axis=0)
-    return out
+        dense = _dense(codes, block)
+        raw = np.einsum("ij,ij->j", dense, dense)
+        dense -= dense.mean(axis=0)
+        squares = np.einsum("ij,ij->j", dense, dense)
+        varies = squares > 1e-10 * np.maximum(raw, 1e-30)
+        unit[:, block] = dense * np.where(varies, 1 / np.sqrt(np.where(varies, squares, 1)), 0)
+    for block in _blocks(codes, _BLOCK // 4):  # each pair once: a feature with those from its block on
+        r = np.abs(unit[:, block].T @ unit[:, block.start :])
+        r[np.arange(len(r)), np.arange(len(r))] = 0
+        out[block] = np.maximum(out[block], r.max(axis=1))
+        out[block.start :] = np.maximum(out[block.start :], r.max(axis=0))
+    return np.minimum(out, 1)
 
 
-def _blocks(codes: Codes) -> list[slice]:
+def _blocks(codes: Codes, size: int = _BLOCK) -> list[slice]:
     n = codes.shape[1]
-    return [slice(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK)]
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def _block(codes: Codes, block: slice) -> Any:
