@@ -106,7 +106,7 @@ def grid(
     return trials
 
 
-def short(trials: Sequence[Trial], *, factors: Sequence[int] = (5, 20, 50), epochs: int = 20) -> list[Trial]:
+def short(trials: Sequence[Trial], *, factors: Sequence[int] = (5, 10, 20), epochs: int = 20) -> list[Trial]:
     """Thin a grid for a first look: few widths, few epochs at ten times the usual rate.
 
     Parameters

@@ -153,6 +153,7 @@ def landscape(sweep: pd.DataFrame, x: str, metrics: Sequence[str], *, level: str
             ax.set_xscale("log")
         if metric in ("n_live", "l0", "redundant"):
             ax.set_yscale("symlog")
+            ax.set_ylim(bottom=-0.3)
         ax.set(xlabel=x.replace("_", " "), title=metric.replace("_", " "))
         ax.title.set_fontsize(9)
         ax.spines[["top", "right"]].set_visible(False)

@@ -181,19 +181,26 @@ class SparseStep:
         activation.follow(torch.tensor(lowest))
         return codes
 
-    def _penalty(self, codes: Entries, norms: Array | None, n: int) -> tuple[Array, Array, float]:
-        """Gradient of the penalty by a code, by a decoder row along itself (per unit of code), and its value."""
+    def _pressure(self, norms: Array | None, n: int) -> tuple[Array, Array]:
+        """Gradient of the penalty by a code, and by a decoder row along itself (per unit of code)."""
         config = self.sae.config
         w, r = self.sae.decoder.shape
         press, pull = np.zeros(w, np.float32), np.zeros(w, np.float32)
         if not config.l1_weight:
-            return press, pull, 0.0
+            return press, pull
         if norms is None:
             press[:] = config.l1_weight / (n * w)
         else:
             press[:] = config.l1_weight / (n * math.sqrt(r)) * norms
             if not config.unit_norm:
                 pull[:] = config.l1_weight / (n * math.sqrt(r)) / np.maximum(norms, 1e-12)
+        return press, pull
+
+    def _penalty(self, codes: Entries, norms: Array | None, n: int) -> tuple[Array, Array, float]:
+        """:meth:`_pressure`, and the penalty's value."""
+        press, pull = self._pressure(norms, n)
+        if not self.sae.config.l1_weight:
+            return press, pull, 0.0
         at = _positions(codes)
         return press, pull, float((codes.value[at] * press[codes.feature[at]]).sum(dtype=np.float64))
 
