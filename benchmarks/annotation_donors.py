@@ -43,7 +43,7 @@ def genes_of_features(n_donors: int, effect: float, slope_sd: float, seed: int) 
             contrast = active_contrast(codes, expression.strata, expression.sizes)
             if name == "over donors":
                 unit = donors_of_strata(expression.strata, donor, n_donors)
-                z = paired_pseudobulk(expression, contrast, unit)[0].z
+                z = paired_pseudobulk(expression, contrast, unit)[0].calibrated
             else:
                 z = rank_sum(expression, contrast).z
             found[name].append(np.exp(two_sided_log_p(z[0])))

@@ -90,6 +90,13 @@ def real(rows: list[dict[str, Any]]) -> list[str]:
             f"| {number(r['stability'], 2)} | {percent(r['returning'])} | {r['live']} | {percent(named.get('observed'))} "
             f"| {percent(named.get('random'))} |"
         )
+        best = r.get("paper_best")
+        if best is not None:
+            what = ", ".join(f"{k} {best[k]:g}" for k in ("l1", "k") if k in best)
+            out.append(
+                f"| {r['data']} | best of the paper's sweep at no more active features: {best['form']}, {what} | {best['width']} "
+                f"| {best['l0']:.1f} | {percent(best['explained_variance'])} | – | – | – | – | – |"
+            )
     return out
 
 

@@ -46,15 +46,15 @@ def superposition(d: int, n: int) -> torch.Tensor:
     return (torch.rand(n, 4 * d, generator=g) * active) @ directions
 
 
-def ours(config: SAEConfig, X: torch.Tensor, kind: str) -> tuple[SAE, Step]:
+def ours(config: SAEConfig, X: torch.Tensor, kind: str, lr: float) -> tuple[SAE, Step]:
     sae = SAE(config, fit_scaling(X.numpy(), "global"), torch.Generator().manual_seed(0))
-    optimiser, options = torch.optim.Adam(sae.parameters(), lr=3e-4), TrainingOptions()
+    optimiser, options = torch.optim.Adam(sae.parameters(), lr=lr), TrainingOptions()
     step: DenseStep | SparseStep
     if kind == "dense":
         step = DenseStep(sae, optimiser, options)
     else:
         step = SparseStep(sae, optimiser, options, bf16=kind == "bf16")
-    return sae, lambda x: step(sae.scale(x), None, 1.0, 3e-4)
+    return sae, lambda x: step(sae.scale(x), None, 1.0, lr)
 
 
 def config(variant: str, width: int, k: int) -> SAEConfig:
@@ -210,18 +210,26 @@ def contenders(
     return runs, missing
 
 
-def curves(d: int, width: int, k: int, batch: int, steps: int) -> dict[str, float]:
-    """Held-out explained variance after the same steps, by path."""
-    X = superposition(d, batch * (steps + 2))
+def curves(d: int, width: int, k: int, batch: int, steps: int) -> dict[str, object]:
+    """Held-out explained variance along the same steps, by path, and the largest distance from automatic differentiation."""
+    own = min(steps, 16)  # batches, used again and again
+    X = superposition(d, batch * (own + 1))
     held = X[-batch:]
-    found = {}
+    variance = (held - held.mean(0)).square().sum()
+    looks = sorted({*range(steps // 4, steps, steps // 4), steps})
+    found: dict[str, list[float]] = {}
     for kind in ("dense", "sparse", "bf16"):
-        sae, step = ours(SAEConfig(width, "topk", k=k), X, kind)
+        sae, step = ours(SAEConfig(width, "topk", k=k), X, kind, lr=3e-3)
+        found[kind] = []
         for i in range(steps):
-            step(X[i * batch : (i + 1) * batch])
-        x_hat = torch.as_tensor(sae.decode(sae.encode(held.numpy())))
-        found[kind] = float(1 - (held - x_hat).square().sum() / (held - held.mean(0)).square().sum())
-    return found
+            step(X[i % own * batch : (i % own + 1) * batch])
+            if i + 1 in looks:
+                x_hat = torch.as_tensor(sae.decode(sae.encode(held.numpy())))
+                found[kind].append(float(1 - (held - x_hat).square().sum() / variance))
+    away = {
+        kind: max(abs(a - b) for a, b in zip(found[kind], found["dense"], strict=True)) for kind in ("sparse", "bf16")
+    }
+    return {"after_steps": looks, **found, "largest_distance_from_dense": away}
 
 
 def main() -> None:
@@ -248,9 +256,9 @@ def main() -> None:
             times = {p: v["cells_per_wall_second"] / fastest for p, v in found.items() if p.startswith("cellprism")}
             by_variant[variant] = {"rates": found, "times_fastest_peer": times, "not_timed": missing}
         result[name] = {"shape": {"d": d, "width": width, "k": k, "batch": batch}, "variants": by_variant}
-    result["held_out_explained_variance_after_60_steps_d64_width2048"] = curves(64, 2048, 16, 256, 60)
+    result["held_out_explained_variance_d64_width2048"] = curves(64, 2048, 16, 256, 120)
     if args.wide_curves:
-        result["held_out_explained_variance_after_40_steps_wide"] = curves(512, 8192, 32, 2048, 40)
+        result["held_out_explained_variance_wide"] = curves(512, 8192, 32, 2048, 40)
     text = json.dumps(result, indent=2)
     print(text)
     if args.json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +53,30 @@ def test_fit_encode_annotate(files: Path, capsys: pytest.CaptureFixture[str]) ->
     )
     table = pd.read_parquet(files / "named" / "features.parquet")
     assert set(table["top_label"]) <= {"", "type 0", "type 1", "type 2"}
+
+
+def test_annotate_over_donors_with_other_names_and_a_network(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = counts_adata(300, 60)
+    sp.save_npz(files / "codes.npz", sp.csr_array(np.maximum(cells.obsm["X_emb"], 0)))
+    pd.DataFrame({"mine": [f"S{i}" for i in range(60)], "theirs": [f"T{i}" for i in range(60)]}).to_csv(
+        files / "names.csv", index=False
+    )
+    write_gmt({n: [m.replace("G", "T") for m in members] for n, members in type_sets(60).items()}, files / "theirs.gmt")
+    targets = [f"T{i}" for i in range(0, 60, 3)]
+    pd.DataFrame({"source": "R", "target": targets, "weight": 1.0}).to_csv(files / "net.csv", index=False)
+    network = ["--network", files / "net.csv"] if importlib.util.find_spec("decoupler") else []
+    done = call(
+        capsys, "annotate", files / "codes.npz", files / "cells.h5ad", "--gene-sets", files / "theirs.gmt", "--labels",
+        "cell_type", "--gene-symbols", "symbol", "--id-table", files / "names.csv", "--id-columns", "mine,theirs",
+        *network, "--donor", "donor", "--rep", "X_emb", "-o", files / "named",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "directions" in done.out
+    if network:
+        table = pd.read_parquet(files / "named" / "regulators.parquet")
+        assert set(table["network"].astype(str)) == {"net"}
+    info = json.loads((files / "named" / "run.json").read_text())
+    assert info["annotation"]["unit"] == "donor"
 
 
 def test_fit_sweep(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

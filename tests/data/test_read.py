@@ -33,6 +33,21 @@ def test_h5mu_has_its_modalities(tmp_path: Path) -> None:
     assert list(modalities(read_cells(tmp_path / "a.h5mu"))) == ["rna", "protein"]
 
 
+def test_columns_of_the_modalities_are_found(tmp_path: Path) -> None:
+    rna, protein = counts_adata(20, 6), counts_adata(20, 4)
+    rna.obs["n_genes"] = np.arange(20)
+    protein.obs["age"] = -protein.obs["age"]
+    protein.var_names = [f"P{i}" for i in range(4)]
+    with mudata.set_options(pull_on_update=False):
+        multimodal(rna=rna, protein=protein[3:].copy()).write(tmp_path / "a.h5mu")
+    cells = read_cells(tmp_path / "a.h5mu")
+    assert cells.obs["n_genes"].tolist() == list(range(20))
+    assert {"rna:age", "protein:age"} <= set(cells.obs)
+    assert "age" not in cells.obs
+    assert cells.obs["protein:age"].isna().sum() == 3
+    assert cells.obs["cell_type"].tolist() == rna.obs["cell_type"].tolist()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

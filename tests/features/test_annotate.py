@@ -157,6 +157,14 @@ def test_a_feature_that_reads_a_covariate_is_marked(planted) -> None:
     assert (found.features["confound"] == "+age").sum() == 1
 
 
+def test_a_feature_of_one_cell_is_not_marked_by_the_covariate_that_is_largest_there(planted) -> None:
+    codes = planted["codes"].copy()
+    codes[:, 9] = 0.0
+    codes[int(planted["labels"]["age"].to_numpy().argmax()), 9] = 1.0
+    found = annotate(**(planted | {"codes": codes}), nulls=())
+    assert found.features.set_index("feature").loc[9, "confound"] == ""
+
+
 def test_symbols_may_be_empty_or_repeated(planted) -> None:
     symbols = [f"G{i}" for i in range(N_GENES)]
     symbols[9], symbols[19], symbols[29] = "G8", "nan", ""

@@ -131,6 +131,7 @@ def make_run(
     features["top_set"] = best_set.set.reindex(columns).to_numpy()
     features["top_set_qval"] = best_set.qval_rank.reindex(columns).to_numpy()
     features["specific_set"] = best_set.set.reindex(columns).to_numpy()
+    features["top_regulator"] = np.where(np.arange(n_features) % 3 == 2, "GATA1 targets (CollecTRI)", "")
     features["specific_set_reach"] = rng.beta(0.5, 4, n_features)
     features["top_label"] = best_label.value.reindex(columns).to_numpy()
     features["top_label_auroc"] = best_label.auroc.reindex(columns).to_numpy()

@@ -81,6 +81,7 @@ def test_card_shows_the_evidence(visit, small_page, small_run):
     assert tab.inner_text("h2") == table.name[5]
     reach = re.search(r"reached by ([\d.]+)% of random directions", tab.inner_text(".feature-head"))[1]
     assert float(reach) == pytest.approx(100 * table.specific_set_reach[5], abs=0.07)
+    assert table.top_regulator[5] in tab.inner_text(".feature-head")
     first = genes[genes.feature == best].sort_values("statistic", ascending=False).gene.iloc[0]
     assert tab.locator("[data-panel=genes-up] tbody tr").first.inner_text().startswith(first)
     for panel in ("cells", "by-label", "histogram", "volcano", "sets-up", "labels", "near", "together"):

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -5,19 +7,22 @@ from sae.cases import VARIANTS, embedding
 
 from cellprism.errors import InputError
 from cellprism.sae import SAE, Fit, SAEConfig, fit, fit_many
+from cellprism.sae.jobs import Job
+from cellprism.sae.progress import TrainingBar
+from cellprism.sae.trainer import Trainer
 
 
 def parameters(sae: SAE) -> np.ndarray:
     return np.concatenate([t.detach().numpy().ravel() for t in sae.state_dict().values()])
 
 
-def side_by_side(*args: object, **options: object) -> list[Fit]:
-    """``fit_many`` with two threads; the rest of the test keeps its own number."""
+def side_by_side(*args: object, threads: int = 2, **options: object) -> list[Fit]:
+    """``fit_many`` with so many threads; the rest of the test keeps its own number."""
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     try:
         fits = fit_many(*args, **options)
-        assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
     return fits
@@ -55,10 +60,56 @@ def test_lengths_and_stopping_are_each_models_own() -> None:
     assert [len(f.history) for f in many] == [2, 6]
 
 
+@pytest.mark.parametrize(("budget", "most"), [(50, 1), (250, 2), (900, 3)])
+def test_no_more_models_train_at_a_time_than_the_budget_holds(
+    budget: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, configs = embedding(), [VARIANTS["topk"]] * 6
+    alone = fit(X, configs[0], epochs=2)
+    running, seen, run = [], [], Job.run
+
+    def watched(self: Job, bar: TrainingBar) -> object:
+        running.append(self)
+        seen.append(len(running))
+        time.sleep(0.02)  # for as many to start as may
+        try:
+            return run(self, bar)
+        finally:
+            running.remove(self)
+
+    monkeypatch.setattr(Job, "run", watched)
+    monkeypatch.setattr(Job, "memory", lambda self: 100)
+    many = side_by_side(X, configs, threads=3, epochs=2, memory_budget=budget)
+    assert max(seen) == most
+    for got in many:
+        np.testing.assert_allclose(parameters(got.sae), parameters(alone.sae), rtol=1e-3, atol=1e-4)
+
+
+def test_a_job_knows_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainers, start = [], Trainer.__init__
+
+    def watched(self: Trainer, *args: object) -> None:
+        start(self, *args)
+        trainers.append(self)
+
+    sizes, memory = [], Job.memory
+    monkeypatch.setattr(Trainer, "__init__", watched)
+    monkeypatch.setattr(Job, "memory", lambda self: sizes.append(memory(self)) or sizes[-1])
+    for kernel in ("dense", "sparse"):
+        side_by_side(embedding(d=20), [SAEConfig(400, "gated")] * 2, epochs=1, batch_size=64, kernel=kernel)
+        trainer = trainers[-1]
+        held = [*trainer.sae.parameters(), *trainer.good_state.values(), *trainer.best_state.values()]
+        held += [m for state in trainer.optimiser.state.values() for m in state.values()]
+        held += list(getattr(trainer.step, "gradients", {}).values())
+        bytes_held = sum(t.nbytes for t in held)
+        assert bytes_held < sizes[-1] < 3 * bytes_held
+
+
 BAD = {
     "no config": ([], {}, "at least one config"),
     "too few seeds": ([VARIANTS["relu"]] * 2, {"seeds": [1]}, "`seeds` needs one value a config; met 1 for 2"),
     "too few rates": ([VARIANTS["relu"]] * 2, {"lr": [1e-3]}, "`lr` needs one value a config"),
+    "no budget": ([VARIANTS["relu"]], {"memory_budget": 0}, "`memory_budget` must be positive; met 0"),
     "unknown option": ([VARIANTS["relu"]], {"speed": 3}, "must be known"),
 }
 

@@ -11,6 +11,7 @@ from cellprism.sae import SAE, SAEConfig, fit
 from cellprism.sae.dense import DenseStep
 from cellprism.sae.scaling import fit_scaling
 from cellprism.sae.sparse import SparseStep, takes_sparse_step
+from cellprism.sae.start import start_from_data
 from cellprism.sae.training import TrainingOptions
 
 W, D = 150, 20
@@ -20,6 +21,10 @@ CASES = {
     "batchtopk": SAEConfig(W, "batchtopk", k=5),
     "relu": SAEConfig(W, "relu", l1=0.2),
     "relu-norms": SAEConfig(W, "relu", l1=0.2, unit_norm=False, pre_bias="none"),
+    "jumprelu": SAEConfig(W, "jumprelu", k=5),
+    "jumprelu-free": SAEConfig(W, "jumprelu", l0=0.1, bandwidth=0.6, unit_norm=False, pre_bias="free"),
+    "gated": SAEConfig(W, "gated", l1=0.2),
+    "gated-free": SAEConfig(W, "gated", l1=0.2, unit_norm=False, pre_bias="free"),
     "paper-vanilla": SAEConfig.paper("vanilla", W, l1=1.0),
     "paper-relu": SAEConfig.paper("relu", W, l1=1.0),
     "paper-topk": SAEConfig.paper("topk", W, l1=1.0, k_percent=4),
@@ -37,6 +42,7 @@ def test_steps_are_those_of_the_dense_path(name: str, clip: float | None, dead: 
     for kind in (DenseStep, SparseStep):
         sae = SAE(cfg, fit_scaling(X, cfg.scaling), torch.Generator().manual_seed(0))
         models.append(sae)
+        start_from_data(sae, sae.scale(torch.as_tensor(X)))
         steps.append(kind(sae, torch.optim.Adam(sae.parameters()), options))
     x = models[0].scale(torch.as_tensor(X))
     silent = torch.arange(W) % 3 == 0 if dead else None
@@ -50,8 +56,10 @@ def test_steps_are_those_of_the_dense_path(name: str, clip: float | None, dead: 
         assert (p - q).abs().max() < 5e-3, n
 
 
-@pytest.mark.parametrize("name", ["topk", "batchtopk", "relu"])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("topk", "bfloat16"), *((n, "float32") for n in ("topk", "batchtopk", "relu", "jumprelu", "gated"))],
+)
 def test_training_ends_where_the_dense_one_does(name: str, precision: str) -> None:
     X = embedding(1500, d=D)
     results = [
@@ -59,7 +67,9 @@ def test_training_ends_where_the_dense_one_does(name: str, precision: str) -> No
         for kernel in ("dense", "sparse")
     ]
     ev = [r.history["explained_variance"].to_numpy() for r in results]
-    assert abs(ev[0][-1] - ev[1][-1]) < 0.002
+    assert np.median(np.abs(ev[0] - ev[1])) < 0.002
+    # jumprelu's codes jump: one that rounding moves over its threshold turns the rest of the training a little
+    assert abs(ev[0][-1] - ev[1][-1]) < (0.005 if name == "jumprelu" else 0.002)
     assert ev[0][-1] > 0.3
     assert results[1].metrics["l0"] == pytest.approx(results[0].metrics["l0"], rel=0.02)
 
@@ -79,7 +89,20 @@ def test_threads_do_not_change_the_bits() -> None:
     np.testing.assert_array_equal(weights[0], weights[2])
 
 
+def test_a_batch_with_many_active_codes_takes_the_dense_step() -> None:
+    cfg = SAEConfig(W, "gated", l1=0.2, start_active=None)
+    X = embedding(400, d=D)
+    sae = SAE(cfg, fit_scaling(X, cfg.scaling), torch.Generator().manual_seed(0))
+    twin = SAE(cfg, fit_scaling(X, cfg.scaling), torch.Generator().manual_seed(0))
+    x = sae.scale(torch.as_tensor(X))
+    assert (sae.pre_activations(x) > 0).float().mean() > 0.4
+    for kind, model in ((SparseStep, sae), (DenseStep, twin)):
+        kind(model, torch.optim.Adam(model.parameters()), TrainingOptions())(x, None, 1.0, 1e-3)
+    for p, q in zip(sae.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=0)
+
+
 def test_what_the_sparse_step_knows() -> None:
     assert takes_sparse_step(SAEConfig(8, "topk", k=2))
-    for cfg in (SAEConfig(8, "gated"), SAEConfig(8, "jumprelu"), SAEConfig(8, k=2, matryoshka=(4,))):
+    for cfg in (SAEConfig(8, "gated", p_end=0.5), SAEConfig(8, k=2, matryoshka=(4,))):
         assert not takes_sparse_step(cfg)

@@ -9,9 +9,9 @@ from scipy import stats
 
 from cellprism.stats.contrast import active_contrast, check_codes
 from cellprism.stats.expression import prepare_expression
-from cellprism.stats.fdr import two_sided_log_p
+from cellprism.stats.fdr import benjamini_hochberg, two_sided_log_p
 from cellprism.stats.genes import rank_sum
-from cellprism.stats.moderate import fit_prior, t_to_z
+from cellprism.stats.moderate import fit_prior, skewed_tail, t_to_z
 from cellprism.stats.pseudobulk import donors_of_strata, paired_pseudobulk
 
 N_DONORS, PER_DONOR, N_GENES, N_FEATURES = 6, 150, 150, 6
@@ -35,7 +35,7 @@ def simulate(seed: int, effect: float = 0.0, slope_sd: float = 0.5) -> dict[str,
             contrast = active_contrast(codes, expression.strata, expression.sizes)
             if name == "donors":
                 unit = donors_of_strata(expression.strata, donor, N_DONORS)
-                z = paired_pseudobulk(expression, contrast, unit)[0].z
+                z = paired_pseudobulk(expression, contrast, unit)[0].calibrated
             else:
                 z = rank_sum(expression, contrast).z
             results[name].append(np.exp(two_sided_log_p(z[0])))
@@ -66,7 +66,40 @@ def test_level_holds_with_three_donors_and_no_slopes() -> None:
     contrast = active_contrast(codes, expression.strata, expression.sizes)
     result, n = paired_pseudobulk(expression, contrast, donors_of_strata(expression.strata, donor, 3))
     assert (n == 3).all()
-    assert 0.035 < (np.exp(two_sided_log_p(result.z)) < 0.05).mean() < 0.065
+    assert 0.035 < (np.exp(two_sided_log_p(result.calibrated)) < 0.05).mean() < 0.065
+
+
+def test_rare_genes_that_no_active_cell_expresses_are_no_finding() -> None:
+    rng = np.random.default_rng(11)
+    donor = np.repeat(np.arange(3), 300)
+    rate = np.concatenate([rng.uniform(0.02, 0.1, 500), rng.gamma(2.0, 0.5, 200)])
+    expression = prepare_expression(np.log1p(rng.poisson(rate, (900, 700))), donor)
+    share = np.geomspace(0.04, 0.9, 20)
+    codes = check_codes(sp.csc_array((rng.random((900, 20)) < share).astype(float)))
+    contrast = active_contrast(codes, expression.strata, expression.sizes)
+    result = paired_pseudobulk(expression, contrast, donors_of_strata(expression.strata, donor, 3))[0]
+    p = np.exp(two_sided_log_p(result.calibrated))
+    assert benjamini_hochberg(p).min() > 0.05
+    assert (p[:, :500] < 0.05).mean() < 0.06
+    assert 0.03 < (p[:, 500:] < 0.05).mean() < 0.07
+
+
+@pytest.mark.parametrize("skewness", [-0.8, -0.1, 0.0, 0.3, 1.5])
+def test_skewed_tails_are_those_of_a_gamma_variable(skewness: float) -> None:
+    z = np.linspace(-6.0, 6.0, 49)
+    ours = np.exp(two_sided_log_p(skewed_tail(z, np.full(z.size, skewness)))) / 2
+    normal = stats.norm.sf(np.abs(z))
+    if skewness == 0.0:
+        np.testing.assert_allclose(ours, normal, rtol=1e-9)
+        return
+    shape = 4.0 / skewness**2
+    side = stats.gamma.sf(shape + np.sqrt(shape) * np.abs(z), shape)
+    far = (np.sign(z) == np.sign(skewness)) & (np.abs(z) > 2.0)
+    np.testing.assert_allclose(np.log(ours[far]), np.log(side[far]), rtol=0.05)  # the cube root errs to the safe side
+    assert (ours[far] > 0.9 * side[far]).all()
+    np.testing.assert_allclose(
+        ours[np.sign(z) == -np.sign(skewness)], normal[np.sign(z) == -np.sign(skewness)], rtol=1e-9
+    )
 
 
 def test_prior_recovers_its_parameters() -> None:

@@ -66,6 +66,15 @@ def test_only_the_feature_of_the_batch_is_cleaned(case, how: str) -> None:
     assert out.residual_nuisance > 0.05
 
 
+def test_features_that_read_both_are_equalised_on_request_and_keep_their_labels(case) -> None:
+    sae, Z, batch, kind, codes = case
+    out = clean(sae, Z, batch, kind, codes=codes, reads_both="equalise")
+    assert out.features.set_index("feature")["action"][2] == "equalised: reads both"
+    assert np.abs(means(out.embedding, batch, kind, sae, 2)).max() < 0.1
+    along = {k: (out.embedding @ sae.directions[2] / 4)[kind == k].mean() for k in (0, 2)}
+    assert along[2] - along[0] == pytest.approx(1.0, abs=0.1)
+
+
 def test_the_residual_is_equalised_on_request(case) -> None:
     sae, Z, batch, kind, codes = case
     kept = clean(sae, Z, batch, kind, codes=codes).embedding
@@ -106,6 +115,7 @@ WRONG = {
     "one batch": ({"batch": np.zeros(600)}, "at least two values"),
     "length": ({"batch": [0, 1]}, "one entry a cell"),
     "how": ({"how": "drop"}, "equalise or off"),
+    "reads both": ({"reads_both": "drop"}, "leave or equalise"),
 }
 
 

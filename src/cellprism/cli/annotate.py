@@ -18,8 +18,28 @@ def annotate(
     output: Output,
     gene_sets: Annotated[list[str] | None, typer.Option(help="GMT file or name of a library; may be repeated.")] = None,
     labels: Annotated[list[str] | None, typer.Option(help="obs column; may be repeated.")] = None,
+    rep: Annotated[
+        str | None, typer.Option(help="obsm key of the embedding the codes were made from: adds random directions.")
+    ] = None,
+    embedding: Annotated[Path | None, typer.Option(help="The same from a file (.npy, .parquet, .csv ...).")] = None,
     gene_symbols: Annotated[str | None, typer.Option(help="var column with gene symbols.")] = None,
+    id_table: Annotated[
+        Path | None, typer.Option(help="Table that names genes as the gene sets do (Ensembl ids, orthologs).")
+    ] = None,
+    id_columns: Annotated[
+        str | None, typer.Option(help="Its columns, FROM,TO: names as in the data, names as in the gene sets.")
+    ] = None,
+    ontology: Annotated[
+        Path | None, typer.Option(help="OBO file: sets of its terms are shown with their level-1 ancestor.")
+    ] = None,
+    networks: Annotated[
+        list[str] | None,
+        typer.Option("--network", help="collectri, progeny, or a table: regulators as evidence for names."),
+    ] = None,
     strata: Annotated[str | None, typer.Option(help="obs column within which cells are compared.")] = None,
+    donor: Annotated[
+        str | None, typer.Option(help="obs column with the donors; with three or more they are the unit of the tests.")
+    ] = None,
     layer: Annotated[str | None, typer.Option(help="Layer with the expression.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Take the expression from .raw.")] = False,
     seed: Annotated[int, typer.Option(help="Fixes the permutations.")] = 0,
@@ -28,15 +48,18 @@ def annotate(
     """Write features, genes, sets and labels tables of given codes."""
     import zipfile
 
+    import pandas as pd
     import scipy.sparse as sp
 
     from cellprism import genesets
-    from cellprism.cli.common import console, say
+    from cellprism.cli.common import console, name_pair, print_shares, say
+    from cellprism.data.embedding import given_embedding
     from cellprism.data.expression import measured_expression
-    from cellprism.data.read import describe_keys, read_cells
+    from cellprism.data.read import read_cells
     from cellprism.errors import InputError
     from cellprism.features.annotate import annotate as run_annotate
     from cellprism.run.folder import staged
+    from cellprism.run.knowledge import label_columns, map_names, nuisance_columns, read_networks, set_ancestors
     from cellprism.run.shares import share_records
     from cellprism.run.write import write_json, write_tables
 
@@ -47,29 +70,42 @@ def annotate(
             "codes are a sparse matrix written by scipy.sparse.save_npz", f"{codes}: {error}", "check the path"
         ) from error
     cells = read_cells(data)
-    for column in [*(labels or []), *([strata] if strata else [])]:
-        if column not in cells.obs:
-            raise InputError(
-                "the column must exist in obs", f"{column!r}; there are {describe_keys(cells.obs)}", "give one"
-            )
+    obs = label_columns(cells, labels or (), strata, donor)
+    collections = tuple(gene_sets or ("bundled",))
+    sets = genesets.load(collections)
     expression = measured_expression(cells, layer=layer, raw=raw, gene_symbols=gene_symbols)
+    expression = map_names(expression, id_table, name_pair(id_columns), say)
+    nuisance = nuisance_columns(expression)
+    known = read_networks(networks or ())
     say(
         f"{cells.n_obs:,} cells, {len(expression.genes):,} genes ({expression.describe()}), {matrix.shape[1]:,} features"
     )
+    given = rep is not None or embedding is not None
+    values = given_embedding(cells, rep, embedding)[0] if given else None
+    columns = pd.concat([obs.reset_index(drop=True), nuisance], axis=1)
     found = run_annotate(
         matrix,
         expression.values,
         expression.genes,
-        genesets.load(tuple(gene_sets or ("bundled",))),
-        labels=cells.obs[list(labels)].reset_index(drop=True) if labels else None,
-        strata=cells.obs[strata].astype(str).to_numpy() if strata else None,
+        sets,
+        labels=columns if columns.shape[1] else None,
+        strata=obs[strata].astype(str).to_numpy() if strata else None,
+        donor=obs[donor].astype(str).to_numpy() if donor else "strata",
+        depth=expression.depth,
         symbols=expression.symbols,
+        embedding=values,
         modality=expression.modality,
-        nulls=("permuted",),
+        nulls=("random", "permuted"),
+        association=True,
+        ancestors=set_ancestors(collections, ontology, sets),
+        networks=known,
+        confounds=[*nuisance.columns, *([strata] if strata else [])],
+        kind_by=next((c for c in labels or () if isinstance(obs[c].dtype, pd.CategoricalDtype)), None),
         seed=seed,
     )
+    tables = ["features", "genes", "sets", "labels", *(["regulators"] if known else [])]
     with staged(output, overwrite=overwrite) as folder:
-        write_tables(folder, {n: getattr(found, n) for n in ("features", "genes", "sets", "labels")})
+        write_tables(folder, {n: getattr(found, n) for n in tables})
         write_json(
             folder / "run.json",
             {
@@ -79,6 +115,7 @@ def annotate(
                 "expression": "measured",
             },
         )
+    print_shares(share_records(found.shares), console())
     share = found.info["measured_share_of_set_genes"]
     console().print(
         f"{len(found.features):,} live features: {output}\n{found.info['n_sets']:,} sets tested; {share:.0%} of the set genes "

@@ -70,7 +70,7 @@ def run(
     overwrite: Overwrite = False,
 ) -> None:
     """Turn cells and an embedding into named features, and write a run folder with its report."""
-    from cellprism.cli.common import print_findings, say
+    from cellprism.cli.common import name_pair, print_findings, say
     from cellprism.run import RunOptions
     from cellprism.run import run as execute
 
@@ -86,7 +86,7 @@ def run(
         labels=tuple(labels or ()),
         gene_symbols=gene_symbols,
         id_table=id_table,
-        id_columns=_pair(id_columns),
+        id_columns=name_pair(id_columns),
         ontology=ontology,
         networks=tuple(networks or ()),
         strata=strata,
@@ -106,18 +106,6 @@ def run(
         **choices,
     )
     print_findings(execute(options, say))
-
-
-def _pair(columns: str | None) -> tuple[str, str] | None:
-    """The two names of FROM,TO."""
-    from cellprism.errors import InputError
-
-    if columns is None:
-        return None
-    source, comma, target = columns.partition(",")
-    if not (comma and source and target) or "," in target:
-        raise InputError("--id-columns are two names, FROM,TO", repr(columns), "such as --id-columns mouse,human")
-    return source, target
 
 
 def register(app: typer.Typer) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cellprism.data.read import describe_keys, modalities
 from cellprism.errors import InputError
 
-__all__ = ["Embedding", "align", "embedding_from_obsm", "read_embedding"]
+__all__ = ["Embedding", "align", "embedding_from_obsm", "given_embedding", "read_embedding"]
 
 _SUFFIXES = (".npy", ".npz", ".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz", ".pt")
 
@@ -155,6 +155,27 @@ def _from_table(path: Path, suffix: str) -> tuple[NDArray[Any], tuple[str, ...] 
     elif not isinstance(table.index, pd.RangeIndex):
         cells = tuple(table.index.astype(str))
     return table.to_numpy(), cells
+
+
+def given_embedding(cells: ad.AnnData | mudata.MuData, rep: str | None, path: Path | None) -> tuple[NDArray[Any], str]:
+    """Embedding of a file or, without one, of an ``obsm`` key, in the order of the cells, and where it came from.
+
+    Raises
+    ------
+    InputError
+        Where neither is given, or the one given cannot be read or has other cells.
+    """
+    if path is not None:
+        embedding = read_embedding(path)
+    elif rep is not None:
+        embedding = embedding_from_obsm(cells, rep)
+    else:
+        raise InputError(
+            "a run needs an embedding",
+            f"none; obsm holds {describe_keys(cells.obsm)}",
+            "give its obsm key with --rep, a file with --embedding, or let --embed pca make one",
+        )
+    return align(embedding, cells.obs_names), embedding.source
 
 
 def align(embedding: Embedding, names: pd.Index) -> NDArray[Any]:

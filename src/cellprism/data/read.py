@@ -19,6 +19,9 @@ _SUFFIXES = (".h5ad", ".h5mu", ".zarr")
 def read_cells(path: str | Path) -> ad.AnnData | mudata.MuData:
     """Cells from a ``.h5ad``, ``.h5mu`` or ``.zarr`` (AnnData on Zarr) file.
 
+    Columns that an ``.h5mu`` keeps in the ``obs`` of its modalities are put beside its own: under their name where the
+    modalities agree in the cells that they share, as ``modality:name`` elsewhere.
+
     Raises
     ------
     InputError
@@ -36,7 +39,7 @@ def read_cells(path: str | Path) -> ad.AnnData | mudata.MuData:
     try:
         if path.suffix == ".h5mu":
             with mudata.set_options(pull_on_update=False):
-                return mudata.read_h5mu(path)
+                return _with_shared_columns(mudata.read_h5mu(path))
         return ad.read_h5ad(path) if path.suffix == ".h5ad" else ad.read_zarr(path)
     # A damaged file shows itself as nearly any exception of h5py, zarr or anndata.
     except Exception as error:
@@ -45,6 +48,28 @@ def read_cells(path: str | Path) -> ad.AnnData | mudata.MuData:
             f"{path}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
             "copy or save the file again; it may be truncated or of another format",
         ) from error
+
+
+def _with_shared_columns(cells: mudata.MuData) -> mudata.MuData:
+    obs = cells.obs.copy()
+    parts = {name: part for name, part in cells.mod.items() if part.obs_names.is_unique}
+    for column in dict.fromkeys(c for part in parts.values() for c in part.obs):
+        found = {
+            name: part.obs[column].astype(object).reindex(cells.obs_names)
+            for name, part in parts.items()
+            if column in part.obs
+        }
+        together = next(iter(found.values()))
+        agree = True
+        for values in found.values():
+            agree &= bool(((together == values) | together.isna() | values.isna()).all())
+            together = together.where(together.notna(), values)
+        named = {column: together} if agree else {f"{name}:{column}": values for name, values in found.items()}
+        for name, values in named.items():
+            if name not in obs:
+                obs[name] = values.infer_objects()
+    cells.obs = obs
+    return cells
 
 
 def modalities(cells: ad.AnnData | mudata.MuData) -> dict[str, ad.AnnData]:

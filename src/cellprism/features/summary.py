@@ -256,7 +256,9 @@ def _confound_marks(
     strata: np.ndarray | None,
     depth: np.ndarray | None,
 ) -> np.ndarray:
-    """The technical covariate that a feature mostly reads, or ""."""
+    """The technical covariate that a feature mostly reads, or ""; features of too few cells to be tested carry none."""
+    active = np.diff(codes.indptr)
+    enough = (active >= question.min_cells) & (active <= codes.shape[0] - question.min_cells)
     mark = np.full(codes.shape[1], "", dtype=object)
     best = np.full(codes.shape[1], CONFOUND_SHARE)
     numeric: dict[str, np.ndarray] = {_DETECTED: np.diff(question.expression.log.indptr).astype(np.float64)}
@@ -270,9 +272,10 @@ def _confound_marks(
         elif name in columns:
             numeric[name] = columns[name].to_numpy(dtype=np.float64, na_value=np.nan)
     for name, values in numeric.items():
-        rho, attainable, _ = spearman(codes, values)
+        rho, attainable, z = spearman(codes, values)
         share = np.abs(rho) / np.where(attainable > 0, attainable, 1.0)
-        better = share >= best
+        passes = benjamini_hochberg(np.where(enough, two_sided(z), np.nan)) < question.level
+        better = (share >= best) & passes
         for f in np.flatnonzero(better):
             mark[f] = f"{'+' if rho[f] > 0 else '-'}{name}"
         best = np.where(better, share, best)
@@ -281,6 +284,6 @@ def _confound_marks(
     for name, result in results.items():
         reads = (result.auroc > 0.9) & (result.f1 > 0.5) & (qval[:, start : start + result.categories.size] < 0.05)
         start += result.categories.size
-        for f in np.flatnonzero(reads.any(axis=1) & (mark == "")):
+        for f in np.flatnonzero(reads.any(axis=1) & enough & (mark == "")):
             mark[f] = f"{name} {result.categories[int(np.argmax(np.where(reads[f], result.auroc[f], -1)))]}"
     return mark

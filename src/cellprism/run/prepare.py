@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import anndata as ad
@@ -16,19 +15,18 @@ from numpy.typing import NDArray
 
 from cellprism import embed, genesets
 from cellprism.data.checks import check_embedding
-from cellprism.data.embedding import align, embedding_from_obsm, read_embedding
+from cellprism.data.embedding import given_embedding
 from cellprism.data.expression import Expression, measured_expression, take_matrix, to_log1p
-from cellprism.data.read import describe_keys, modalities, read_cells, sha256
+from cellprism.data.read import modalities, read_cells, sha256
 from cellprism.data.symbols import Symbols, clean_symbols
 from cellprism.data.thin import thin
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
 from cellprism.genesets.match import MatchedSets, match_sets
+from cellprism.run.knowledge import label_columns, map_names, nuisance_columns, read_networks, set_ancestors
 from cellprism.run.options import RunOptions
 
 __all__ = ["Inputs", "prepare"]
-
-_MOST_CATEGORIES = 200
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
     """Read and check all inputs; train the embedding model where one is asked for."""
     warnings: list[str] = []
     cells = read_cells(options.data)
-    obs, strata = _obs(cells, options)
+    obs = label_columns(cells, options.labels, options.strata, options.donor)
     sets = genesets.load(options.gene_sets)
     say(f"{cells.n_obs:,} cells from {options.data.name}; {len(sets):,} gene sets")
 
@@ -88,18 +86,15 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
         model = embed.train(options.embed, made, seed=options.seed, progress=options.progress, **extra)
         values, source = model.encode(made), f"{options.embed}, trained in this run"
     else:
-        values, source = _given_embedding(cells, options)
+        values, source = given_embedding(cells, options.rep, options.embedding)
     values = check_embedding(values, tuple(map(str, cells.obs_names)), constant_dimensions=model is not None)
     embedding = np.ascontiguousarray(values, dtype=np.float32)
 
     expression = measured_expression(
         cells, layer=options.layer, raw=options.raw, gene_symbols=options.gene_symbols, counts=counts
     )
-    if options.id_table is not None and options.id_columns is not None:
-        mapped = genesets.map_ids(expression.symbols, genesets.read_id_table(options.id_table, *options.id_columns))
-        expression = replace(expression, symbols=tuple(map(str, mapped.names)))
-        say(f"names by {options.id_table.name}: {mapped.summary()}")
-    nuisance = _nuisance(expression)
+    expression = map_names(expression, options.id_table, options.id_columns, say)
+    nuisance = nuisance_columns(expression)
     if options.expression == "predicted" and model is not None:
         expression = _predicted(model, embedding, expression)
     if cells.var_names.duplicated().any():
@@ -118,11 +113,11 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
         matched=matched,
         obs=obs,
         nuisance=nuisance,
-        strata=strata,
+        strata=obs[options.strata].astype(str).to_numpy() if options.strata else None,
         strata_column=options.strata,
-        donor=cells.obs[options.donor].astype(str).to_numpy() if options.donor else None,
-        ancestors=_ancestors(options, sets),
-        networks=_networks(options),
+        donor=obs[options.donor].astype(str).to_numpy() if options.donor else None,
+        ancestors=set_ancestors(options.gene_sets, options.ontology, sets),
+        networks=read_networks(options.networks),
         map=_map(cells, embedding, options.seed, say),
         model=model,
         thinned=thinned,
@@ -135,72 +130,6 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
 # What each model calls the dimensions of its embedding.
 _BATCH_AWARE = ("dgd", "scvi")
 _COMPONENTS = {"pca": "n_components", "dgd": "latent", "scvi": "n_latent", "autoencoder": "latent"}
-
-
-def _obs(cells: ad.AnnData | mudata.MuData, options: RunOptions) -> tuple[pd.DataFrame, NDArray[Any] | None]:
-    """Label columns and strata."""
-    if not cells.obs_names.is_unique:
-        raise InputError(
-            "cell names must be unique",
-            f"{cells.obs_names[cells.obs_names.duplicated()][0]!r} twice",
-            "adata.obs_names_make_unique()",
-        )
-    wanted = dict.fromkeys([*options.labels, *(c for c in (options.strata, options.donor) if c)])
-    for column in wanted:
-        if column not in cells.obs:
-            raise InputError(
-                "the column must exist in obs",
-                f"{column!r}; there are {describe_keys(cells.obs.columns)}",
-                "give one of these",
-            )
-    obs = cells.obs[list(wanted)].copy()
-    for column in obs:
-        series = obs[column]
-        if series.dtype == bool or series.dtype.kind not in "fiu":
-            obs[column] = series.astype(object).where(series.notna(), None).astype("category")
-            n = len(obs[column].cat.categories)
-            if n < 2 or n > min(_MOST_CATEGORIES, max(2, len(obs) // 2)):
-                raise InputError(
-                    f"a label column needs 2 to {_MOST_CATEGORIES} categories, with two cells each on average",
-                    f"{n} in {column!r} for {len(obs)} cells",
-                    "leave it out, or group its values",
-                )
-    strata = obs[options.strata].astype(str).to_numpy() if options.strata else None
-    return obs, strata
-
-
-def _ancestors(options: RunOptions, sets: dict[str, list[str]]) -> dict[str, str]:
-    """Level-1 ancestors of the sets, by the ontology given or those among the gene sets."""
-    files = [options.ontology] if options.ontology is not None else []
-    files += [Path(one.partition("+")[0]) for one in options.gene_sets if "+" in one and not Path(one).exists()]
-    found: dict[str, str] = {}
-    for file in files:
-        found |= genesets.level1_ancestors(sets, genesets.read_ontology(file))
-    return found
-
-
-def _networks(options: RunOptions) -> dict[str, pd.DataFrame]:
-    """Signed networks by the name they are shown with."""
-    return {
-        genesets.NETWORKS.get(one, Path(one).stem): (
-            genesets.fetch_network(one) if one in genesets.NETWORKS else genesets.read_network(one)
-        )
-        for one in options.networks
-    }
-
-
-def _given_embedding(cells: ad.AnnData | mudata.MuData, options: RunOptions) -> tuple[NDArray[Any], str]:
-    if options.embedding is not None:
-        embedding = read_embedding(options.embedding)
-    elif options.rep is not None:
-        embedding = embedding_from_obsm(cells, options.rep)
-    else:
-        raise InputError(
-            "a run needs an embedding",
-            f"none; obsm holds {describe_keys(cells.obsm)}",
-            "give its obsm key with --rep, a file with --embedding, or let --embed pca make one",
-        )
-    return align(embedding, cells.obs_names), embedding.source
 
 
 def _training_cells(
@@ -244,21 +173,6 @@ def _predicted(model: EmbeddingModel, embedding: NDArray[np.float32], measured: 
     return Expression(
         values, measured.genes, measured.symbols, measured.modality, measured.depth, dict.fromkeys(names, "counts")
     )
-
-
-def _nuisance(expression: Expression) -> pd.DataFrame:
-    """Depth (of the tested counts) and mitochondrial share, as far as they can be known."""
-    found: dict[str, NDArray[np.float64]] = {}
-    if expression.depth is not None:
-        found["depth"] = expression.depth
-    mito = np.array([s.upper().startswith("MT-") for s in expression.symbols])
-    if mito.any():
-        natural = expression.values.copy()
-        natural.data = np.expm1(natural.data)
-        total = np.asarray(natural.sum(axis=1), dtype=np.float64).ravel()
-        part = np.asarray(natural[:, mito].sum(axis=1), dtype=np.float64).ravel()
-        found["mitochondrial share"] = np.divide(part, total, out=np.zeros_like(total), where=total > 0)
-    return pd.DataFrame(found, index=pd.RangeIndex(expression.values.shape[0]))
 
 
 def _map(

@@ -14,6 +14,7 @@ from cellprism.sae.activation import BatchTopK
 from cellprism.sae.coded_kernels import PARTS, coded_epoch
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.dense import StepResult
+from cellprism.sae.vectors import ROWS
 
 if TYPE_CHECKING:
     from cellprism.sae.trainer import Trainer
@@ -29,7 +30,8 @@ _MISSES = 0.02  # share of cells with fewer than k beyond that from which on les
 
 def takes_coded_epoch(config: SAEConfig, r: int) -> bool:
     """Whether :class:`CodedEpoch` knows this objective and pays at ``r`` dimensions."""
-    return config.activation in ("topk", "batchtopk") and not config.l1_weight and r <= _MOST_DIMENSIONS
+    known = config.activation in ("topk", "batchtopk") and not config.l1_weight
+    return known and r <= _MOST_DIMENSIONS and config.width >= ROWS
 
 
 class CodedEpoch:
@@ -96,11 +98,11 @@ class CodedEpoch:
         after = (trainer.clock.silent.numpy(), fired, self.state, self.memory, missed, result)
         run: Any = coded_epoch
         helpers = [
-            Thread(target=run, args=(i, *arguments, np.zeros(w + 1, np.int64), *after)) for i in range(1, threads)
+            Thread(target=run, args=(i, *arguments, np.zeros(w + 2, np.int64), *after)) for i in range(1, threads)
         ]
         for helper in helpers:
             helper.start()
-        run(0, *arguments, np.zeros(w + 1, np.int64), *after)
+        run(0, *arguments, np.zeros(w + 2, np.int64), *after)
         for helper in helpers:
             helper.join()
         for p in parameters:

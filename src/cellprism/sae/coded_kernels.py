@@ -14,89 +14,15 @@ import numba
 import numpy as np
 
 from cellprism.sae.barrier import meet
+from cellprism.sae.coded_collect import collect
 from cellprism.sae.kernels import FASTMATH, _keep_largest, adam_flat
+from cellprism.sae.vectors import LANES, ROWS, add_row, dot_row
 
 __all__ = ["PARTS", "coded_epoch"]
 
 PARTS = 16
 """Parts of the features; at most so many threads are of use."""
-_LANES = 16
-
-
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
-def _activate(xs: Any, n: int, W: Any, j: int, bias: Any, out: Any) -> None:
-    """``W[j] @ xs + bias`` on n cells, eight dimensions at a time."""
-    r = W.shape[1]
-    for q in range(n):
-        out[q] = bias
-    i = 0
-    while i + 8 <= r:
-        w0, w1, w2, w3 = W[j, i], W[j, i + 1], W[j, i + 2], W[j, i + 3]
-        w4, w5, w6, w7 = W[j, i + 4], W[j, i + 5], W[j, i + 6], W[j, i + 7]
-        for q in range(n):
-            out[q] += (w0 * xs[i, q] + w1 * xs[i + 1, q] + w2 * xs[i + 2, q] + w3 * xs[i + 3, q]) + (
-                w4 * xs[i + 4, q] + w5 * xs[i + 5, q] + w6 * xs[i + 6, q] + w7 * xs[i + 7, q]
-            )
-        i += 8
-    while i + 4 <= r:
-        w0, w1, w2, w3 = W[j, i], W[j, i + 1], W[j, i + 2], W[j, i + 3]
-        for q in range(n):
-            out[q] += w0 * xs[i, q] + w1 * xs[i + 1, q] + w2 * xs[i + 2, q] + w3 * xs[i + 3, q]
-        i += 4
-    while i < r:
-        w0 = W[j, i]
-        for q in range(n):
-            out[q] += w0 * xs[i, q]
-        i += 1
-
-
-@numba.njit(cache=True, nogil=True)
-def _collect(
-    xs: Any,
-    first: int,
-    n: int,
-    lanes: int,
-    W: Any,
-    c: Any,
-    k: int,
-    out: Any,
-    bar: Any,
-    feature: Any,
-    value: Any,
-    count: Any,
-) -> None:
-    """Entries over each cell's bar, of cells ``first`` ... ``first + n``; full lists keep their k largest and raise it.
-
-    ``lanes``, ``n`` rounded up to whole vectors, are computed; bars of lanes beyond n are infinite.
-    """
-    most = feature.shape[1]
-    for j in range(W.shape[0]):
-        _activate(xs, lanes, W, j, c[j], out)
-        hits = np.int32(0)
-        for q in range(lanes):
-            hits += np.int32(out[q] > bar[q])
-        if hits == 0:
-            continue
-        for g in range(0, lanes, _LANES):
-            hits = np.int32(0)
-            for i in range(_LANES):
-                u = np.uint64(g) + np.uint64(i)
-                hits += np.int32(out[u] > bar[u])
-            if hits > 0:
-                for q in range(g, g + _LANES):
-                    if out[q] > bar[q]:
-                        b = first + q
-                        m = count[b]
-                        feature[b, m] = j
-                        value[b, m] = out[q]
-                        count[b] = m + 1
-                        if m + 1 == most and most < W.shape[0]:
-                            _keep_largest(value[b], feature[b], most, k)
-                            count[b] = k
-                            least = value[b, 0]
-                            for t in range(1, k):
-                                least = min(least, value[b, t])
-                            bar[q] = least
+_LEAST_TILE = 16
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
@@ -138,80 +64,84 @@ def _decode(
             for i in range(r):
                 residual[b, p, i] = 0
         for t in range(count[b]):
-            j, v = feature[b, t], value[b, t]
-            p = segment[j]
-            for i in range(r):
-                residual[b, p, i] += v * D[j, i]
-        s = np.float32(0)
+            j = np.int64(feature[b, t])
+            add_row(residual, (b * prefixes + segment[j]) * r, value[b, t], D, j * r, r)
         for i in range(r):
             residual[b, 0, i] += bias[i] - x[b, i]
         for p in range(1, prefixes):
             for i in range(r):
                 residual[b, p, i] += residual[b, p - 1, i]
-        for p in range(prefixes):
-            for i in range(r):
-                s += residual[b, p, i] * residual[b, p, i]
+        squared[b] = dot_row(residual, b * prefixes * r, residual, b * prefixes * r, prefixes * r)
         for p in range(prefixes - 2, -1, -1):
             for i in range(r):
                 residual[b, p, i] += residual[b, p + 1, i]
-        squared[b] = s
+        for t in range(count[b]):
+            j = np.int64(feature[b, t])
+            by_code[b, t] = dot_row(residual, (b * prefixes + segment[j]) * r, D, j * r, r)
+
+
+@numba.njit(cache=True, nogil=True)
+def _by_feature(lo: int, hi: int, n: int, feature: Any, count: Any, first: Any, at: Any, place: Any) -> None:
+    """Entries of features ``lo`` ... ``hi`` by feature, in the order of the cells: ``first[j]:first[j + 1]`` of ``place``.
+
+    The others come last (a branch for each would cost more).
+    """
+    w, most = len(at) - 1, feature.shape[1]
+    first[lo : hi + 1] = 0
+    for b in range(n):
         for t in range(count[b]):
             j = feature[b, t]
-            p = segment[j]
-            s = np.float32(0)
-            for i in range(r):
-                s += residual[b, p, i] * D[j, i]
-            by_code[b, t] = s
+            mine = (j >= lo) & (j < hi)
+            first[j + 1 if mine else w + 1] += 1
+    for j in range(lo, hi):
+        first[j + 1] += first[j]
+        at[j] = first[j]
+    at[w] = first[hi]
+    for b in range(n):
+        for t in range(count[b]):
+            j = feature[b, t]
+            slot = j if (j >= lo) & (j < hi) else w
+            place[at[slot]] = b * most + t
+            at[slot] += 1
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
 def _gradients(
-    lo: int, hi: int, own: Any, n_own: int, xs: Any, residual: Any, segment: Any, feature: Any, value: Any, by_code: Any,
-    scale: Any, W: Any, D: Any, unit: bool, first: Any, place: Any, gW: Any, gc: Any, gD: Any, through: Any,
+    lo: int, hi: int, xs: Any, residual: Any, segment: Any, feature: Any, value: Any, by_code: Any, scale: Any, W: Any,
+    D: Any, unit: bool, first: Any, place: Any, fired: Any, gW: Any, gc: Any, gD: Any, through: Any,
 ) -> float:  # fmt: skip
-    """Gradients of features ``lo`` ... ``hi`` from their entries; their squared length. Rows without entries stay 0.
+    """Gradients of features ``lo`` ... ``hi`` from their entries; their squared length. Rows without entries are 0.
 
-    ``through`` (r,) takes the gradient by the encoder's input, summed over cells.
+    ``fired`` says whose rows hold the last step's and is brought up to date. ``through`` (r,) takes the gradient by the
+    encoder's input, summed over cells.
     """
-    r, most = W.shape[1], feature.shape[1]
-    for j in range(lo, hi + 1):
-        first[j] = 0
-    for e in range(n_own):
-        first[feature.ravel()[own[e]] + 1] += 1
-    for j in range(lo, hi):
-        first[j + 1] += first[j]
-    # entries by feature, in the order of the cells
-    at = first[lo:hi].copy()
-    for e in range(n_own):
-        j = feature.ravel()[own[e]] - lo
-        place[at[j]] = own[e]
-        at[j] += 1
+    r, most, prefixes = W.shape[1], feature.shape[1], residual.shape[1]
     for i in range(r):
         through[i] = 0
     total = 0.0
     for j in range(lo, hi):
-        if first[j] == first[j + 1]:
+        if fired[j]:
+            gc[j] = 0
+            for i in range(r):
+                gW[j, i] = 0
+                gD[j, i] = 0
+        fired[j] = first[j + 1] > first[j]
+        if not fired[j]:
             continue
         p = segment[j]
         bias: Any = np.float32(0)
         for n in range(first[j], first[j + 1]):
             b, t = place[n] // most, place[n] % most
             g = scale * by_code[b, t]
-            v = scale * value[b, t]
             bias += g
-            for i in range(r):
-                gW[j, i] += g * xs[b, i]
-                gD[j, i] += v * residual[b, p, i]
+            add_row(gW, j * r, g, xs, b * r, r)
+            add_row(gD, j * r, scale * value[b, t], residual, (b * prefixes + p) * r, r)
         gc[j] = bias
-        along = np.float32(0)
         if unit:
-            for i in range(r):
-                along += gD[j, i] * D[j, i]
-        s = bias * bias
+            add_row(gD, j * r, -dot_row(gD, j * r, D, j * r, r), D, j * r, r)
         for i in range(r):
-            gD[j, i] -= along * D[j, i]
-            s += gW[j, i] * gW[j, i] + gD[j, i] * gD[j, i]
             through[i] += bias * W[j, i]
+        s = bias * bias + dot_row(gW, j * r, gW, j * r, r) + dot_row(gD, j * r, gD, j * r, r)
         total += s
     return total
 
@@ -272,12 +202,13 @@ def coded_epoch(
     cells, most = len(order), feature.shape[1]
     prefixes = residual.shape[1]
     part_lo, part_hi = PARTS * thread // threads, PARTS * (thread + 1) // threads
-    tile = 64
-    while tile > _LANES and tile * threads > batch:
+    tile = LANES
+    while tile > _LEAST_TILE and tile * threads > batch:
         tile //= 2
-    turned, out, bar = np.zeros((r, tile), np.float32), np.empty(tile, np.float32), np.empty(tile, np.float32)
+    turned, out = np.zeros((r, LANES), np.float32), np.empty((ROWS, LANES), np.float32)
+    bar = np.full(LANES, np.inf, np.float32)
     guess, dared, threshold = np.float32(state[0]), np.float32(state[1]), np.float32(state[2])
-    own = np.empty(batch * most + 1, np.int64)
+    at = np.empty(w + 1, np.int64)
     place = np.empty(batch * most, np.int64)
     scratch = np.empty(batch * most if whole_batch else 1, np.float32)
     nowhere = np.empty(scratch.size, np.int32)
@@ -291,7 +222,6 @@ def coded_epoch(
         for _again in range(2):
             for a in range(lo, hi, tile):
                 size = min(tile, hi - a)
-                lanes = -(-size // _LANES) * _LANES
                 for q in range(size):
                     row = order[t * batch + a + q]
                     for i in range(r):
@@ -302,9 +232,8 @@ def coded_epoch(
                         turned[i, q] = v
                     count[a + q] = 0
                     bar[q] = start_bar if whole_batch else dared * memory[row]
-                for q in range(size, lanes):
-                    bar[q] = np.inf
-                _collect(turned, a, size, lanes, W, c, k, out, bar, feature, value, count)
+                bar[size:] = np.inf
+                collect(turned, a, W, c, k, out, bar, feature, value, count)
                 if whole_batch:
                     continue
                 for q in range(size):
@@ -346,21 +275,15 @@ def coded_epoch(
         meet(counter, threads)
         scale = np.float32(2 / (n * r * prefixes))
         low, high = w * part_lo // PARTS, w * part_hi // PARTS
+        _by_feature(low, high, n, feature, count, first, at, place)
         for part in range(part_lo, part_hi):
             f_lo, f_hi = w * part // PARTS, w * (part + 1) // PARTS
-            n_own = 0
-            for cell in range(n):
-                for e in range(count[cell]):
-                    j = feature[cell, e]
-                    own[n_own] = cell * most + e  # written over by the next where it is not this part's
-                    n_own += (j >= f_lo) & (j < f_hi)
             parts[part, r] = _gradients(
-                f_lo, f_hi, own, n_own, xs, residual, segment, feature, value, by_code, scale, W, D, unit,
-                first, place, gW, gc, gD, parts[part],
+                f_lo, f_hi, xs, residual, segment, feature, value, by_code, scale, W, D, unit, first, place, fired,
+                gW, gc, gD, parts[part],
             )  # fmt: skip
-            for j in range(f_lo, f_hi):
-                fired[j] = first[j + 1] > first[j]
-                silent[j] = 0 if fired[j] else silent[j] + n
+        for j in range(low, high):
+            silent[j] = 0 if fired[j] else silent[j] + n
         meet(counter, threads)
         total = 0.0
         for i in range(r):
@@ -388,12 +311,6 @@ def coded_epoch(
         _adam(low * r, high * r, W.ravel(), gW.ravel(), mW.ravel(), vW.ravel(), clip, b1, b2, rate, over)
         _adam(low * r, high * r, D.ravel(), gD.ravel(), mD.ravel(), vD.ravel(), clip, b1, b2, rate, over)
         _adam(low, high, c, gc, mc, vc, clip, b1, b2, rate, over)
-        for j in range(low, high):
-            if fired[j]:
-                gc[j] = 0
-                for i in range(r):
-                    gW[j, i] = 0
-                    gD[j, i] = 0
         if unit:
             _unit_rows(low, high, D)
         if thread == 0:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Condition
 
 import pandas as pd
 import torch
@@ -18,7 +21,10 @@ from cellprism.sae.scaling import AffineScaling
 from cellprism.sae.trainer import Trainer
 from cellprism.sae.training import TrainingOptions
 
-__all__ = ["Job", "run_jobs"]
+__all__ = ["Budget", "Job", "run_jobs"]
+
+_COPIES = 6  # of the parameters: themselves, gradient, two moments, the last good and the best weights
+_BATCHES = 4  # of (cells, width) numbers: pre-activations, codes and the gradients of both
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,13 @@ class Job:
         n = len(self.cells)
         return float(self.config.width * n * self.options.epochs_for(n, self.options.batch_size_for(n)))
 
+    def memory(self) -> int:
+        """Bytes that the training takes at most, beside the cells: parameters and what goes with them, and one batch."""
+        r = self.scaling.forward.shape[1]
+        parameters = 2 * self.config.width * (r + 2) + 2 * r
+        batch = min(self.options.batch_size_for(len(self.cells)), len(self.cells))
+        return int(4 * (_COPIES * parameters + _BATCHES * batch * (self.config.width + r)))
+
     def run(self, bar: TrainingBar) -> tuple[SAE, pd.DataFrame]:
         """Train; the model comes back on the CPU, with its history."""
         start = torch.Generator().manual_seed(self.seed)
@@ -49,22 +62,58 @@ class Job:
         return sae.to("cpu").eval(), history
 
 
-def run_jobs(jobs: Sequence[Job], *, progress: bool = False) -> list[tuple[SAE, pd.DataFrame]]:
+class Budget:
+    """Memory that jobs share: one waits until there is room for it, or until it is alone.
+
+    Parameters
+    ----------
+    size
+        Bytes.
+    """
+
+    def __init__(self, size: float) -> None:
+        self.size, self.taken, self.running = size, 0, 0
+        self._changed = Condition()
+
+    @contextmanager
+    def room(self, size: int) -> Iterator[None]:
+        """Hold so many bytes."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self.running or self.taken + size <= self.size)
+            self.taken, self.running = self.taken + size, self.running + 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.taken, self.running = self.taken - size, self.running - 1
+                self._changed.notify_all()
+
+
+def run_jobs(
+    jobs: Sequence[Job], *, progress: bool = False, memory_budget: float = math.inf
+) -> list[tuple[SAE, pd.DataFrame]]:
     """Train all jobs, on the CPU as many at a time as torch has threads, each then with one; results in the jobs' order.
 
     A thread holds one model's gradients and moments at a time, so memory does not grow with the number of jobs, apart
-    from the finished weights. The costliest start first, so that the threads end together.
+    from the finished weights; where the models of all threads would take more than ``memory_budget`` bytes, fewer run at a
+    time. The costliest start first, so that the threads end together.
     """
+    budget = Budget(memory_budget)
     threads = min(torch.get_num_threads(), len(jobs))
     with TrainingBar(progress, len(jobs)) as bar:
         if threads == 1 or jobs[0].cells.device.type != "cpu":
             return [job.run(bar) for job in jobs]
+
+        def run(job: Job) -> tuple[SAE, pd.DataFrame]:
+            with budget.room(job.memory()):
+                return job.run(bar)
+
         ranked = sorted(range(len(jobs)), key=lambda i: -jobs[i].cost())
         before = torch.get_num_threads()
         pool = ThreadPoolExecutor(threads, "cellprism-fit", initializer=torch.set_num_threads, initargs=(1,))
         try:
             with pool:
-                waiting = {i: pool.submit(jobs[i].run, bar) for i in ranked}
+                waiting = {i: pool.submit(run, jobs[i]) for i in ranked}
                 return [waiting[i].result() for i in range(len(jobs))]
         finally:
             pool.shutdown(cancel_futures=True)

@@ -1,21 +1,18 @@
 """Compiled loops of sparse training on the CPU: selection, decoding, gradients by feature, Adam.
 
-Each works on a range ``lo:hi`` of rows without the interpreter's lock, so that :func:`spread` can share it between
-threads; every row is summed in one order, so results do not depend on the number of threads. Codes are lists of entries:
-cell ``b`` owns entries ``start[b]:stop[b]`` of ``feature`` and ``value``.
+Each works on a range ``lo:hi`` of rows without the interpreter's lock, so that threads can share it; every row is summed in
+one order, so results do not depend on the number of threads. Codes are lists of entries: cell ``b`` owns entries
+``start[b]:stop[b]`` of ``feature`` and ``value``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import numba
 import numpy as np
-import torch
+
+from cellprism.sae.vectors import LANES, first_bit, over
 
 __all__ = [
     "adam",
@@ -26,32 +23,14 @@ __all__ = [
     "rescore",
     "select_above",
     "select_topk",
-    "spread",
-    "unit_rows",
+    "sums_by_feature",
+    "update_rows",
 ]
 
 # Sums may be reordered into vector lanes; NaN and infinity keep their meaning, so that divergence is seen.
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 _BLOCK = 32
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="cellprism")
-
-
-def spread(kernel: Callable[..., Any], n: int, *args: Any, threads: int | None = None) -> None:
-    """Call ``kernel(lo, hi, *args)`` on parts of ``range(n)``, a part a thread."""
-    threads = min(threads or torch.get_num_threads(), max(1, n // 32))
-    if threads == 1:
-        kernel(0, n, *args)
-        return
-    bounds = [n * i // threads for i in range(threads + 1)]
-    parts = list(pairwise(bounds))
-    waiting = [_pool(threads - 1).submit(kernel, lo, hi, *args) for lo, hi in parts[1:]]
-    kernel(*parts[0], *args)
-    for future in waiting:
-        future.result()
+_AT_A_TIME = 2_048  # numbers of each array that an update holds in the nearest cache
 
 
 @numba.njit(cache=True, nogil=True)
@@ -96,12 +75,16 @@ def select_topk(lo: int, hi: int, bits: Any, k: int, feature: Any, value: Any, s
     nowhere = np.empty(blocks, dtype=np.int32)
     values = np.empty(width, dtype=bits.dtype)
     features = np.empty(width, dtype=np.int32)
+    full = width // _BLOCK
     for b in range(lo, hi):
         for s in range(blocks):
-            e = min((s + 1) * _BLOCK, width)
             top = bits[b, s * _BLOCK]
-            for j in range(s * _BLOCK + 1, e):
-                top = max(top, bits[b, j])
+            if s < full:  # of fixed length, so that the loop becomes vectors
+                for i in range(_BLOCK):
+                    top = max(top, bits[b, np.uint64(s * _BLOCK) + np.uint64(i)])
+            else:
+                for j in range(s * _BLOCK + 1, width):
+                    top = max(top, bits[b, j])
             maxima[s] = top
             sorted_maxima[s] = top
         bar = 1
@@ -128,26 +111,28 @@ def select_topk(lo: int, hi: int, bits: Any, k: int, feature: Any, value: Any, s
         stop[b] = n
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
-def count_above(lo: int, hi: int, pre: Any, bar: float, count: Any) -> None:
-    """Pre-activations over ``bar`` of each cell: ``count`` (cells,)."""
-    for b in range(lo, hi):
-        n = 0
-        for j in range(pre.shape[1]):
-            n += pre[b, j] > bar
-        count[b] = n
-
-
 @numba.njit(cache=True, nogil=True)
-def select_above(lo: int, hi: int, pre: Any, bar: float, start: Any, feature: Any, value: Any) -> None:
-    """Entries of the pre-activations over ``bar``, cell b's from ``start[b]`` on."""
-    for b in range(lo, hi):
-        n = start[b]
-        for j in range(pre.shape[1]):
-            if pre[b, j] > bar:
+def select_above(pre: Any, bar: Any, feature: Any, value: Any, stop: Any) -> None:
+    """Entries of the pre-activations (cells, width) over ``bar`` (width,); cell b's end before ``stop[b]``."""
+    cells, width = pre.shape
+    flat = pre.ravel()
+    n = 0
+    for b in range(cells):
+        whole = width - width % LANES
+        for s in range(0, whole, LANES):
+            hits = over(flat, b * width + s, bar, s)
+            while hits:
+                j = s + first_bit(hits)
+                hits &= hits - np.uint64(1)
                 feature[n] = j
                 value[n] = pre[b, j]
                 n += 1
+        for j in range(whole, width):
+            if pre[b, j] > bar[j]:
+                feature[n] = j
+                value[n] = pre[b, j]
+                n += 1
+        stop[b] = n
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
@@ -173,22 +158,13 @@ def rescore(lo: int, hi: int, x: Any, encoder: Any, bias: Any, feature: Any, val
 
 @numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
 def decode(
-    lo: int,
-    hi: int,
-    x: Any,
-    start: Any,
-    stop: Any,
-    feature: Any,
-    value: Any,
-    decoder: Any,
-    bias: Any,
-    residual: Any,
-    by_code: Any,
-    squared: Any,
-) -> None:
-    """``residual = codes @ decoder + bias - x``; ``by_code`` = its product with the entry's decoder row.
+    lo: int, hi: int, x: Any, start: Any, stop: Any, feature: Any, value: Any, decoder: Any, bias: Any, scale: float,
+    press: Any, residual: Any, slope: Any, squared: Any,
+) -> None:  # fmt: skip
+    """``residual = codes @ decoder + bias - x``; ``squared`` (cells,) = its squared length.
 
-    ``squared`` (cells,) is the residual's squared length.
+    ``slope`` = the gradient by the entry's code: ``scale`` times the residual's product with the decoder row, plus
+    ``press`` of the feature.
     """
     r = x.shape[1]
     for b in range(lo, hi):
@@ -208,7 +184,7 @@ def decode(
             s = np.float32(0)
             for i in range(r):
                 s += residual[b, i] * decoder[j, i]
-            by_code[t] = s
+            slope[t] = scale * s + press[j]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -232,31 +208,16 @@ def by_feature(start: Any, stop: Any, feature: Any, first: Any, entry: Any, cell
 
 @numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
 def feature_gradients(
-    lo: int,
-    hi: int,
-    x: Any,
-    residual: Any,
-    value: Any,
-    by_code: Any,
-    scale: float,
-    press: Any,
-    pull: Any,
-    first: Any,
-    entry: Any,
-    cell: Any,
-    decoder: Any,
-    unit_norm: bool,
-    add: bool,
-    g_encoder: Any,
-    g_bias: Any,
-    g_decoder: Any,
-    squared: Any,
-) -> None:
+    lo: int, hi: int, x: Any, residual: Any, value: Any, slope: Any, scale: float, pressed: Any, pull: Any, first: Any,
+    entry: Any, cell: Any, decoder: Any, unit_norm: bool, add: bool, g_encoder: Any, g_bias: Any, g_decoder: Any,
+    squared: Any, fired: Any,
+) -> None:  # fmt: skip
     """Gradients of each feature's encoder row, bias and decoder row from its entries.
 
-    The gradient of a code is ``scale * by_code + press[j]``; that of the decoder row ``scale * sum(value * residual)``
-    plus ``pull[j] * sum(value)`` along the row itself (the penalty's grip on its norm). With ``unit_norm`` the part
-    along the row is taken off. ``add`` adds to what the gradients hold. ``squared`` (width,) is their squared length.
+    ``slope`` is the gradient by the entry's pre-activation. That of the decoder row is ``scale * sum(value * residual)``
+    plus ``pull[j] * sum(pressed)`` along the row itself (the penalty's grip on its norm). With ``unit_norm`` the part
+    along the row is taken off. ``add`` adds to what the gradients hold. ``squared`` (width,) is their squared length;
+    ``fired`` whether a value is positive.
     """
     r = x.shape[1]
     for j in range(lo, hi):
@@ -265,25 +226,43 @@ def feature_gradients(
             for i in range(r):
                 g_encoder[j, i] = 0
                 g_decoder[j, i] = 0
+        fired[j] = False
+        if first[j] == first[j + 1] and not add:
+            squared[j] = 0
+            continue
+        total = np.float32(0)
         for n in range(first[j], first[j + 1]):
             b = cell[n]
-            g = scale * by_code[entry[n]] + press[j]
+            g = slope[entry[n]]
             v = scale * value[entry[n]]
-            w = pull[j] * value[entry[n]]
+            total += pressed[entry[n]]
+            fired[j] |= v > 0
             g_bias[j] += g
             for i in range(r):
                 g_encoder[j, i] += g * x[b, i]
-                g_decoder[j, i] += v * residual[b, i] + w * decoder[j, i]
-        if unit_norm:
-            s = np.float32(0)
+                g_decoder[j, i] += v * residual[b, i]
+        along = pull[j] * total
+        if unit_norm:  # a penalty on the norm has no part beside the row
+            along = np.float32(0)
             for i in range(r):
-                s += g_decoder[j, i] * decoder[j, i]
-            for i in range(r):
-                g_decoder[j, i] -= s * decoder[j, i]
+                along -= g_decoder[j, i] * decoder[j, i]
         s = g_bias[j] * g_bias[j]
         for i in range(r):
+            g_decoder[j, i] += along * decoder[j, i]
             s += g_encoder[j, i] * g_encoder[j, i] + g_decoder[j, i] * g_decoder[j, i]
         squared[j] = s
+
+
+@numba.njit(cache=True, nogil=True)
+def sums_by_feature(lo: int, hi: int, first: Any, entry: Any, a: Any, b: Any, sum_a: Any, sum_b: Any) -> None:
+    """Sums of two numbers an entry over each feature's entries."""
+    for j in range(lo, hi):
+        total_a = total_b = np.float32(0)
+        for n in range(first[j], first[j + 1]):
+            total_a += a[entry[n]]
+            total_b += b[entry[n]]
+        sum_a[j] = total_a
+        sum_b[j] = total_b
 
 
 # Division that may fail, or a position that may count from the end, would keep the loop from becoming vectors (ten times).
@@ -322,12 +301,26 @@ def adam(
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
-def unit_rows(lo: int, hi: int, p: Any) -> None:
-    """Divide each row by its length."""
-    for j in range(lo, hi):
-        s = np.float32(0)
-        for i in range(p.shape[1]):
-            s += p[j, i] * p[j, i]
-        s = np.float32(1) / max(np.sqrt(s), np.float32(1e-12))
-        for i in range(p.shape[1]):
-            p[j, i] *= s
+def update_rows(
+    lo: int, hi: int, p: Any, g: Any, m: Any, v: Any, clip: float, beta1: float, beta2: float, step_size: float,
+    root2: float, unit: bool,
+) -> None:  # fmt: skip
+    """Adam on rows ``lo:hi``, which are then divided by their length where ``unit`` says so, while they are in the cache."""
+    f = np.float32
+    r = p.shape[1]
+    rows = max(1, _AT_A_TIME // r)
+    for s in range(lo, hi, rows):
+        e = min(s + rows, hi)
+        i, k = s * r, e * r
+        adam_flat(
+            p.ravel()[i:k], g.ravel()[i:k], m.ravel()[i:k], v.ravel()[i:k], f(clip), f(beta1), f(beta2), f(step_size),
+            f(1 / root2),
+        )  # fmt: skip
+        if unit:
+            for j in range(s, e):
+                total = f(0)
+                for c in range(r):
+                    total += p[j, c] * p[j, c]
+                total = f(1) / max(np.sqrt(total), f(1e-12))
+                for c in range(r):
+                    p[j, c] *= total

@@ -29,6 +29,7 @@ def fit_many(
     seeds: Sequence[int] | None = None,
     device: str = "auto",
     progress: bool = False,
+    memory_budget: float = 2.0**33,
     **options: Any,
 ) -> list[Fit]:
     """Train many sparse autoencoders on one embedding.
@@ -52,6 +53,9 @@ def fit_many(
         ``auto``, ``cpu``, ``cuda`` or ``mps``; the models run one after another where it is not the CPU.
     progress
         Show a bar over all epochs of all models.
+    memory_budget
+        Bytes that the models in training may take together, beside the embedding and finished weights. Where those of all
+        threads would take more, fewer train at a time, down to one.
     options
         Fields of :class:`~cellprism.sae.training.TrainingOptions`; a list has one value a model.
 
@@ -87,6 +91,8 @@ def fit_many(
         training_options({name: v[i] if isinstance(v, list) else v for name, v in options.items()})
         for i in range(len(configs))
     ]
+    if not memory_budget > 0:
+        raise InputError("`memory_budget` must be positive", str(memory_budget), "give bytes, e.g. 2**33")
     where = choose_device(device)
     shared: dict[tuple[Any, ...], tuple[AffineScaling, Cells, Cells, Any]] = {}
     jobs, held_out = [], []
@@ -101,7 +107,7 @@ def fit_many(
         scaling, inside, outside, held = shared[key]
         jobs.append(Job(config, scaling, inside, outside, training, s))
         held_out.append(held)
-    results = run_jobs(jobs, progress=progress)
+    results = run_jobs(jobs, progress=progress, memory_budget=memory_budget)
     return [
         make_fit(X, [sae], [history], np.asarray(held), job.options, len(job.cells), job.seed)
         for (sae, history), job, held in zip(results, jobs, held_out, strict=True)

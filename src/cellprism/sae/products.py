@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from cellprism.sae.dense import StepResult
-from cellprism.sae.kernels import spread
 from cellprism.sae.narrow_kernels import bar_of, count_over
 from cellprism.sae.sparse import SparseStep
+from cellprism.sae.threads import spread
 
 __all__ = ["ProductStep"]
 
@@ -51,25 +51,26 @@ class ProductStep(SparseStep):
         residual = torch.addmm(sae.decoder_bias, codes, D).sub_(x)
         reconstruction = float(residual.square().sum(dtype=torch.float64)) / (n * r)
         residual *= 2 / (n * r)
-        norms = D.norm(dim=1).numpy() if config.l1_weight and config.penalty_reduction == "sum" else None
-        press, pull = self._pressure(norms, n)
+        press, pull = self._penalty_by_feature(n)
         by_code = torch.mm(residual, D.T, out=self._by_code[:n])
         spread(_mask, n, by_code.numpy(), codes.numpy(), press, threads=self.threads)
         together = codes.sum(dim=0)
-        encoder, decoder = torch.from_numpy(self.g_encoder), torch.from_numpy(self.g_decoder)
+        gradients = {name: torch.from_numpy(g) for name, g in self.gradients.items()}
+        encoder, decoder = gradients["encoder"], gradients["decoder"]
         torch.mm(by_code.T, shifted, out=encoder)
         torch.mm(codes.T, residual, out=decoder)
-        torch.sum(by_code, dim=0, out=torch.from_numpy(self.g_bias))
+        torch.sum(by_code, dim=0, out=gradients["encoder_bias"])
+        torch.sum(residual, dim=0, out=gradients["decoder_bias"])
         if pull.any():
             decoder += (torch.from_numpy(pull) * together).unsqueeze(1) * D
         if config.unit_norm:
             decoder -= (decoder * D).sum(dim=1, keepdim=True) * D
         if self.options.max_grad_norm is not None:
             squared = encoder.square().sum(dim=1) + decoder.square().sum(dim=1)
-            self.squared[:] = squared.numpy() + np.square(self.g_bias)
+            self.squared[:] = (squared + gradients["encoder_bias"].square()).numpy()
         penalty = float((together.numpy() * press).sum(dtype=np.float64))
         self.products = int(active.sum()) > _WORTH * codes.numel()
-        self._update(residual.sum(dim=0).numpy(), lr)
+        self._update(lr)
         return StepResult(reconstruction + penalty, reconstruction, penalty, 0.0, together > 0)
 
 

@@ -10,46 +10,47 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cellprism.sae import kernels
-from cellprism.sae.activation import BatchTopK, TopK
+from cellprism.sae import gate_kernels, kernels
+from cellprism.sae.activation import BatchTopK, Gated, JumpReLU, TopK
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.dense import StepResult
-from cellprism.sae.kernels import spread
+from cellprism.sae.dense import DenseStep, StepResult
 from cellprism.sae.model import SAE
+from cellprism.sae.selection import Entries, Selector
+from cellprism.sae.threads import one_torch_thread, spread
 from cellprism.sae.training import TrainingOptions
 
-__all__ = ["SparseStep", "has_bf16_products", "takes_sparse_step"]
+__all__ = ["SparseStep", "takes_sparse_step"]
 
 Array = NDArray[Any]
-_CACHED = 2**21  # pre-activations held at a time: 8 MiB in float32
-_SPARE = 16  # bf16 candidates beyond k that are scored again in float32
+_MOST_ACTIVE = 0.2  # share of codes from which on the dense step is as fast
 
 
-class Entries(NamedTuple):
-    """Codes as entries; cell b owns ``start[b]:stop[b]``."""
+class _Decoded(NamedTuple):
+    """What decoding leaves: residuals, and by entry the codes and the gradients by pre-activations."""
 
-    start: Array
-    stop: Array
-    feature: Array
-    value: Array
+    residual: Array
+    code: Array
+    slope: Array
+    error: float
+    """Summed squared residuals."""
+    penalty: float
+    more: tuple[Array, Array] | None = None
+    """Two numbers an entry, from whose sums by feature the activation's own gradients are made."""
+    pressure: float = 0.0
+    """Gradient of jumprelu's penalty by one active code."""
 
 
 def takes_sparse_step(config: SAEConfig) -> bool:
     """Whether :class:`SparseStep` knows this objective."""
-    return config.activation in ("relu", "topk", "batchtopk") and not config.matryoshka and config.p_end is None
-
-
-def has_bf16_products() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware."""
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(supported and supported())
+    return not config.matryoshka and config.p_end is None
 
 
 class SparseStep:
-    """Forward, backward and Adam for relu, topk and batchtopk, fused by feature.
+    """Forward, backward and Adam, fused by feature, for every activation without prefixes and without p-annealing.
 
     Only the encoder's product is dense. Decoding, the gradients of both matrices and the penalty walk over the active
-    codes; Adam is the dense one (its moments of silent features decay as ever), so parameters follow those of
+    codes (of jumprelu, over those near their thresholds too), unless a fifth of all is active: such a batch takes the dense
+    step. Adam is the dense one (its moments of silent features decay as ever), so parameters follow those of
     :class:`~cellprism.sae.dense.DenseStep` up to rounding.
 
     Parameters
@@ -63,7 +64,7 @@ class SparseStep:
     bf16
         Take the encoder's product in bfloat16 and score the best candidates (topk) again in float32.
     threads
-        Threads of the loops; None = torch's.
+        That share a step; None = as many as torch has.
     """
 
     def __init__(
@@ -75,14 +76,16 @@ class SparseStep:
         bf16: bool = False,
         threads: int | None = None,
     ) -> None:
-        self.sae, self.optimiser, self.options, self.threads = sae, optimiser, options, threads
+        self.sae, self.optimiser, self.options = sae, optimiser, options
+        self.threads = threads or torch.get_num_threads()
+        self.select, self.dense = Selector(self.threads), DenseStep(sae, optimiser, options)
         self.bf16 = bf16 and isinstance(sae.activation, TopK)
         self.k = sae.activation.k if isinstance(sae.activation, TopK | BatchTopK) else 0
         self.parameters = dict(sae.named_parameters())
-        w, r = sae.decoder.shape
-        self.g_encoder, self.g_decoder = np.zeros((w, r), np.float32), np.zeros((w, r), np.float32)
-        self.g_bias, self.squared = np.zeros(w, np.float32), np.zeros(w, np.float32)
-        self.first = np.zeros(w + 1, np.int64)
+        w = sae.width
+        self.gradients = {name: torch.zeros_like(p).numpy() for name, p in self.parameters.items()}
+        self.squared, self.fired = np.zeros(w, np.float32), np.zeros(w, np.bool_)
+        self.first, self.zeros = np.zeros(w + 1, np.int64), np.zeros(w, np.float32)
         self.bar = 0.0
         for p in sae.parameters():
             state = optimiser.state[p]
@@ -90,83 +93,58 @@ class SparseStep:
                 state["step"] = torch.tensor(0.0)
                 state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
 
-    @torch.no_grad()
     def __call__(self, x: Tensor, dead: Tensor | None, p: float, lr: float) -> StepResult:
         """One step on a batch (cells, r); ``p`` is 1 for the objectives known here."""
+        with torch.no_grad(), one_torch_thread():
+            result = self._step(x, dead, lr)
+        return result or self.dense(x, dead, p, lr)
+
+    def _step(self, x: Tensor, dead: Tensor | None, lr: float) -> StepResult | None:
+        """The step, or None where too many codes are active."""
         sae, config = self.sae, self.sae.config
         n, r = x.shape
         shift = -sae.decoder_bias if config.pre_bias == "tied" else sae.input_bias
         shifted = x if shift is None else x + shift
         codes = self._select(shifted)
-        D = sae.decoder.numpy()
-        norms = np.sqrt(np.einsum("ij,ij->i", D, D)) if config.l1_weight and config.penalty_reduction == "sum" else None
-        press, pull, penalty = self._penalty(codes, norms, n)
-        residual, by_code, error = self._decode(x.numpy(), codes, sae.decoder_bias.numpy())
-        reconstruction = float(error.sum(dtype=np.float64)) / (n * r)
-        unit = config.unit_norm
+        if not self.k and len(codes.value) > _MOST_ACTIVE * n * sae.width:
+            return None
+        scale = np.float32(2 / (n * r))
+        press, pull = self._penalty_by_feature(n)
+        found = self._decode(x.numpy(), codes, scale, press)
         has_dead = config.aux_weight > 0 and dead is not None and bool(dead.any())
-        self._gradients(shifted.numpy(), residual, codes, by_code, 2 / (n * r), press, pull, unit and not has_dead)
-        g_decoder_bias = residual.sum(axis=0) * np.float32(2 / (n * r))
-        fired = torch.as_tensor(self.first[1:] > self.first[:-1])
+        project = config.unit_norm and not has_dead
+        self._gradients(shifted.numpy(), found, codes, scale, pull, project)
+        self.gradients["decoder_bias"][:] = found.residual.sum(axis=0) * scale
         auxiliary = 0.0
+        fired = torch.as_tensor(self.fired.copy())
         if has_dead and dead is not None:
-            auxiliary = self._auxiliary(shifted, -residual, dead, unit)
-        self._update(g_decoder_bias, lr)
-        return StepResult(reconstruction + penalty + auxiliary, reconstruction, penalty, auxiliary, fired)
+            auxiliary = self._auxiliary(shifted, -found.residual, dead, config.unit_norm)
+        self._update(lr)
+        reconstruction = found.error / (n * r)
+        return StepResult(
+            reconstruction + found.penalty + auxiliary, reconstruction, found.penalty, auxiliary, fired
+        )  # fmt: skip
 
     def _select(self, shifted: Tensor) -> Entries:
-        activation = self.sae.activation
+        sae, activation = self.sae, self.sae.activation
+        weights = (shifted, sae.encoder, sae.encoder_bias)
         if isinstance(activation, TopK):
-            return self._topk(shifted, self.sae.encoder, self.sae.encoder_bias, self.k, self.bf16)
-        pre = torch.addmm(self.sae.encoder_bias, shifted, self.sae.encoder.T).numpy()
+            return self.select.largest(*weights, self.k, bf16=self.bf16)
         if isinstance(activation, BatchTopK):
-            return self._batch_topk(pre, activation)
-        return self._above(pre, 0.0, len(pre))
+            return self._batch_topk(shifted, activation)
+        bar = self.zeros
+        if isinstance(activation, JumpReLU):
+            # from here on a pre-activation is near its threshold or over it
+            bar = activation.log_threshold.exp().sub(activation.bandwidth / 2).numpy()
+        return self.select.above(*weights, bar)
 
-    def _topk(self, shifted: Tensor, encoder: Tensor, bias: Tensor, k: int, bf16: bool) -> Entries:
-        """The k largest of each cell, a block of cells at a time, so that pre-activations stay in the cache."""
-        n, w = len(shifted), len(encoder)
-        m = min(k + _SPARE, w) if bf16 else k
-        feature, count = np.zeros((n, m), np.int32), np.zeros(n, np.int64)
-        value = np.zeros((n, m), np.int16 if bf16 else np.int32)
-        x, W, c = (t.bfloat16() if bf16 else t for t in (shifted, encoder, bias))
-        rows = min(n, max(64, _CACHED // w))
-        buffer = torch.empty(rows, w, dtype=x.dtype)
-        for s in range(0, n, rows):
-            part = slice(s, min(s + rows, n))
-            pre = torch.addmm(c, x[part], W.T, out=buffer[: part.stop - s])
-            bits = pre.view(torch.int16 if bf16 else torch.int32).numpy()
-            spread(
-                kernels.select_topk,
-                len(bits),
-                bits,
-                k if not bf16 else m,
-                feature[part],
-                value[part],
-                count[part],
-                threads=self.threads,
-            )
-        scores = value.view(np.float32) if not bf16 else np.zeros((n, m), np.float32)
-        if bf16:
-            exact = (shifted.numpy(), encoder.detach().numpy(), bias.detach().numpy())
-            spread(kernels.rescore, n, *exact, feature, scores, count, k, threads=self.threads)
-        start = np.arange(n, dtype=np.int64) * m
-        return Entries(start, start + count, feature.ravel(), scores.ravel())
-
-    def _above(self, pre: Array, bar: float, n: int) -> Entries:
-        count = np.zeros(n, np.int64)
-        spread(kernels.count_above, n, pre, bar, count, threads=self.threads)
-        stop = np.cumsum(count)
-        feature, value = np.zeros(stop[-1], np.int32), np.zeros(stop[-1], np.float32)
-        spread(kernels.select_above, n, pre, bar, stop - count, feature, value, threads=self.threads)
-        return Entries(stop - count, stop, feature, value)
-
-    def _batch_topk(self, pre: Array, activation: BatchTopK) -> Entries:
+    def _batch_topk(self, shifted: Tensor, activation: BatchTopK) -> Entries:
         """The k x cells largest: entries over a guessed bar, lowered until there are enough, then cut exactly."""
-        n, wanted = len(pre), min(self.k * len(pre), pre.size)
-        codes = self._above(pre, self.bar, n)
+        n, wanted = len(shifted), min(self.k * len(shifted), len(shifted) * self.sae.width)
+        weights = (shifted, self.sae.encoder, self.sae.encoder_bias)
+        codes = self.select.above(*weights, self.zeros + np.float32(self.bar))
         if len(codes.value) < wanted and self.bar > 0:
-            codes = self._above(pre, 0.0, n)
+            codes = self.select.above(*weights, self.zeros)
         lowest = np.float32(0)
         if len(codes.value) > wanted:
             lowest = np.partition(codes.value, -wanted)[-wanted]
@@ -181,72 +159,80 @@ class SparseStep:
         activation.follow(torch.tensor(lowest))
         return codes
 
-    def _pressure(self, norms: Array | None, n: int) -> tuple[Array, Array]:
-        """Gradient of the penalty by a code, and by a decoder row along itself (per unit of code)."""
+    def _penalty_by_feature(self, n: int) -> tuple[Array, Array]:
+        """Gradient of the L1 penalty by a code, and by a decoder row along itself (per unit of code)."""
         config = self.sae.config
         w, r = self.sae.decoder.shape
-        press, pull = np.zeros(w, np.float32), np.zeros(w, np.float32)
         if not config.l1_weight:
-            return press, pull
-        if norms is None:
-            press[:] = config.l1_weight / (n * w)
-        else:
-            press[:] = config.l1_weight / (n * math.sqrt(r)) * norms
-            if not config.unit_norm:
-                pull[:] = config.l1_weight / (n * math.sqrt(r)) / np.maximum(norms, 1e-12)
-        return press, pull
-
-    def _penalty(self, codes: Entries, norms: Array | None, n: int) -> tuple[Array, Array, float]:
-        """:meth:`_pressure`, and the penalty's value."""
-        press, pull = self._pressure(norms, n)
-        if not self.sae.config.l1_weight:
-            return press, pull, 0.0
-        at = _positions(codes)
-        return press, pull, float((codes.value[at] * press[codes.feature[at]]).sum(dtype=np.float64))
-
-    def _decode(self, x: Array, codes: Entries, bias: Array) -> tuple[Array, Array, Array]:
-        residual, squared = np.empty_like(x), np.empty(len(x), np.float32)
-        by_code = np.zeros(len(codes.value), np.float32)
+            return self.zeros, self.zeros
+        if config.penalty_reduction == "mean":
+            return np.full(w, config.l1_weight / (n * w), np.float32), self.zeros
         D = self.sae.decoder.detach().numpy()
-        spread(kernels.decode, len(x), x, *codes, D, bias, residual, by_code, squared, threads=self.threads)
-        return residual, by_code, squared
+        norms = np.sqrt(np.einsum("ij,ij->i", D, D))
+        strength = np.float32(config.l1_weight / (n * math.sqrt(r)))
+        return strength * norms, self.zeros if config.unit_norm else strength / np.maximum(norms, np.float32(1e-12))
+
+    def _decode(self, x: Array, codes: Entries, scale: Any, press: Array) -> _Decoded:
+        sae, activation, config = self.sae, self.sae.activation, self.sae.config
+        n, entries = len(x), len(codes.value)
+        D, bias = sae.decoder.detach().numpy(), sae.decoder_bias.detach().numpy()
+        residual, squared = np.empty_like(x), np.empty(n, np.float32)
+        slope = np.zeros(entries, np.float32)
+        if isinstance(activation, JumpReLU):
+            threshold = activation.log_threshold.detach().exp().numpy()
+            width = np.float32(activation.bandwidth)
+            code, edge, near = (np.zeros(entries, np.float32) for _ in range(3))
+            active = np.zeros(n, np.int64)
+            spread(
+                gate_kernels.decode_jumps, n, x, *codes, D, bias, scale, threshold, width, residual, code, slope, edge,
+                near, squared, active, threads=self.threads,
+            )  # fmt: skip
+            mean, weight, k = active.sum() / n, config.l0_weight, config.k
+            penalty = weight * (mean if k is None else (mean / k - 1) ** 2)
+            pressure = (weight if k is None else weight * 2 * (mean / k - 1) / k) / n
+            error = float(squared.sum(dtype=np.float64))
+            return _Decoded(residual, code, slope, error, float(penalty), (edge, near), float(pressure))
+        more = None
+        if isinstance(activation, Gated):
+            gain, shift = activation.log_gain.detach().exp().numpy(), activation.magnitude_bias.detach().numpy()
+            code, opened, turned = (np.zeros(entries, np.float32) for _ in range(3))
+            spread(
+                gate_kernels.decode_gated, n, x, *codes, D, bias, scale, press, gain, shift, residual, np.empty_like(x),
+                code, slope, opened, turned, squared, threads=self.threads,
+            )  # fmt: skip
+            more = (turned, opened)
+        else:
+            code = codes.value
+            spread(
+                kernels.decode, n, x, *codes, D, bias, scale, press, residual, slope, squared, threads=self.threads
+            )  # fmt: skip
+        penalty = float((codes.value * press[codes.feature]).sum(dtype=np.float64)) if config.l1_weight else 0.0
+        return _Decoded(residual, code, slope, float(squared.sum(dtype=np.float64)), penalty, more)
 
     def _gradients(
-        self,
-        x: Array,
-        residual: Array,
-        codes: Entries,
-        by_code: Array,
-        scale: float,
-        press: Array,
-        pull: Array,
-        project: bool,
-        add: bool = False,
+        self, x: Array, found: _Decoded, codes: Entries, scale: Any, pull: Array, project: bool, add: bool = False
     ) -> None:
         entry, cell = np.empty(len(codes.value), np.int64), np.empty(len(codes.value), np.int32)
         kernels.by_feature(codes.start, codes.stop, codes.feature, self.first, entry, cell)
+        own = self.gradients
         spread(
-            kernels.feature_gradients,
-            self.sae.width,
-            x,
-            residual,
-            codes.value,
-            by_code,
-            np.float32(scale),
-            press,
-            pull,
-            self.first,
-            entry,
-            cell,
-            self.sae.decoder.detach().numpy(),
-            project,
-            add,
-            self.g_encoder,
-            self.g_bias,
-            self.g_decoder,
-            self.squared,
-            threads=self.threads,
-        )
+            kernels.feature_gradients, self.sae.width, x, found.residual, found.code, found.slope, scale, codes.value,
+            pull, self.first, entry, cell, self.sae.decoder.detach().numpy(), project, add, own["encoder"],
+            own["encoder_bias"], own["decoder"], self.squared, self.fired, threads=self.threads,
+        )  # fmt: skip
+        if found.more is None:
+            return
+        activation = self.sae.activation
+        a, b = np.empty_like(self.zeros), np.empty_like(self.zeros)
+        spread(
+            kernels.sums_by_feature, self.sae.width, self.first, entry, *found.more, a, b, threads=self.threads
+        )  # fmt: skip
+        if isinstance(activation, JumpReLU):
+            threshold = activation.log_threshold.detach().exp().numpy()
+            own["activation.log_threshold"][:] = threshold * (a - np.float32(found.pressure / activation.bandwidth) * b)
+        elif isinstance(activation, Gated):
+            own["activation.log_gain"][:] = activation.log_gain.detach().exp().numpy() * a
+            own["activation.magnitude_bias"][:] = b
 
     def _auxiliary(self, shifted: Tensor, target: Array, dead: Tensor, project: bool) -> float:
         """Add the gradients of :func:`cellprism.sae.loss.auxiliary_loss` and return its weighted value."""
@@ -254,49 +240,50 @@ class SparseStep:
         n, r = target.shape
         indices = dead.nonzero().squeeze(1)
         k = min(sae.config.aux_k or max(1, r // 2), len(indices))
-        codes = self._topk(shifted, sae.encoder[indices], sae.encoder_bias[indices], k, bf16=False)
+        codes = self.select.largest(shifted, sae.encoder[indices], sae.encoder_bias[indices], k)
         codes = codes._replace(feature=indices.numpy().astype(np.int32)[codes.feature])
-        residual, by_code, error = self._decode(target, codes, np.zeros(r, np.float32))
         size = max(float(np.square(target).sum(dtype=np.float64)) / (n * r), 1e-12)
         weight = sae.config.aux_weight / size
-        nothing = np.zeros(sae.width, np.float32)
-        self._gradients(
-            shifted.numpy(), residual, codes, by_code, weight * 2 / (n * r), nothing, nothing, project, add=True
-        )
-        return float(weight * error.sum(dtype=np.float64) / (n * r))
+        scale = np.float32(weight * 2 / (n * r))
+        residual, squared = np.empty_like(target), np.empty(n, np.float32)
+        slope = np.zeros(len(codes.value), np.float32)
+        D = sae.decoder.detach().numpy()
+        spread(
+            kernels.decode, n, target, *codes, D, np.zeros(r, np.float32), scale, self.zeros, residual, slope, squared,
+            threads=self.threads,
+        )  # fmt: skip
+        error = float(squared.sum(dtype=np.float64))
+        found = _Decoded(residual, codes.value, slope, error, 0.0)
+        self._gradients(shifted.numpy(), found, codes, scale, self.zeros, project, add=True)
+        return float(weight * error / (n * r))
 
-    def _update(self, g_decoder_bias: Array, lr: float) -> None:
-        sae = self.sae
-        gradients = {"encoder": self.g_encoder, "decoder": self.g_decoder, "encoder_bias": self.g_bias}
-        through_input = (torch.as_tensor(self.g_bias) @ sae.encoder).numpy() if sae.config.pre_bias != "none" else None
-        if sae.config.pre_bias == "tied" and through_input is not None:
-            g_decoder_bias = g_decoder_bias - through_input
-        elif through_input is not None:
-            gradients["input_bias"] = through_input
-        gradients["decoder_bias"] = g_decoder_bias
+    def _update(self, lr: float) -> None:
+        sae, own = self.sae, self.gradients
+        if sae.config.pre_bias != "none":
+            through_input = (torch.as_tensor(own["encoder_bias"]) @ sae.encoder).numpy()
+            if sae.config.pre_bias == "tied":
+                own["decoder_bias"] -= through_input
+            else:
+                own["input_bias"][:] = through_input
         # The kernels' squared lengths hold both matrices and the encoder's bias.
-        squared = float(self.squared.sum(dtype=np.float64)) + float(np.square(g_decoder_bias).sum())
-        if "input_bias" in gradients:
-            squared += float(np.square(gradients["input_bias"]).sum())
+        squared = float(self.squared.sum(dtype=np.float64))
+        squared += sum(
+            float(np.square(g).sum())
+            for name, g in own.items()
+            if name not in ("encoder", "decoder", "encoder_bias")
+        )  # fmt: skip
         limit = self.options.max_grad_norm
         clip = 1.0 if limit is None else min(1.0, limit / (math.sqrt(squared) + 1e-6))
         beta1, beta2 = self.options.betas
-        for name, g in gradients.items():
+        for name, g in own.items():
             parameter = self.parameters[name]
             state = self.optimiser.state[parameter]
             state["step"] += 1
             t = int(state["step"])
-            flat = [a.detach().numpy().ravel() for a in (parameter, state["exp_avg"], state["exp_avg_sq"])]
-            size, root2 = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
-            values, m, v = flat
-            spread(kernels.adam, g.size, values, g.ravel(), m, v, clip, beta1, beta2, size, root2, threads=self.threads)
-        if sae.config.unit_norm:
-            spread(kernels.unit_rows, sae.width, sae.decoder.detach().numpy(), threads=self.threads)
-
-
-def _positions(codes: Entries) -> Array | slice:
-    """Positions of the entries in use; topk leaves gaps where a cell has fewer than k."""
-    if int((codes.stop - codes.start).sum()) == len(codes.value):
-        return slice(None)
-    m = len(codes.value) // len(codes.start)
-    return (np.arange(m) < (codes.stop - codes.start)[:, None]).ravel()
+            values, m, v = (a.detach().numpy() for a in (parameter, state["exp_avg"], state["exp_avg_sq"]))
+            rule = (clip, beta1, beta2, lr / (1 - beta1**t), math.sqrt(1 - beta2**t))
+            if g.ndim == 1:
+                kernels.adam(0, g.size, values, g, m, v, *rule)
+                continue
+            unit = name == "decoder" and sae.config.unit_norm
+            spread(kernels.update_rows, len(g), values, g, m, v, *rule, unit, threads=self.threads)

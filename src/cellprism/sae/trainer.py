@@ -19,7 +19,8 @@ from cellprism.sae.fused import FusedEpoch, takes_fused_epoch
 from cellprism.sae.model import SAE
 from cellprism.sae.narrow import NarrowEpoch, takes_narrow_epoch
 from cellprism.sae.products import ProductStep
-from cellprism.sae.sparse import SparseStep, has_bf16_products, takes_sparse_step
+from cellprism.sae.selection import has_bf16_products
+from cellprism.sae.sparse import SparseStep, takes_sparse_step
 from cellprism.sae.start import start_from_data
 from cellprism.sae.training import TrainingOptions, learning_rate_factor
 

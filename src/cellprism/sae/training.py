@@ -41,8 +41,8 @@ class TrainingOptions:
     max_grad_norm: float | None = 1.0
     """Gradients are cut to this norm; None = never."""
     kernel: Kernel = "auto"
-    """``dense``: automatic differentiation. ``sparse``: compiled loops over the active codes (relu, topk and batchtopk on
-    the CPU), the same numbers up to rounding. ``auto``: sparse where it knows the objective and the width pays."""
+    """``dense``: automatic differentiation. ``sparse``: compiled loops over the active codes (on the CPU, without prefixes
+    and p-annealing), the same numbers up to rounding. ``auto``: sparse where it knows the objective and the width pays."""
     precision: Precision = "auto"
     """Of the encoder's product in the sparse step of topk: ``bfloat16`` finds candidates that are scored again in
     float32; ``auto`` = bfloat16 where the CPU multiplies it in hardware and the embedding has 128 dimensions or more."""

@@ -8,18 +8,21 @@ the level of the test where it should be.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from cellprism.stats.contrast import Contrast
 from cellprism.stats.expression import Expression
 from cellprism.stats.genes import GeneResult, cell_sums, empty_statistics, log2_fold_change, split_by_stratum
-from cellprism.stats.moderate import fit_prior, t_to_z
+from cellprism.stats.moderate import fit_prior, skewed_tail, t_to_z
 from cellprism.stats.parallel import for_chunks, nan_array
 
 __all__ = ["MIN_DONORS", "donors_of_strata", "paired_pseudobulk"]
 
 MIN_DONORS = 3
 _MIN_CELLS = 3
+_EVEN, _FEWEST_EVEN = 0.3, 50
 
 
 def donors_of_strata(strata: np.ndarray, donor: np.ndarray, n_strata: int) -> np.ndarray:
@@ -55,58 +58,86 @@ def paired_pseudobulk(
     -----
     A gene's variance over donors is compared with what sampling of its cells alone would give; the ratio is what
     genes of a feature share, so the prior is fitted to these ratios (a prior on the variances themselves would be too
-    small for abundant genes and too large for rare ones).
+    small for abundant genes and too large for rare ones). Sampling variance and skewness are those under permuted cells,
+    from all cells of a stratum: a rare gene that no active cell happens to express has no variance of its own there.
+    ``calibrated`` takes the skewness into the tail as :func:`cellprism.stats.genes.rank_sum` does.
     """
     n_strata, n_genes = expression.sizes.size, expression.n_genes
     n_donors = int(donor_of.max()) + 1
     log = expression.log.data.astype(np.float64)
-    moments = np.stack([log, log**2], axis=1)
+    values = np.stack([log, expression.values[:, 1]], axis=1)
     by_block = np.argsort(expression.strata, kind="stable")
     block_ptr = np.concatenate([[0], np.cumsum(expression.sizes)])
-    total = cell_sums(expression, block_ptr, by_block, slice(0, n_strata), moments)
+
+    def of_strata(pair: np.ndarray) -> np.ndarray:
+        return cell_sums(expression, block_ptr, by_block, slice(0, n_strata), pair)
+
+    total = of_strata(values)[:, 0]
+    moments = _moments(total, of_strata(np.stack([log**2, log**3], axis=1)), expression.sizes.astype(np.float64))
     ptr, cells = split_by_stratum(contrast.ptr, contrast.cells, expression.strata, n_strata)
-    linear = np.repeat(expression.values[:, 1:], 2, axis=1)
     z = empty_statistics(contrast.n_features, n_genes)
-    fold = nan_array(z.shape, np.float32)
+    calibrated, fold = nan_array(z.shape, np.float32), nan_array(z.shape, np.float32)
     enough = np.zeros((contrast.n_features, n_donors), dtype=bool)
     belongs = (donor_of[None, :] == np.arange(n_donors)[:, None]).astype(float)
 
     def test(part: slice) -> None:
         groups = slice(part.start * n_strata, part.stop * n_strata)
-        inside = cell_sums(expression, ptr, cells, groups, moments).reshape(-1, n_strata, 2, n_genes)
+        inside = cell_sums(expression, ptr, cells, groups, values).reshape(-1, n_strata, 2, n_genes)
         pos, neg = contrast.positive[part].astype(np.float64), contrast.negative[part].astype(np.float64)
         enough[part] = (pos @ belongs.T >= _MIN_CELLS) & (neg @ belongs.T >= _MIN_CELLS)
         for i, f in enumerate(range(part.start, part.stop)):
             if enough[f].sum() >= MIN_DONORS:
-                z[f] = _one_feature(inside[i], total - inside[i], pos[i], neg[i], belongs[enough[f]])
-        linear_in = cell_sums(expression, contrast.ptr, contrast.cells, part, linear)[:, 1]
+                z[f], calibrated[f] = _one_feature(inside[i, :, 0], total, moments, pos[i], neg[i], belongs[enough[f]])
+        linear_in = inside[:, :, 1].sum(axis=1)
         fold[part] = log2_fold_change(linear_in, expression.linear_total - linear_in, pos, neg, pseudocount)
 
     for_chunks(test, contrast.n_features, max(1, 2**20 // (16 * n_strata * n_genes)))
-    return GeneResult(z, z.astype(np.float32, copy=False), fold), enough.sum(axis=1)
+    return GeneResult(z, calibrated, fold), enough.sum(axis=1)
+
+
+class _Moments(NamedTuple):
+    """Of all cells of each stratum, (strata, genes)."""
+
+    variance: np.ndarray
+    cube: np.ndarray
+    """Sum of cubed deviations over n (n - 1) (n - 2)."""
+
+
+def _moments(total: np.ndarray, powers: np.ndarray, sizes: np.ndarray) -> _Moments:
+    n = sizes[:, None]
+    mean = total / n
+    second = powers[:, 0] - n * mean**2
+    # what is left of a constant gene after subtraction is rounding, not variance
+    second = np.where(second > 1e-12 * np.maximum(powers[:, 0], 1e-300), second, 0.0)
+    third = np.where(second > 0.0, powers[:, 1] - 3.0 * mean * powers[:, 0] + 2.0 * n * mean**3, 0.0)
+    triples = n * (n - 1.0) * (n - 2.0)
+    return _Moments(second / np.maximum(n - 1.0, 1.0), third / np.where(triples > 0.0, triples, np.inf))
 
 
 def _one_feature(
-    inside: np.ndarray, outside: np.ndarray, pos: np.ndarray, neg: np.ndarray, belongs: np.ndarray
-) -> np.ndarray:
-    """Z of one feature's genes from sums (strata, 2, genes) and the strata of each usable donor."""
+    inside: np.ndarray, total: np.ndarray, moments: _Moments, pos: np.ndarray, neg: np.ndarray, belongs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Z and calibrated z of one feature's genes from sums (strata, genes) and the strata of each usable donor."""
     both = (pos > 0) & (neg > 0)
     n1, n2 = np.where(both, pos, 1.0)[:, None], np.where(both, neg, 1.0)[:, None]
     weight = np.where(both[:, None], n1 * n2 / (n1 + n2), 0.0)
-    difference = inside[:, 0] / n1 - outside[:, 0] / n2
-    sampling = np.zeros_like(difference)
-    for sums, n in ((inside, n1), (outside, n2)):
-        spread = np.maximum(sums[:, 1] - sums[:, 0] ** 2 / n, 0.0) / np.maximum(n - 1.0, 1.0)
-        sampling += spread / n
-    share = belongs @ weight  # of each donor
-    per_donor = belongs @ (weight * difference) / np.maximum(share, 1e-12)
-    noise = (belongs @ (weight**2 * sampling) / np.maximum(share, 1e-12) ** 2).mean(axis=0)
-    k = per_donor.shape[0]
+    difference = inside / n1 - (total - inside) / n2
+    step = 1.0 / n1 + 1.0 / n2
+    sampling = moments.variance * step
+    third = n1 * n2 * (n2 - n1) * step**3 * moments.cube
+    share = np.maximum(belongs @ weight, 1e-12)  # of each donor
+    k = belongs.shape[0]
+    per_donor = belongs @ (weight * difference) / share
+    noise = (belongs @ (weight**2 * sampling) / share**2).mean(axis=0)
     variance = per_donor.var(axis=0, ddof=1)
     usable = noise > 0
-    ratio = np.where(usable, variance / np.where(usable, noise, 1.0), np.nan)
-    prior = fit_prior(ratio, k - 1.0)
+    safe = np.where(usable, noise, 1.0)
+    skewness = np.where(usable, (belongs @ (weight**3 * third) / share**3).sum(axis=0) / k**3 / (safe / k) ** 1.5, 0.0)
+    ratio = np.where(usable, variance / safe, np.nan)
+    # ratios of genes that few cells express are far from chi-square and would make the prior too vague for all others
+    even = usable & (np.abs(skewness) < _EVEN)
+    prior = fit_prior(ratio[even] if even.sum() >= _FEWEST_EVEN else ratio, k - 1.0)
     squeezed, df = prior.squeeze(np.nan_to_num(ratio), k - 1.0)
-    se = np.sqrt(np.maximum(squeezed, 1e-12) * np.where(usable, noise, 1.0) / k)
-    t = np.where(usable, per_donor.mean(axis=0) / se, 0.0)
-    return t_to_z(t, df)
+    t = np.where(usable, per_donor.mean(axis=0) / np.sqrt(np.maximum(squeezed, 1e-12) * safe / k), 0.0)
+    z = t_to_z(t, df)
+    return z, skewed_tail(z, skewness)

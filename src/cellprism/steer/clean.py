@@ -24,7 +24,7 @@ class Cleaned(NamedTuple):
     features: pd.DataFrame
     """A row a live feature: feature, nuisance (share of its variance that the nuisance explains within labels),
     biology (share that labels explain within the nuisance), qval (of the nuisance), action (``cleaned``, ``kept``,
-    or ``left: reads both``)."""
+    ``left: reads both`` or ``equalised: reads both``)."""
     residual_nuisance: float
     """Share of the residual's variance that the nuisance explains within labels, before any change of it."""
 
@@ -37,6 +37,7 @@ def clean(
     *,
     how: Literal["equalise", "off"] = "equalise",
     residual: Literal["keep", "equalise"] = "keep",
+    reads_both: Literal["leave", "equalise"] = "leave",
     min_share: float = 0.05,
     codes: sparse.csr_array | None = None,
     seed: int = 0,
@@ -57,6 +58,9 @@ def clean(
         batch rich in one label stays so); ``off`` switches the feature off.
     residual
         What the SAE does not explain is kept, or has its batch means (within labels) equalised too.
+    reads_both
+        Features that read the nuisance and biology are left, or shifted within labels as ``how="equalise"`` does: that
+        keeps the differences between labels that all batches share.
     min_share
         Share of a feature's variance from which it is said to read the nuisance, or the biology.
     seed
@@ -65,13 +69,19 @@ def clean(
     Returns
     -------
     Cleaned
-        A feature that reads both is left as it is and says so in the table: to change it would cost biology.
+        A feature that reads both is left as it is unless asked otherwise, and the table says which: to change it may
+        cost biology that the labels do not hold.
     """
     Z = np.asarray(Z, dtype=np.float32)
     n = len(Z)
     nuisance = codes_of(batch, n, "batch")
-    if how not in {"equalise", "off"} or residual not in {"keep", "equalise"}:
-        raise InputError("how is equalise or off, residual keep or equalise", f"{how}, {residual}", "correct it")
+    given = {
+        "how": (how, ("equalise", "off")), "residual": (residual, ("keep", "equalise")),
+        "reads_both": (reads_both, ("leave", "equalise")),
+    }  # fmt: skip
+    for name, (value, allowed) in given.items():
+        if value not in allowed:
+            raise InputError(f"{name} is {' or '.join(allowed)}", repr(value), "give one of these")
     if nuisance.max() == 0:
         raise InputError("the nuisance must have at least two values", "one", "there is nothing to clean")
     biology = codes_of(labels, n, "labels") if labels is not None else shared_clusters(Z, nuisance, seed)
@@ -90,9 +100,12 @@ def clean(
     out = Z + (shift @ directions[chosen]).astype(np.float32)
     rest = Z - sae.decode(codes)
     share = float(np.average(partial_shares(rest, nuisance, biology)[0], weights=rest.var(0) + 1e-12))
+    if reads_both == "equalise":
+        out = out + (offsets(values[:, both], nuisance, biology) @ directions[both]).astype(np.float32)
     if residual == "equalise":
         out = out + offsets(rest.astype(np.float64), nuisance, biology).astype(np.float32)
-    action = np.where(both, "left: reads both", np.where(chosen, "cleaned", "kept"))
+    left = "left: reads both" if reads_both == "leave" else "equalised: reads both"
+    action = np.where(both, left, np.where(chosen, "cleaned", "kept"))
     table = pd.DataFrame(
         {"feature": live, "nuisance": on_batch, "biology": on_label, "qval": qval, "action": action}
     ).sort_values("nuisance", ascending=False, ignore_index=True)

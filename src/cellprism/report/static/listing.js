@@ -29,7 +29,7 @@ const listeners = new Set();
 function searched() {
   if (haystack) return haystack;
   const f = theRun().features;
-  const keys = ["name", "top_genes", "top_set", "top_label", "kind", "specific_set"];
+  const keys = ["name", "top_genes", "top_set", "top_label", "kind", "specific_set", "top_regulator"];
   haystack = Array.from({ length: f.n }, (_, i) => `${f.feature[i]} ${keys.map((k) => f.text(k, i)).join(" \n")}`.toLowerCase());
   return haystack;
 }

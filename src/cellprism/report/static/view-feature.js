@@ -95,6 +95,7 @@ function heading(row, feature) {
     ["best label", f.text("top_label", row) ? `${f.text("top_label", row)} (AUROC ${fixed(f.top_label_auroc[row])})` : "–"],
     ...(f.text("specific_set", row) ? [["set beyond chance", `${truncate(f.text("specific_set", row), 60)} (reached by ${f.specific_set_reach[row] > 0 ? percent(f.specific_set_reach[row], 1) : "none"} of random directions)`]] : []),
     ["best gene set", f.text("top_set", row) ? `${truncate(f.text("top_set", row), 70)} (q ${pvalue(f.top_set_mlq[row])})` : "–"],
+    ...(f.text("top_regulator", row) ? [["regulator", f.text("top_regulator", row)]] : []),
   ];
   return el(
     "header",
