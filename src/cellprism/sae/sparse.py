@@ -22,6 +22,7 @@ from cellprism.sae.training import TrainingOptions
 __all__ = ["SparseStep", "takes_sparse_step"]
 
 Array = NDArray[Any]
+_LOOK = 64  # cells that tell how many codes are active
 _MOST_ACTIVE = 0.2  # share of codes from which on the dense step is as fast
 
 
@@ -109,6 +110,8 @@ class SparseStep:
         shift = -sae.decoder_bias if sae.config.pre_bias == "tied" else sae.input_bias
         weights = (x if shift is None else x + shift, sae.encoder, sae.encoder_bias)
         if isinstance(activation, TopK):
+            if activation.k > _MOST_ACTIVE * sae.width:
+                return None
             codes = self.select.largest(*weights, activation.k)
         else:
             bar = self.zeros
@@ -118,9 +121,10 @@ class SparseStep:
                 bar = np.maximum(bar, np.float32(0))
             elif isinstance(activation, JumpReLU):
                 bar = activation.log_threshold.exp().numpy()
-            codes = self.select.above(*weights, bar)
-            if len(codes.value) > _MOST_ACTIVE * len(x) * sae.width:
+            few = self.select.above(weights[0][:_LOOK], *weights[1:], bar)
+            if len(few.value) > _MOST_ACTIVE * len(few.stop) * sae.width:
                 return None
+            codes = self.select.above(*weights, bar)
         if isinstance(activation, Gated):
             gain, offset = activation.log_gain.exp().numpy(), activation.magnitude_bias.numpy()
             measured = gain[codes.feature] * codes.value + offset[codes.feature]
