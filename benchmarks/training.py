@@ -240,7 +240,9 @@ def main() -> None:
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=VARIANTS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--wide-curves", type=int, metavar="STEPS", help="compare the loss curves at the wide shape too")
+    parser.add_argument(
+        "--wide-curves", type=int, metavar="STEPS", help="compare the loss curves at the wide shape too"
+    )
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
