@@ -9,6 +9,7 @@ import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,8 @@ from matplotlib.figure import Figure
 from recovery_common import FIGURES, Rows, interval
 
 from cellprism.recovery import METHODS
-from cellprism.recovery.plots import COLOURS, landscape, probe_against_loss
+from cellprism.recovery.grid import UNTRAINED, Variant
+from cellprism.recovery.plots import COLOURS, landscape_by_level, probe_against_loss
 
 PAGE = Path(__file__).parent.parent / "docs" / "recovery.md"
 LEVELS = ["X2", "X1", "X0"]
@@ -131,20 +133,49 @@ def method_table(rows: pd.DataFrame) -> str:
 
 
 def sweeps() -> str:
-    """Landscapes of the sweeps that were run."""
+    """What the sweeps reached at the level that their embeddings can hold, and their landscapes."""
     rows = Rows("recovery_sweep.json", []).table()
     if rows.empty:
         return ""
-    save(landscape(rows, "l0", ["mean_best_abs_r", "share_over_0.95", "redundant", "n_live"], level="X2"), "sweep")
-    table = rows[rows["level"] == "X2"]
-    lines = ["| variant | SAEs | best share > 0.95 | at width, L0 | best mean r | at width, L0 |", "|---|" + "---|" * 5]
-    for variant, part in table.groupby("variant", sort=False):
-        share, mean = part.loc[part["share_over_0.95"].idxmax()], part.loc[part["mean_best_abs_r"].idxmax()]
-        lines.append(
-            f"| {variant} | {len(part)} | {100 * share['share_over_0.95']:.0f} % | {share['width']:,}, {share['l0']:.0f} | "
-            f"{mean['mean_best_abs_r']:.2f} | {mean['width']:,}, {mean['l0']:.0f} |"
-        )
-    return "\n".join(lines)
+    blocks = []
+    order = [*get_args(Variant), UNTRAINED]
+    rows = rows.sort_values("variant", key=lambda v: v.map(order.index), kind="stable")
+    for (simulation, latent), part in rows.groupby(["simulation", "latent"], sort=False):
+        levels = [name for name in ("T", "Y", "A", "B", "X2", "X1", "X0") if name in set(part["level"])]
+        levels = levels if simulation == "small" else ["X2", "X1", "X0", "A", "B"]
+        name = f"sweep-{simulation}-{latent}"
+        save(landscape_by_level(part, levels), name)
+        head = part[part["level"] == levels[0]]
+        ceiling, null = head["ceiling_mean_abs_r"].mean(), head["null_mean_best_abs_r"]
+        share = 100 * head["ceiling_share_over_0.95"].mean()
+        lines = [
+            f"**{simulation.capitalize()} simulation, latent {latent}**: {(head['variant'] != UNTRAINED).sum()} SAEs, {_lengths(head)}; level {levels[0]}, held-out cells. "
+            f"Ceiling: mean |r| {ceiling:.2f}, {share:.0f} % over 0.95. Null of the mean best |r|: {null.min():.2f} to {null.max():.2f}.\n",
+            "| variant | SAEs | share > 0.95: best | median | mean best r: best | median | width, sparsity of the best | its live | its L0 | its redundant |",
+            "|---|" + "---|" * 9,
+        ]
+        for variant, of in head.groupby("variant", sort=False):
+            best = of.loc[of["mean_best_abs_r"].idxmax()]
+            setting = (
+                "as it starts"
+                if variant == UNTRAINED
+                else f"L1 {best['l1']:g}"
+                if pd.isna(best["k_percent"])
+                else f"{best['k_percent']:g} % active"
+            )
+            lines.append(
+                f"| {variant} | {len(of)} | {100 * of['share_over_0.95'].max():.0f} % | {100 * of['share_over_0.95'].median():.0f} % | "
+                f"{best['mean_best_abs_r']:.2f} | {of['mean_best_abs_r'].median():.2f} | {best['width']:,}, {setting} | "
+                f"{best['n_live']:,} | {best['l0']:.0f} | {best['redundant']:,} |"
+            )
+        lines.append(f"\n![Landscapes of the {simulation} sweep](figures/recovery/{name}.png)\n")
+        blocks.append("\n".join(lines))
+    return "\n".join(blocks)
+
+
+def _lengths(rows: pd.DataFrame) -> str:
+    found = rows.loc[rows["variant"] != UNTRAINED, ["lr", "epochs"]].drop_duplicates().itertuples(index=False)
+    return ", ".join(f"{epochs} epochs at {lr:g}" for lr, epochs in found)
 
 
 def method_figure(rows: pd.DataFrame) -> Figure:

@@ -13,6 +13,7 @@ from recovery_common import Rows
 
 KEY = ["simulation", "latent", "variant", "factor", "lr", "epochs", "l1", "k_percent", "seed", "level"]
 KEPT = ["width", "n_live", "l0", "redundant", "mean_best_abs_r", "null_mean_best_abs_r", "mcc", "share_over_0.95"]
+KEPT += ["ceiling_mean_abs_r", "ceiling_share_over_0.95"]
 
 
 def main() -> None:
@@ -23,6 +24,7 @@ def main() -> None:
         table = pd.read_parquet(folder / "sweep.parquet")
         table["simulation"] = "large" if "X2" in set(table["level"]) else "small"
         table = table[table["level"].isin(["T", "Y", "A", "B", "X2", "X1", "X0"])]
+        table = table.astype(object).where(table.notna(), None)  # a key with NaN would never be found again
         rows.add([{name: row[name] for name in [*KEY, *KEPT]} for row in table.to_dict("records")])
 
 

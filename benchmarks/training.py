@@ -240,7 +240,9 @@ def main() -> None:
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=VARIANTS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--wide-curves", action="store_true", help="compare the loss curves at the wide shape too")
+    parser.add_argument(
+        "--wide-curves", type=int, metavar="STEPS", help="compare the loss curves at the wide shape too"
+    )
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -258,7 +260,7 @@ def main() -> None:
         result[name] = {"shape": {"d": d, "width": width, "k": k, "batch": batch}, "variants": by_variant}
     result["held_out_explained_variance_d64_width2048"] = curves(64, 2048, 16, 256, 120)
     if args.wide_curves:
-        result["held_out_explained_variance_wide"] = curves(512, 8192, 32, 2048, 40)
+        result["held_out_explained_variance_wide"] = curves(512, 8192, 32, 2048, args.wide_curves)
     text = json.dumps(result, indent=2)
     print(text)
     if args.json:

@@ -5,7 +5,7 @@ import pytest
 from cellprism.errors import InputError
 from cellprism.recovery import Preset, Task, Trial, grid, sweep, sweep_embeddings
 from cellprism.recovery.grid import short
-from cellprism.recovery.plots import landscape, probe_against_loss
+from cellprism.recovery.plots import landscape, landscape_by_level, probe_against_loss
 from cellprism.simulate import small
 
 GRIDS = {
@@ -38,7 +38,7 @@ def test_a_stopped_sweep_goes_on(tmp_path, monkeypatch):
     trials = grid("small", ["vanilla", "topk"], factors=[2, 5], epochs=1)
     lines = []
     first = sweep(task, trials, folder=tmp_path, report=lines.append)
-    assert len(first) == 2 * (5 + 7) * 4
+    assert len(first) == 2 * (5 + 7 + 1) * 4  # with an untrained one a width
     assert len(lines) == 2
     pd.testing.assert_frame_equal(sweep(task, trials, folder=tmp_path, report=lines.append), first)
     assert len(lines) == 2  # nothing was trained again
@@ -46,6 +46,12 @@ def test_a_stopped_sweep_goes_on(tmp_path, monkeypatch):
     assert (first["n_live"] <= first["width"]).all()
     figure = landscape(first, "width", ["n_live", "l0", "mean_best_abs_r"], level="T")
     assert [ax.get_title() for ax in figure.axes] == ["n live", "l0", "mean best abs r"]
+    axes = landscape_by_level(first, ["T", "Y"]).axes
+    assert [ax.get_title() for ax in axes[:5]] == ["live", "L0", "redundant", "best |r|, T", "best |r|, Y"]
+    assert len(axes) == 2 * 5  # a row a variant
+    vanilla, topk = (ax.get_legend_handles_labels()[1] for ax in (axes[4], axes[9]))
+    assert vanilla == ["L1 1e-05", "L1 0.0001", "L1 0.001", "L1 0.01", "L1 0.1"]
+    assert topk == ["1 %", "5 %", "10 %", "20 %", "50 %", "75 %", "100 %"]
 
 
 def test_a_stopped_sweep_does_not_take_other_trials_for_its_own(tmp_path):
@@ -53,7 +59,7 @@ def test_a_stopped_sweep_does_not_take_other_trials_for_its_own(tmp_path):
     task = Task.of(cells, cells.X[:, :4] + 0.0)
     for variant in ("vanilla", "relu"):  # as many SAEs of the same width, rate and length
         table = sweep(task, grid("small", [variant], factors=[2], epochs=1), folder=tmp_path)
-        assert table["variant"].unique().tolist() == [variant]
+        assert table["variant"].unique().tolist() == [variant, "untrained"]
 
 
 def test_a_sweep_of_embeddings_goes_on_and_refuses_other_cells(tmp_path):
@@ -67,7 +73,7 @@ def test_a_sweep_of_embeddings_goes_on_and_refuses_other_cells(tmp_path):
     trials = short(grid("small", ["vanilla"]), factors=[2], epochs=1)
     lines = []
     first = sweep_embeddings(tiny, trials, tmp_path, latents=[3, 4], report=lines.append)
-    assert len(first) == 2 * 5 * 4
+    assert len(first) == 2 * (5 + 1) * 4
     assert len(lines) == 2 * 2
     assert {p.name for p in tmp_path.iterdir()} == {"sweep.parquet", "figures", "parts"}
     again = sweep_embeddings(tiny, trials, tmp_path, latents=[3, 4], report=lines.append)

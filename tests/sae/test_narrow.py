@@ -6,7 +6,7 @@ from sae.cases import embedding
 
 from cellprism.sae import SAEConfig, fit
 from cellprism.sae.narrow import takes_narrow_epoch
-from cellprism.sae.narrow_kernels import _bar_of
+from cellprism.sae.narrow_kernels import bar_of
 
 CASES = {
     "default": SAEConfig(40, "relu"),
@@ -44,13 +44,13 @@ def test_the_bar_leaves_k(w: int, tail: float) -> None:
         a = np.sign(a) * np.exp(tail * np.abs(a)) if tail else a
         sorted_down = np.sort(a)[::-1]
         for last in (0.0, 1e-8, 0.97, 1.0, 1.03, 1e8):  # of the k-th value, whatever the last epoch left
-            bar = _bar_of(a, w, k, np.float32(last * abs(sorted_down[k - 1])))
+            bar = bar_of(a, w, k, np.float32(last * abs(sorted_down[k - 1])))
             assert (a > bar).sum() == min(k, (a > 0).sum())
 
 
 def test_equal_values_stay_together() -> None:
     a = np.repeat(np.array([3, 2, 1], np.float32), 4)
-    assert (a > _bar_of(a, 12, 6, np.float32(0))).sum() in (4, 8)
+    assert (a > bar_of(a, 12, 6, np.float32(0))).sum() in (4, 8)
 
 
 def test_features_that_could_die_get_the_auxiliary_loss() -> None:

@@ -89,6 +89,21 @@ def test_threads_do_not_change_the_bits() -> None:
     np.testing.assert_array_equal(weights[0], weights[2])
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_errors_are_those_of_inference(name: str) -> None:
+    X = embedding(300, d=D)
+    sae = fit(X, CASES[name], epochs=4, batch_size=100).sae
+    x = sae.scale(torch.as_tensor(X))
+    with torch.no_grad():
+        codes = sae.activation(sae.pre_activations(x))
+        expected = float((x - sae.reconstruct(codes)).square().sum()), float((codes > 0).sum())
+    found = SparseStep(sae, torch.optim.Adam(sae.parameters()), TrainingOptions()).errors(x)
+    if found is None:
+        assert expected[1] > 0.15 * codes.numel()
+    else:
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
 def test_a_batch_with_many_active_codes_takes_the_dense_step() -> None:
     cfg = SAEConfig(W, "gated", l1=0.2, start_active=None)
     X = embedding(400, d=D)

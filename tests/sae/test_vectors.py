@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from cellprism.sae.vectors import LANES, ROWS, add_row, dot_row, first_bit, over, products
+from cellprism.sae.vectors import LANES, ROWS, add_row, dot_row, first_bit, over, products, set_row
 
 
 @numba.njit
@@ -48,4 +48,7 @@ def test_rows_are_added_and_multiplied(n: int) -> None:
     expected = y.copy()
     expected[7 : 7 + n] += np.float32(0.5) * x[3 : 3 + n]
     add_row(y, 7, np.float32(0.5), x, 3, n)
+    np.testing.assert_allclose(y, expected, rtol=1e-6)
+    expected[1 : 1 + n] = np.float32(-2) * x[2 : 2 + n]
+    set_row(y, 1, np.float32(-2), x, 2, n)
     np.testing.assert_allclose(y, expected, rtol=1e-6)

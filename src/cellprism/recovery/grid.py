@@ -12,9 +12,11 @@ from cellprism.errors import InputError
 if TYPE_CHECKING:
     from cellprism.sae import SAEConfig
 
-__all__ = ["PAPER_VARIANTS", "Trial", "Variant", "grid", "short"]
+__all__ = ["PAPER_VARIANTS", "UNTRAINED", "Trial", "Variant", "grid", "short"]
 
 Variant = Literal["vanilla", "relu", "topk", "batchtopk", "jumprelu"]
+UNTRAINED = "untrained"
+"""In the tables of a sweep: the start of the vanilla form, the null of everything that training is said to find."""
 
 PAPER_VARIANTS: tuple[Variant, ...] = ("vanilla", "relu", "topk")
 SMALL_FACTORS = (2, 5, 10, 20, 50, 100, 200, 1000)
@@ -106,7 +108,7 @@ def grid(
     return trials
 
 
-def short(trials: Sequence[Trial], *, factors: Sequence[int] = (5, 20, 50), epochs: int = 20) -> list[Trial]:
+def short(trials: Sequence[Trial], *, factors: Sequence[int] = (5, 10, 20), epochs: int = 20) -> list[Trial]:
     """Thin a grid for a first look: few widths, few epochs at ten times the usual rate.
 
     Parameters

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from cellprism.errors import InputError
+from cellprism.recovery.grid import UNTRAINED
 from cellprism.recovery.methods import METHODS
 from cellprism.recovery.scores import THRESHOLDS
 
 if TYPE_CHECKING:
     from cellprism.recovery.benchmark import Benchmark
 
-__all__ = ["landscape", "overview", "probe_against_loss", "save_figures", "sorted_recovery"]
+__all__ = ["landscape", "landscape_by_level", "overview", "probe_against_loss", "save_figures", "sorted_recovery"]
 
 # Okabe-Ito: told apart by readers with any colour vision.
 COLOURS = {"sae": "#0072B2", "embedding": "#E69F00", "data": "#009E73", "null": "#999999", "ceiling": "#000000"}
@@ -153,10 +155,66 @@ def landscape(sweep: pd.DataFrame, x: str, metrics: Sequence[str], *, level: str
             ax.set_xscale("log")
         if metric in ("n_live", "l0", "redundant"):
             ax.set_yscale("symlog")
+            ax.set_ylim(bottom=-0.3)
         ax.set(xlabel=x.replace("_", " "), title=metric.replace("_", " "))
         ax.title.set_fontsize(9)
         ax.spines[["top", "right"]].set_visible(False)
     axes[-1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def landscape_by_level(sweep: pd.DataFrame, levels: Sequence[str]) -> Figure:
+    """Draw width against live features, L0, redundancy and the best correlation a truth level, as in the paper.
+
+    Parameters
+    ----------
+    sweep
+        What :func:`~cellprism.recovery.sweep` gave, of one embedding.
+    levels
+        Truth levels, a panel each; the ceiling of a linear readout is dashed black, untrained SAEs dashed red, the null of
+        permuted truth dotted.
+
+    Returns
+    -------
+    A row of panels a variant, a line a setting of its sparsity (L1, or active features in percent).
+    """
+    variants = [variant for variant in pd.unique(sweep["variant"]) if variant != UNTRAINED]
+    counts = {"n_live": "live", "l0": "L0", "redundant": "redundant"}
+    figure = _figure(1.6 + 1.75 * (len(counts) + len(levels)), 0.5 + 1.75 * len(variants))
+    axes = figure.subplots(len(variants), len(counts) + len(levels), squeeze=False, sharex=True)
+    for row, variant in zip(axes, variants, strict=True):
+        of_variant = sweep[sweep["variant"] == variant]
+        setting = "l1" if of_variant["k_percent"].isna().all() else "k_percent"
+        values = sorted(of_variant[setting].unique())
+        panels = [(level, "mean_best_abs_r", f"best |r|, {level}") for level in levels]
+        panels = [(levels[0], metric, title) for metric, title in counts.items()] + panels
+        for ax, (level, metric, title) in zip(row, panels, strict=True):
+            table = of_variant[of_variant["level"] == level]
+            for i, value in enumerate(values):
+                line = table[table[setting] == value].groupby("width")[metric].mean()
+                shade = colormaps["viridis"](0.92 * i / max(1, len(values) - 1))
+                name = f"L1 {value:g}" if setting == "l1" else f"{value:g} %"
+                ax.plot(line.index, line, "o-", color=shade, markersize=2.5, linewidth=1, label=name)
+            ax.set_xscale("log")
+            if metric in counts:
+                ax.set_yscale("symlog")
+                ax.set_ylim(bottom=-0.3)
+            else:
+                ax.axhline(table["ceiling_mean_abs_r"].mean(), color="black", linestyle="--", linewidth=0.8)
+                null = table.groupby("width")["null_mean_best_abs_r"].mean()
+                ax.plot(null.index, null, ":", color="grey", linewidth=1)
+                blank = sweep[(sweep["variant"] == UNTRAINED) & (sweep["level"] == level)]
+                by_width = blank.groupby("width")[metric].mean()
+                ax.plot(by_width.index, by_width, "--", color="#D55E00", linewidth=1)
+                ax.set_ylim(0, 1.03)
+            if variant == variants[0]:
+                ax.set_title(title, fontsize=8)
+            if variant == variants[-1]:
+                ax.set_xlabel("width", fontsize=8)
+            ax.tick_params(labelsize=7)
+            ax.spines[["top", "right"]].set_visible(False)
+        row[0].set_ylabel(variant, fontsize=9)
+        row[-1].legend(fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

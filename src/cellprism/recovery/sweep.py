@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from cellprism.errors import InputError
 from cellprism.recovery.embedding import embed
-from cellprism.recovery.grid import Trial
+from cellprism.recovery.grid import UNTRAINED, Trial
 from cellprism.recovery.presets import Preset
 from cellprism.recovery.scores import score
 from cellprism.recovery.task import Task
 from cellprism.recovery.truth import Truth
+
+if TYPE_CHECKING:
+    from cellprism.sae import SAE
 
 __all__ = ["sweep", "sweep_embeddings"]
 
@@ -52,7 +56,7 @@ def sweep(
 
     Returns
     -------
-    A row a trial and level: the fields of the trial, ``width``, ``seed``, ``n_live``, ``l0``, ``redundant``, and the columns of
+    A row a trial and level, and for each width the same of an SAE at its start (``variant`` ``untrained``): the fields of the trial, ``width``, ``seed``, ``n_live``, ``l0``, ``redundant``, and the columns of
     :attr:`~cellprism.recovery.Scores.levels`.
     """
     if levels is None:
@@ -64,22 +68,49 @@ def sweep(
     parts = []
     for (factor, lr, epochs), group in groups.items():
         # Named by the trials themselves: other variants or penalties of the same width are other SAEs.
-        mark = hashlib.sha256(repr(([asdict(trial) for trial in group], batch_size, levels)).encode()).hexdigest()[:8]
+        mark = _mark([asdict(trial) for trial in group], batch_size, levels)
         name = f"width{factor}x-lr{lr:g}-epochs{epochs}-seed{seed}-{mark}.parquet"
-        kept = None if folder is None else Path(folder) / name
-        if kept is not None and kept.is_file():
-            parts.append(pd.read_parquet(kept))
-            continue
-        part = _group(task, truth, group, seed, batch_size)
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            partial = kept.with_suffix(".partial")
-            part.to_parquet(partial, index=False)
-            partial.rename(kept)
+        part, is_new = _kept(folder, name, partial(_group, task, truth, group, seed, batch_size))
         parts.append(part)
-        if report:
+        if report and is_new:
             report(f"width {factor} x d, lr {lr:g}, {epochs} epochs: {len(group)} SAEs")
+    for factor in sorted({factor for factor, _, _ in groups}):
+        name = f"untrained-width{factor}x-seed{seed}-{_mark(levels)}.parquet"
+        parts.append(_kept(folder, name, partial(_untrained, task, truth, factor, seed))[0])
     return pd.concat(parts, ignore_index=True)
+
+
+def _mark(*settings: Any) -> str:
+    return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
+
+
+def _kept(folder: str | Path | None, name: str, make: Callable[[], pd.DataFrame]) -> tuple[pd.DataFrame, bool]:
+    """The table of this name in the folder, or a new one, which is put there; and whether it is new."""
+    kept = None if folder is None else Path(folder) / name
+    if kept is not None and kept.is_file():
+        return pd.read_parquet(kept), False
+    part = make()
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = kept.with_suffix(".partial")
+        part.to_parquet(unfinished, index=False)
+        unfinished.rename(kept)
+    return part, True
+
+
+def _untrained(task: Task, truth: Truth, factor: int, seed: int) -> pd.DataFrame:
+    """What as many random features find: in few dimensions, wide dictionaries have some near any direction."""
+    import torch
+
+    from cellprism.sae import SAE, SAEConfig
+    from cellprism.sae.scaling import fit_scaling
+
+    d = task.embedding.shape[1]
+    config = SAEConfig.paper("vanilla", factor * d)
+    scaling = fit_scaling(task.train_embedding, config.scaling, config.whiten_power)
+    sae = SAE(config, scaling, torch.Generator().manual_seed(seed))
+    about = asdict(Trial("vanilla", factor, 0.0, 0)) | {"variant": UNTRAINED}
+    return _scored(sae, task, truth, about, factor * d, seed).astype({"k_percent": float})
 
 
 def _group(task: Task, truth: Truth, group: list[Trial], seed: int, batch_size: int) -> pd.DataFrame:
@@ -101,21 +132,19 @@ def _group(task: Task, truth: Truth, group: list[Trial], seed: int, batch_size: 
         patience=None,
         holdout=0.0,
     )
-    tables = []
-    for trial, fitted in zip(group, fits, strict=True):
-        scores = score(fitted.sae.encode(task.held_embedding), truth, ceiling=task.ceiling, seed=seed)
-        tables.append(
-            scores.levels.assign(
-                **asdict(trial),
-                width=trial.factor * d,
-                seed=seed,
-                n_live=scores.n_live,
-                l0=scores.l0,
-                redundant=scores.n_redundant,
-            )
-        )
+    tables = [
+        _scored(fitted.sae, task, truth, asdict(trial), trial.factor * d, seed)
+        for trial, fitted in zip(group, fits, strict=True)
+    ]
     table = pd.concat(tables, ignore_index=True)
     return table.astype({"k_percent": float})
+
+
+def _scored(sae: SAE, task: Task, truth: Truth, about: dict[str, Any], width: int, seed: int) -> pd.DataFrame:
+    scores = score(sae.encode(task.held_embedding), truth, ceiling=task.ceiling, seed=seed)
+    return scores.levels.assign(
+        **about, width=width, seed=seed, n_live=scores.n_live, l0=scores.l0, redundant=scores.n_redundant
+    )
 
 
 def sweep_embeddings(
@@ -196,7 +225,7 @@ def _same_sweep(folder: Path, preset: Preset, seed: int) -> None:
 
 
 def _save_landscapes(table: pd.DataFrame, level: str, folder: Path) -> None:
-    from cellprism.recovery.plots import landscape
+    from cellprism.recovery.plots import landscape, landscape_by_level
 
     folder.mkdir(exist_ok=True)
     metrics = ["n_live", "l0", "redundant", "mean_best_abs_r", "share_over_0.95"]
@@ -204,3 +233,5 @@ def _save_landscapes(table: pd.DataFrame, level: str, folder: Path) -> None:
         for x in ("width", "l0", "l1"):
             figure = landscape(part, x, [m for m in metrics if m != x], level=level)
             figure.savefig(folder / f"latent{latent}-{x}.png", dpi=110)
+        levels = list(dict.fromkeys([level, *pd.unique(part["level"])]))
+        landscape_by_level(part, levels).savefig(folder / f"latent{latent}-levels.png", dpi=110)

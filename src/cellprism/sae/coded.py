@@ -92,7 +92,7 @@ class CodedEpoch:
             *(v.detach().numpy() for v in values), *(m.numpy() for m in moments),
             config.pre_bias == "tied", free, config.unit_norm, k, whole,
             activation.momentum if isinstance(activation, BatchTopK) else 0.0, segment.astype(np.int64), *by_cell,
-            np.zeros((PARTS, r + 1)), *gradients,
+            np.zeros((PARTS, r + 1), np.float32), *gradients,
         )  # fmt: skip
         missed = np.zeros(threads, np.int64)
         after = (trainer.clock.silent.numpy(), fired, self.state, self.memory, missed, result)

@@ -16,13 +16,14 @@ import numpy as np
 from cellprism.sae.barrier import meet
 from cellprism.sae.coded_collect import collect
 from cellprism.sae.kernels import FASTMATH, _keep_largest, adam_flat
-from cellprism.sae.vectors import LANES, ROWS, add_row, dot_row
+from cellprism.sae.vectors import LANES, ROWS, add_row, dot_row, set_row
 
 __all__ = ["PARTS", "coded_epoch"]
 
 PARTS = 16
 """Parts of the features; at most so many threads are of use."""
 _LEAST_TILE = 16
+_SHIFT, _MASK = 32, 2**32 - 1
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
@@ -84,9 +85,9 @@ def _decode(
 def _by_feature(lo: int, hi: int, n: int, feature: Any, count: Any, first: Any, at: Any, place: Any) -> None:
     """Entries of features ``lo`` ... ``hi`` by feature, in the order of the cells: ``first[j]:first[j + 1]`` of ``place``.
 
-    The others come last (a branch for each would cost more).
+    An entry's place is its cell in the upper half of the number and its position in the cell's list in the lower. The others come last (a branch for each would cost more).
     """
-    w, most = len(at) - 1, feature.shape[1]
+    w = len(at) - 1
     first[lo : hi + 1] = 0
     for b in range(n):
         for t in range(count[b]):
@@ -101,37 +102,41 @@ def _by_feature(lo: int, hi: int, n: int, feature: Any, count: Any, first: Any, 
         for t in range(count[b]):
             j = feature[b, t]
             slot = j if (j >= lo) & (j < hi) else w
-            place[at[slot]] = b * most + t
+            place[at[slot]] = (b << _SHIFT) | t
             at[slot] += 1
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
 def _gradients(
-    lo: int, hi: int, xs: Any, residual: Any, segment: Any, feature: Any, value: Any, by_code: Any, scale: Any, W: Any,
-    D: Any, unit: bool, first: Any, place: Any, fired: Any, gW: Any, gc: Any, gD: Any, through: Any,
-) -> float:  # fmt: skip
-    """Gradients of features ``lo`` ... ``hi`` from their entries; their squared length. Rows without entries are 0.
+    lo: int, hi: int, xs: Any, residual: Any, segment: Any, value: Any, by_code: Any, scale: Any, W: Any, D: Any,
+    unit: bool, first: Any, place: Any, fired: Any, gW: Any, gc: Any, gD: Any, parts: Any, part: int,
+) -> None:  # fmt: skip
+    """Gradients of features ``lo`` ... ``hi`` from their entries. Rows without entries are 0.
 
-    ``fired`` says whose rows hold the last step's and is brought up to date. ``through`` (r,) takes the gradient by the
-    encoder's input, summed over cells.
+    ``fired`` says whose rows hold the last step's and is brought up to date. ``parts[part]`` (r + 1,) takes the gradient by
+    the encoder's input, summed over cells, and the squared length of all gradients.
     """
-    r, most, prefixes = W.shape[1], feature.shape[1], residual.shape[1]
-    for i in range(r):
-        through[i] = 0
+    r, prefixes = W.shape[1], residual.shape[1]
+    parts[part] = 0
     total = 0.0
     for j in range(lo, hi):
-        if fired[j]:
-            gc[j] = 0
-            for i in range(r):
-                gW[j, i] = 0
-                gD[j, i] = 0
-        fired[j] = first[j + 1] > first[j]
-        if not fired[j]:
+        n, end = first[j], first[j + 1]
+        if n == end:
+            if fired[j]:
+                gc[j] = 0
+                gW[j] = 0
+                gD[j] = 0
+            fired[j] = False
             continue
+        fired[j] = True
         p = segment[j]
-        bias: Any = np.float32(0)
-        for n in range(first[j], first[j + 1]):
-            b, t = place[n] // most, place[n] % most
+        b, t = place[n] >> _SHIFT, place[n] & _MASK
+        g = scale * by_code[b, t]
+        bias = g
+        set_row(gW, j * r, g, xs, b * r, r)
+        set_row(gD, j * r, scale * value[b, t], residual, (b * prefixes + p) * r, r)
+        for e in range(n + 1, end):
+            b, t = place[e] >> _SHIFT, place[e] & _MASK
             g = scale * by_code[b, t]
             bias += g
             add_row(gW, j * r, g, xs, b * r, r)
@@ -139,11 +144,9 @@ def _gradients(
         gc[j] = bias
         if unit:
             add_row(gD, j * r, -dot_row(gD, j * r, D, j * r, r), D, j * r, r)
-        for i in range(r):
-            through[i] += bias * W[j, i]
-        s = bias * bias + dot_row(gW, j * r, gW, j * r, r) + dot_row(gD, j * r, gD, j * r, r)
-        total += s
-    return total
+        add_row(parts, part * (r + 1), bias, W, j * r, r)
+        total += bias * bias + dot_row(gW, j * r, gW, j * r, r) + dot_row(gD, j * r, gD, j * r, r)
+    parts[part, r] = total
 
 
 @numba.njit(cache=True, nogil=True)
@@ -278,9 +281,9 @@ def coded_epoch(
         _by_feature(low, high, n, feature, count, first, at, place)
         for part in range(part_lo, part_hi):
             f_lo, f_hi = w * part // PARTS, w * (part + 1) // PARTS
-            parts[part, r] = _gradients(
-                f_lo, f_hi, xs, residual, segment, feature, value, by_code, scale, W, D, unit, first, place, fired,
-                gW, gc, gD, parts[part],
+            _gradients(
+                f_lo, f_hi, xs, residual, segment, value, by_code, scale, W, D, unit, first, place, fired, gW, gc, gD,
+                parts, part,
             )  # fmt: skip
         for j in range(low, high):
             silent[j] = 0 if fired[j] else silent[j] + n

@@ -19,7 +19,7 @@ import numpy as np
 
 from cellprism.sae.kernels import FASTMATH, adam_flat
 
-__all__ = ["TILE", "narrow_epoch"]
+__all__ = ["TILE", "bar_of", "count_over", "narrow_epoch"]
 
 TILE = 64
 """Features whose parameters and gradients lie in the nearest cache while all cells of a batch pass."""
@@ -120,7 +120,7 @@ def _encode(P: Any, w: int, q: int, xs: Any, out: Any) -> None:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
-def _over(a: Any, w: int, bar: Any) -> int:
+def count_over(a: Any, w: int, bar: Any) -> int:
     """How many of the w values exceed the bar."""
     n = np.float32(0)  # in the values' own lanes; integers would be widened
     for f in range(w):
@@ -137,7 +137,7 @@ def _mean_positive(a: Any, w: int, positive: int) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
-def _bar_of(a: Any, w: int, k: int, last: Any) -> Any:
+def bar_of(a: Any, w: int, k: int, last: Any) -> Any:
     """A bar that exactly k of the w values exceed; 0 where no more than k are positive.
 
     The values stay where they are: counting those over a guess takes a cycle for a vector of them, so a few guesses cost
@@ -145,14 +145,14 @@ def _bar_of(a: Any, w: int, k: int, last: Any) -> Any:
     lies between two guesses, and the next are interpolated.
     """
     zero, one, two = np.float32(0), np.float32(1), np.float32(2)
-    positive = _over(a, w, zero)
+    positive = count_over(a, w, zero)
     if positive <= k:
         return zero
     lo, n_lo, hi, n_hi = zero, positive, zero, 0  # hi 0: not known
     guess = last if last > 0 else _mean_positive(a, w, positive)
     reach = np.float32(0.01) if last > 0 else np.float32(0.3)
     for turn in range(_SEARCHES):
-        n = _over(a, w, guess)
+        n = count_over(a, w, guess)
         if n == k:
             return guess
         if n > k:
@@ -272,7 +272,7 @@ def narrow_epoch(
             bar[q] = 0
             if k > 0:
                 _encode(P, w, q, xs, along)
-                bar[q] = _bar_of(along, w, k, memory[cell])
+                bar[q] = bar_of(along, w, k, memory[cell])
                 memory[cell] = bar[q]
         if even > size:
             bar[size] = np.inf  # a cell without codes

@@ -22,6 +22,7 @@ from cellprism.sae.training import TrainingOptions
 __all__ = ["SparseStep", "takes_sparse_step"]
 
 Array = NDArray[Any]
+_LOOK = 64  # cells that tell how many codes are active
 _MOST_ACTIVE = 0.2  # share of codes from which on the dense step is as fast
 
 
@@ -98,6 +99,43 @@ class SparseStep:
         with torch.no_grad(), one_torch_thread():
             result = self._step(x, dead, lr)
         return result or self.dense(x, dead, p, lr)
+
+    def errors(self, x: Tensor) -> tuple[float, float] | None:
+        """Summed squared error of cells (cells, r) and their active codes, as in inference; None where these are many."""
+        with torch.no_grad(), one_torch_thread():
+            return self._errors(x)
+
+    def _errors(self, x: Tensor) -> tuple[float, float] | None:
+        sae, activation = self.sae, self.sae.activation
+        shift = -sae.decoder_bias if sae.config.pre_bias == "tied" else sae.input_bias
+        weights = (x if shift is None else x + shift, sae.encoder, sae.encoder_bias)
+        if isinstance(activation, TopK):
+            if activation.k > _MOST_ACTIVE * sae.width:
+                return None
+            codes = self.select.largest(*weights, activation.k)
+        else:
+            bar = self.zeros
+            if isinstance(activation, BatchTopK):
+                # the threshold itself is kept, and 0 is not
+                bar = bar + np.nextafter(np.float32(activation.threshold), np.float32(-1))
+                bar = np.maximum(bar, np.float32(0))
+            elif isinstance(activation, JumpReLU):
+                bar = activation.log_threshold.exp().numpy()
+            few = self.select.above(weights[0][:_LOOK], *weights[1:], bar)
+            if len(few.value) > _MOST_ACTIVE * len(few.stop) * sae.width:
+                return None
+            codes = self.select.above(*weights, bar)
+        if isinstance(activation, Gated):
+            gain, offset = activation.log_gain.exp().numpy(), activation.magnitude_bias.numpy()
+            measured = gain[codes.feature] * codes.value + offset[codes.feature]
+            codes = codes._replace(value=np.maximum(measured, np.float32(0)))
+        residual, squared = np.empty(x.shape, np.float32), np.empty(len(x), np.float32)
+        slope = np.empty(len(codes.value), np.float32)
+        arrays = (x.numpy(), *codes, sae.decoder.numpy(), sae.decoder_bias.numpy())
+        spread(
+            kernels.decode, len(x), *arrays, np.float32(0), self.zeros, residual, slope, squared, threads=self.threads
+        )  # fmt: skip
+        return float(squared.sum(dtype=np.float64)), float(np.count_nonzero(codes.value))
 
     def _step(self, x: Tensor, dead: Tensor | None, lr: float) -> StepResult | None:
         """The step, or None where too many codes are active."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,15 @@ def geometric_median(x: Tensor, iterations: int = 50) -> Tensor:
     return centre
 
 
+def _smallest(values: Tensor, rank: int) -> Tensor:
+    """(columns,) the ``rank``-th smallest number of each column."""
+    # Not quantile, which refuses more than 2**24 values; NumPy takes a third of kthvalue's time.
+    if values.device.type != "cpu":
+        return values.kthvalue(rank, dim=0).values
+    ordered = np.partition(values.T.contiguous().numpy(), rank - 1, axis=1)
+    return torch.from_numpy(ordered[:, rank - 1].copy())
+
+
 @torch.no_grad()
 def start_from_data(sae: SAE, x: Tensor) -> None:
     """Set the decoder's bias and the sparsity at the start, as the config asks.
@@ -40,9 +50,8 @@ def start_from_data(sae: SAE, x: Tensor) -> None:
     if config.start_active is None or config.activation not in ("relu", "gated", "jumprelu"):
         return
     pre = sae.pre_activations(x[: max(256, _START_ELEMENTS // config.width)])
-    # kthvalue and not quantile: the latter refuses more than 2**24 values.
     rank = min(len(pre), max(1, round((1 - config.start_active) * len(pre))))
-    level = pre.kthvalue(rank, dim=0).values
+    level = _smallest(pre, rank)
     if isinstance(sae.activation, JumpReLU):
         sae.activation.log_threshold.copy_(level.clamp_min(1e-3).log())
     else:

@@ -18,6 +18,7 @@ from cellprism.sae.dense import DenseStep, StepResult
 from cellprism.sae.fused import FusedEpoch, takes_fused_epoch
 from cellprism.sae.model import SAE
 from cellprism.sae.narrow import NarrowEpoch, takes_narrow_epoch
+from cellprism.sae.products import ProductStep
 from cellprism.sae.selection import has_bf16_products
 from cellprism.sae.sparse import SparseStep, takes_sparse_step
 from cellprism.sae.start import start_from_data
@@ -29,6 +30,7 @@ _EVALUATIONS = 50
 _SAMPLE = 65_536  # cells looked at for the start, for resampling and for the threshold
 _ELEMENTS = 2**24  # pre-activations held at a time outside the training step: 64 MiB in float32
 _SPARSE_WIDTH = 64  # from here on the sparse step took at most 0.6 of the dense one's time at all shapes tried
+_MANY = 0.15  # share of features that topk keeps from which products are quicker
 _EXPLOSION = 1e4  # a loss so many times the first one's has diverged
 
 
@@ -47,6 +49,9 @@ def _choose_step(sae: SAE, optimiser: torch.optim.Adam, options: TrainingOptions
             # The product is worth rounding only where it is most of the work.
             options.precision == "auto" and sae.decoder.shape[1] >= 128 and has_bf16_products()
         )
+        many = sae.config.activation == "relu" or (sae.config.k or 1) >= _MANY * sae.width
+        if options.kernel == "auto" and sae.config.activation != "batchtopk" and many:
+            return ProductStep(sae, optimiser, options)
         return SparseStep(sae, optimiser, options, bf16=bf16)
     return DenseStep(sae, optimiser, options)
 
@@ -208,9 +213,11 @@ class Trainer:
             looked_at = torch.linspace(0, len(held) - 1, most).round().long()
         for index in torch.split(looked_at, max(256, _ELEMENTS // sae.width)):
             x = held.batch(index)
-            codes = sae.activation(sae.pre_activations(x))
-            error += float((x - sae.reconstruct(codes)).square().double().sum())
-            active += float((codes > 0).sum())
+            found = self.step.errors(x) if isinstance(self.step, SparseStep) else None
+            if found is None:
+                codes = sae.activation(sae.pre_activations(x))
+                found = float((x - sae.reconstruct(codes)).square().double().sum()), float((codes > 0).sum())
+            error, active = error + found[0], active + found[1]
             moments += torch.stack([x.double().sum(0), x.double().square().sum(0)])
         n, r = len(looked_at), sae.decoder.shape[1]
         variance = float((moments[1] / n - (moments[0] / n).square()).mean())
@@ -265,6 +272,7 @@ class Trainer:
             name: getattr(self, name) for name in ("rows", "done", "finished", "best", "since_best", "first_loss")
         }
         numbers["bar"] = getattr(self.step, "bar", 0.0)
+        numbers["products"] = getattr(self.step, "products", False)
         if isinstance(self.fused, CodedEpoch):
             tensors["memory"] = torch.from_numpy(self.fused.memory)
             numbers["state"] = self.fused.state.tolist()
@@ -285,6 +293,8 @@ class Trainer:
         self.epoch_start = tensors["generator"]
         if isinstance(self.step, SparseStep):
             self.step.bar = numbers["bar"]
+        if isinstance(self.step, ProductStep):
+            self.step.products = numbers.get("products", True)
         if isinstance(self.fused, CodedEpoch):
             self.fused.memory[:] = tensors["memory"].numpy()
             self.fused.state[:] = numbers["state"]

@@ -14,7 +14,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "ROWS", "add_row", "dot_row", "first_bit", "over", "products"]
+__all__ = ["LANES", "ROWS", "add_row", "dot_row", "first_bit", "over", "products", "set_row"]
 
 LANES = 64
 """Numbers that :func:`over` compares and cells of :func:`products`."""
@@ -69,16 +69,20 @@ def _multiply_add(builder: Any, length: int) -> Any:
     return _insert(builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fmuladd.v{length}f32")
 
 
-def _adds(length: int) -> Any:
-    """``y[i:i + length] += a * x[j:j + length]``."""
+def _adds(length: int, *, fresh: bool = False) -> Any:
+    """``y[i:i + length] += a * x[j:j + length]``, or ``=`` where ``fresh``."""
 
     def typed(typing_context: Any, y: Any, i: Any, a: Any, x: Any, j: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             kinds = signature.args
             target = _vector_at(builder, _data(context, builder, kinds[0], arguments[0]), arguments[1], length)
             source = _vector_at(builder, _data(context, builder, kinds[3], arguments[3]), arguments[4], length)
-            values = [_splat(builder, arguments[2], length), *(builder.load(p, align=4) for p in (source, target))]
-            builder.store(builder.call(_multiply_add(builder, length), values), target, align=4)
+            factors = [_splat(builder, arguments[2], length), builder.load(source, align=4)]
+            if fresh:
+                value = builder.fmul(*factors)
+            else:
+                value = builder.call(_multiply_add(builder, length), [*factors, builder.load(target, align=4)])
+            builder.store(value, target, align=4)
             return context.get_dummy_value()
 
         return types.void(y, types.int64, types.float32, x, types.int64), code
@@ -156,6 +160,7 @@ def _products(typing_context: Any, w: Any, row: Any, bias: Any, x: Any, r: Any, 
 over: Any = intrinsic(_over)
 first_bit: Any = intrinsic(_first_bit)
 products: Any = intrinsic(_products)
+_set16, _set4 = _adds(16, fresh=True), _adds(4, fresh=True)
 _add16, _add4, _dot16, _dot4 = _adds(16), _adds(4), _dots(16), _dots(4)
 
 
@@ -172,6 +177,21 @@ def add_row(y: Any, i: int, a: Any, x: Any, j: int, n: int) -> None:
         e += 4
     while e < n:
         y.flat[i + e] += a * x.flat[j + e]
+        e += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def set_row(y: Any, i: int, a: Any, x: Any, j: int, n: int) -> None:
+    """``y[i:i + n] = a * x[j:j + n]``."""
+    e = 0
+    while e + 16 <= n:
+        _set16(y, i + e, a, x, j + e)
+        e += 16
+    while e + 4 <= n:
+        _set4(y, i + e, a, x, j + e)
+        e += 4
+    while e < n:
+        y.flat[i + e] = a * x.flat[j + e]
         e += 1
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import zarr
 from anndata import AnnData
 from anndata.io import write_elem
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from cellprism.errors import InputError
 from cellprism.simulate.large import STRIP, block_rows, describe, draw_cells, observations
@@ -92,7 +93,8 @@ def large_zarr(
         rows = strips[strip]
         X[rows] = measurement.measure(model.genes(cells.X2[rows]), np.random.default_rng([seed, strip, 1]))
 
-    with ThreadPoolExecutor(ZARR_WORKERS) as pool:
+    # The strips share the cores; threads within each product would wait for one another.
+    with threadpool_limits(1), ThreadPoolExecutor(ZARR_WORKERS) as pool:
         for _ in pool.map(write, range(len(strips))):
             pass
     partial.rename(path)

@@ -1,0 +1,41 @@
+"""Steps by matrix products against automatic differentiation."""
+
+import numpy as np
+import pytest
+from sae.cases import embedding
+
+from cellprism.sae import SAEConfig, fit
+from cellprism.sae.sparse import SparseStep
+
+D = 40
+CASES = {
+    "relu, dense at the start": SAEConfig(90, "relu", start_active=None),
+    "relu, free norms": SAEConfig(90, "relu", unit_norm=False, start_active=None),
+    "vanilla": SAEConfig.paper("vanilla", 90, l1=0.1),
+    "bricken": SAEConfig.paper("relu", 90, l1=0.1),
+    "topk, half": SAEConfig.paper("topk", 90, l1=0.1, k_percent=50),
+    "topk, all": SAEConfig.paper("topk", 90, l1=0.1, k_percent=100),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_training_is_the_dense_one(name: str) -> None:
+    X = embedding(500, d=D)
+    options = {"epochs": 5, "batch_size": 90, "max_grad_norm": 0.1}
+    dense, quick = (fit(X, CASES[name], kernel=kernel, **options) for kernel in ("dense", "auto"))
+    for column in ("loss", "reconstruction", "penalty", "holdout_mse", "l0", "dead_share"):
+        np.testing.assert_allclose(quick.history[column], dense.history[column], rtol=1e-2, atol=1e-5, err_msg=column)
+    for (n, a), b in zip(dense.sae.state_dict().items(), quick.sae.state_dict().values(), strict=True):
+        assert (a - b).abs().median() < 1e-3, n
+
+
+def test_sparse_codes_are_followed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once few codes are active the sparse step takes over."""
+    followed = []
+    original = SparseStep.__call__
+    monkeypatch.setattr(SparseStep, "__call__", lambda *a: followed.append(0) or original(*a))
+    X = embedding(300, d=D)
+    fit(X, SAEConfig.paper("vanilla", 90), epochs=2, batch_size=90)
+    assert not followed  # half of all codes
+    fit(X, SAEConfig(90, "relu", start_active=0.02), epochs=2, batch_size=90)
+    assert len(followed) == 5  # all but the first of three a pass
