@@ -79,7 +79,7 @@ def sweep(X: np.ndarray, seed: int) -> list[dict[str, Any]]:
             for l1 in (1e-4, 1e-3, 1e-2, 1e-1, 1.0):
                 trials.append({"form": form, "width": width, "l1": l1})
                 configs.append(SAEConfig.paper(form, width, l1=l1))
-        for k in (4, 8, 16, 32, 64):
+        for k in (k for k in (4, 8, 16, 32, 64) if k < width):
             trials.append({"form": "topk", "width": width, "k": k})
             configs.append(SAEConfig.paper("topk", width, k_percent=100 * k / width))
     found = fit_many(X, configs, seed=seed, **PAPER)
