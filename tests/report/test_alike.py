@@ -34,6 +34,10 @@ def test_many_features_are_compared_within_nearby_groups():
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(40, 12))
     profiles = (centres[rng.integers(0, 40, 3000)] + rng.normal(0, 0.4, (3000, 12))).astype(np.float32)
+    chosen = np.arange(len(profiles)) % 3 > 0
+    for many in (10**6, 1000):
+        ids = similar(profiles, k=8, among=chosen, many=many).ids
+        assert chosen[ids[ids >= 0]].all()
     exact, quick = similar(profiles, k=8), similar(profiles, k=8, many=1000)
     shared = [len(set(a) & set(b)) / 8 for a, b in zip(exact.ids, quick.ids, strict=True)]
     assert np.mean(shared) > 0.98

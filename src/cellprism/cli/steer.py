@@ -53,13 +53,16 @@ def steer(
             f"(95 % of random moves within ±{null['q95']:.2f}, p {null['pval']:.2g})",
             highlight=False,
         )
-    table = Table(title="Genes that change most", title_justify="left")
-    for column in ("gene", "log2 change", "q", "p against random moves", "dose"):
-        table.add_column(column, justify="left" if column == "gene" else "right")
+    several = found.genes["modality"].nunique() > 1
+    names = ("modality", "gene, peak or protein") if several else ("gene",)
+    table = Table(title="What changes most" if several else "Genes that change most", title_justify="left")
+    for column in (*names, "log2 change", "q", "p against random moves", "dose"):
+        table.add_column(column, justify="left" if column in names else "right")
     for row in [*found.genes.head(8).itertuples(), *found.genes.tail(4).itertuples()]:
         table.add_row(
-            str(row.gene), f"{row.log2fc:+.2f}", f"{row.qval:.1g}", f"{row.null_pval:.2g}", f"{row.monotonicity:+.1f}"
-        )
+            *((str(row.modality), str(row.gene)) if several else (str(row.gene),)),
+            f"{row.log2fc:+.2f}", f"{row.qval:.1g}", f"{row.null_pval:.2g}", f"{row.monotonicity:+.1f}",
+        )  # fmt: skip
     out.print(table)
     out.print(f"Tables: {output}", highlight=False, soft_wrap=True)
 

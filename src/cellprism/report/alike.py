@@ -23,7 +23,14 @@ class Neighbours(NamedTuple):
     cosine: NDArray[np.float32]
 
 
-def similar(profiles: NDArray[np.float32], k: int = 8, *, many: int = MANY, seed: int = 0) -> Neighbours:
+def similar(
+    profiles: NDArray[np.float32],
+    k: int = 8,
+    *,
+    among: NDArray[np.bool_] | None = None,
+    many: int = MANY,
+    seed: int = 0,
+) -> Neighbours:
     """Nearest features by the cosine of their directions.
 
     Parameters
@@ -32,6 +39,8 @@ def similar(profiles: NDArray[np.float32], k: int = 8, *, many: int = MANY, seed
         (features, d).
     k
         Neighbours a feature.
+    among
+        (features,) which may be named as neighbours; all by default.
     many
         With more features than this they are grouped by k-means, some 300 a group, and compared with those of the twelve
         nearest groups alone, so that time grows as n^1.5; with fewer the answer is exact.
@@ -43,8 +52,9 @@ def similar(profiles: NDArray[np.float32], k: int = 8, *, many: int = MANY, seed
     out = _none(n, k)
     if n <= many:
         everyone = np.arange(n)
+        others = everyone if among is None else np.flatnonzero(among)
         for start in range(0, n, BLOCK):
-            _fill(out, unit, everyone[start : start + BLOCK], everyone)
+            _fill(out, unit, everyone[start : start + BLOCK], others)
         return out
     from sklearn.cluster import MiniBatchKMeans
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
@@ -59,6 +69,7 @@ def similar(profiles: NDArray[np.float32], k: int = 8, *, many: int = MANY, seed
     for group in range(groups):
         rows = order[ptr[group] : ptr[group + 1]]
         others = np.concatenate([order[ptr[g] : ptr[g + 1]] for g in near[group]])
+        others = others if among is None else others[among[others]]
         for start in range(0, len(rows), BLOCK):
             _fill(out, unit, rows[start : start + BLOCK], others)
     return out

@@ -85,7 +85,10 @@ def _blocks(source: Source, packing: Packing) -> dict[str, bytes]:
     evidence = gather(source, min(packing.gene_rows, _gene_rows(source, packing.max_bytes)), packing.set_rows)
     if not packing.expression:
         source = replace(source, expression=None, expression_genes=[])
-    near = similar(source.directions) if source.directions is not None else None
+    # what too few cells show to be tested is no neighbour worth a look
+    reason = text(source.features["untestable"]) if "untestable" in source.features else [""] * source.n_features
+    tested = np.array([r == "" for r in reason], dtype=bool)
+    near = None if source.directions is None else similar(source.directions, among=tested)
     together = coactive(source.codes)
     bounds = _bounds(evidence.bytes_per_feature())
     blocks: dict[str, bytes] = {}
