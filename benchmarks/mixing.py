@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 __all__ = ["mixing"]
 
 
-def mixing(Z: NDArray[Any], types: NDArray[Any], batch: NDArray[Any]) -> dict[str, float]:
+def mixing(Z: NDArray[Any], types: NDArray[Any], batch: NDArray[Any]) -> dict[str, float | None]:
     """scib-metrics of an embedding: agreement with the types (high is good), mixing of the batches (high is good)."""
     warnings.simplefilter("ignore")
     import scib_metrics as scib
@@ -28,6 +28,6 @@ def mixing(Z: NDArray[Any], types: NDArray[Any], batch: NDArray[Any]) -> dict[st
         "types_clisi": scib.clisi_knn(near, types),
         "batch_ilisi": scib.ilisi_knn(near, batch),
         "batch_silhouette": scib.silhouette_batch(Z, types, batch),
-        "batch_kbet": scib.kbet_per_label(near, batch, types) if len(Z) >= 1000 else float("nan"),
+        "batch_kbet": scib.kbet_per_label(near, batch, types) if len(Z) >= 1000 else None,
     }
-    return {k: round(float(v), 3) for k, v in out.items()}
+    return {k: None if v is None else round(float(v), 3) for k, v in out.items()}
