@@ -150,8 +150,10 @@ def _gradients(
 
 
 @numba.njit(cache=True, nogil=True)
-def _adam(lo: int, hi: int, p: Any, g: Any, m: Any, v: Any, clip: Any, b1: Any, b2: Any, size: Any, over: Any) -> None:
-    adam_flat(p[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi], clip, b1, b2, size, over)
+def _adam(
+    lo: int, hi: int, p: Any, g: Any, m: Any, v: Any, clip: Any, beta1: float, beta2: float, size: Any, over: Any
+) -> None:
+    adam_flat(p[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi], clip, beta1, beta2, size, over)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
@@ -310,10 +312,9 @@ def coded_epoch(
         turn = step + t + 1
         rate = np.float32(rates[t] / (1 - beta1**turn))
         over = np.float32(1 / math.sqrt(1 - beta2**turn))
-        b1, b2 = np.float32(beta1), np.float32(beta2)
-        _adam(low * r, high * r, W.ravel(), gW.ravel(), mW.ravel(), vW.ravel(), clip, b1, b2, rate, over)
-        _adam(low * r, high * r, D.ravel(), gD.ravel(), mD.ravel(), vD.ravel(), clip, b1, b2, rate, over)
-        _adam(low, high, c, gc, mc, vc, clip, b1, b2, rate, over)
+        _adam(low * r, high * r, W.ravel(), gW.ravel(), mW.ravel(), vW.ravel(), clip, beta1, beta2, rate, over)
+        _adam(low * r, high * r, D.ravel(), gD.ravel(), mD.ravel(), vD.ravel(), clip, beta1, beta2, rate, over)
+        _adam(low, high, c, gc, mc, vc, clip, beta1, beta2, rate, over)
         if unit:
             _unit_rows(low, high, D)
         if thread == 0:
@@ -321,9 +322,9 @@ def coded_epoch(
             for cell in range(n):
                 error += squared[cell]
             result[0] = error / (n * r * prefixes)
-            _adam(0, r, b, gb, mb, vb, clip, b1, b2, rate, over)
+            _adam(0, r, b, gb, mb, vb, clip, beta1, beta2, rate, over)
             if free:
-                _adam(0, r, s, gs, ms, vs, clip, b1, b2, rate, over)
+                _adam(0, r, s, gs, ms, vs, clip, beta1, beta2, rate, over)
         meet(counter, threads)
     if thread == 0:
         state[0], state[2] = guess, threshold

@@ -250,13 +250,12 @@ def _epoch(
         k = step + t + 1
         rate = np.float32(rates[t] / (1 - beta1**k))
         over = np.float32(1 / math.sqrt(1 - beta2**k))
-        b1, b2 = np.float32(beta1), np.float32(beta2)
-        adam_flat(W.ravel(), gW.ravel(), mW.ravel(), vW.ravel(), clip, b1, b2, rate, over)
-        adam_flat(D.ravel(), gD.ravel(), mD.ravel(), vD.ravel(), clip, b1, b2, rate, over)
-        adam_flat(c, gc, mc, vc, clip, b1, b2, rate, over)
-        adam_flat(b, gb, mb, vb, clip, b1, b2, rate, over)
+        adam_flat(W.ravel(), gW.ravel(), mW.ravel(), vW.ravel(), clip, beta1, beta2, rate, over)
+        adam_flat(D.ravel(), gD.ravel(), mD.ravel(), vD.ravel(), clip, beta1, beta2, rate, over)
+        adam_flat(c, gc, mc, vc, clip, beta1, beta2, rate, over)
+        adam_flat(b, gb, mb, vb, clip, beta1, beta2, rate, over)
         if free:
-            adam_flat(s, gs, ms, vs, clip, b1, b2, rate, over)
+            adam_flat(s, gs, ms, vs, clip, beta1, beta2, rate, over)
         if unit:
             for j in range(w):
                 length = max(np.sqrt(_squared(D, j, r)), np.float32(1e-12))

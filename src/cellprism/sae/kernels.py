@@ -267,10 +267,11 @@ def sums_by_feature(lo: int, hi: int, first: Any, entry: Any, a: Any, b: Any, su
 
 # Division that may fail, or a position that may count from the end, would keep the loop from becoming vectors (ten times).
 @numba.njit(cache=True, nogil=True, fastmath=FASTMATH, error_model="numpy")
-def adam_flat(p: Any, g: Any, m: Any, v: Any, clip: Any, b1: Any, b2: Any, size: Any, over: Any) -> None:
-    """One step of Adam, as in torch: ``p -= size * m / (sqrt(v) * over + 1e-8)``; float32 throughout."""
-    one, eps = np.float32(1), np.float32(1e-8)
-    d1, d2 = one - b1, one - b2
+def adam_flat(p: Any, g: Any, m: Any, v: Any, clip: Any, beta1: float, beta2: float, size: Any, over: Any) -> None:
+    """One step of Adam, as in torch: ``p -= size * m / (sqrt(v) * over + 1e-8)``; float32 but for the betas."""
+    eps = np.float32(1e-8)
+    b1, b2 = np.float32(beta1), np.float32(beta2)
+    d1, d2 = np.float32(1 - beta1), np.float32(1 - beta2)  # 1 less a rounded 0.999 would be 1e-5 off
     for i in range(p.size):
         q = np.uint64(i)
         grad = clip * g[q]
@@ -297,7 +298,7 @@ def adam(
 ) -> None:
     """:func:`adam_flat` on a range of flat arrays."""
     f = np.float32
-    adam_flat(p[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi], f(clip), f(beta1), f(beta2), f(step_size), f(1 / root2))
+    adam_flat(p[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi], f(clip), beta1, beta2, f(step_size), f(1 / root2))
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
@@ -313,7 +314,7 @@ def update_rows(
         e = min(s + rows, hi)
         i, k = s * r, e * r
         adam_flat(
-            p.ravel()[i:k], g.ravel()[i:k], m.ravel()[i:k], v.ravel()[i:k], f(clip), f(beta1), f(beta2), f(step_size),
+            p.ravel()[i:k], g.ravel()[i:k], m.ravel()[i:k], v.ravel()[i:k], f(clip), beta1, beta2, f(step_size),
             f(1 / root2),
         )  # fmt: skip
         if unit:

@@ -319,11 +319,10 @@ def narrow_epoch(
         turn = step + t + 1
         rate = np.float32(rates[t] / (1 - beta1**turn))
         over = np.float32(1 / math.sqrt(1 - beta2**turn))
-        b1, b2 = np.float32(beta1), np.float32(beta2)
         n = total * w
-        adam_flat(P.ravel()[:n], G.ravel()[:n], M.ravel(), V.ravel(), clip, b1, b2, rate, over)
-        adam_flat(b, gb, mb, vb, clip, b1, b2, rate, over)
+        adam_flat(P.ravel()[:n], G.ravel()[:n], M.ravel(), V.ravel(), clip, beta1, beta2, rate, over)
+        adam_flat(b, gb, mb, vb, clip, beta1, beta2, rate, over)
         if free:
-            adam_flat(s, gs, ms, vs, clip, b1, b2, rate, over)
+            adam_flat(s, gs, ms, vs, clip, beta1, beta2, rate, over)
         if unit:
             _unit_norms(P, first, r, w, along)

@@ -144,6 +144,9 @@ class Trainer:
             self.epoch_start = self.generator.get_state()
         order = torch.randperm(len(self.cells), generator=self.generator)
         if self.fused is not None and i == 0 and not self._may_revive():
+            if math.isnan(self.first_loss):
+                # an epoch tells its last loss alone, which may have exploded already: a model of nothing is the measure
+                self.first_loss = float(self.cells.batch(order[:_SAMPLE]).square().mean())
             self.last = self.fused(self, order)
             self.done += self.per_epoch
             self._check_loss()
