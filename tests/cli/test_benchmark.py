@@ -46,7 +46,7 @@ def test_a_sweep_goes_on_where_it_was(tmp_path, capsys):
     assert first.code == 0, first.err
     assert "vanilla" in first.out
     table = pd.read_parquet(tmp_path / "out" / "sweep.parquet")
-    assert len(table) == 3 * (5 + 5 + 7) * 4
+    assert len(table) == 3 * (5 + 5 + 7 + 1) * 4  # the last: untrained
     assert call(capsys, *arguments).code == 0
     assert call(capsys, *arguments, "--seed", 1).code == 2
     assert call(capsys, "sweep", "medium", "-o", tmp_path / "new").code == 2
