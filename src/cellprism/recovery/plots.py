@@ -153,6 +153,7 @@ def landscape(sweep: pd.DataFrame, x: str, metrics: Sequence[str], *, level: str
             ax.plot(rows[x], rows[metric], "o", color=_cycle(i), markersize=3.5, alpha=0.6, label=str(group))
         if (table[x] > 0).all() and table[x].max() > 20 * table[x].min():
             ax.set_xscale("log")
+            ax.xaxis.set_minor_formatter(NullFormatter())  # a narrow panel has room for decades alone
         if metric in ("n_live", "l0", "redundant"):
             ax.set_yscale("symlog")
             ax.set_ylim(bottom=-0.3)
@@ -196,6 +197,7 @@ def landscape_by_level(sweep: pd.DataFrame, levels: Sequence[str]) -> Figure:
                 name = f"L1 {value:g}" if setting == "l1" else f"{value:g} %"
                 ax.plot(line.index, line, "o-", color=shade, markersize=2.5, linewidth=1, label=name)
             ax.set_xscale("log")
+            ax.xaxis.set_minor_formatter(NullFormatter())  # a narrow panel has room for decades alone
             if metric in counts:
                 ax.set_yscale("symlog")
                 ax.set_ylim(bottom=-0.3)
