@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from cellprism.cli.run import Output, Overwrite
+from cellprism.cli.run import (
+    Donor,
+    GeneSets,
+    GeneSymbols,
+    IdColumns,
+    IdTable,
+    Labels,
+    Layer,
+    Networks,
+    Ontology,
+    Output,
+    Overwrite,
+    Raw,
+    Strata,
+)
 
 __all__ = ["register"]
 
@@ -16,32 +30,21 @@ def annotate(
     codes: Annotated[Path, typer.Argument(help="codes.npz (scipy CSR, cells x features).", show_default=False)],
     data: Annotated[Path, typer.Argument(help="Cells: .h5ad, .h5mu or .zarr.", show_default=False)],
     output: Output,
-    gene_sets: Annotated[list[str] | None, typer.Option(help="GMT file or name of a library; may be repeated.")] = None,
-    labels: Annotated[list[str] | None, typer.Option(help="obs column; may be repeated.")] = None,
+    gene_sets: GeneSets = None,
+    labels: Labels = None,
     rep: Annotated[
         str | None, typer.Option(help="obsm key of the embedding the codes were made from: adds random directions.")
     ] = None,
     embedding: Annotated[Path | None, typer.Option(help="The same from a file (.npy, .parquet, .csv ...).")] = None,
-    gene_symbols: Annotated[str | None, typer.Option(help="var column with gene symbols.")] = None,
-    id_table: Annotated[
-        Path | None, typer.Option(help="Table that names genes as the gene sets do (Ensembl ids, orthologs).")
-    ] = None,
-    id_columns: Annotated[
-        str | None, typer.Option(help="Its columns, FROM,TO: names as in the data, names as in the gene sets.")
-    ] = None,
-    ontology: Annotated[
-        Path | None, typer.Option(help="OBO file: sets of its terms are shown with their level-1 ancestor.")
-    ] = None,
-    networks: Annotated[
-        list[str] | None,
-        typer.Option("--network", help="collectri, progeny, or a table: regulators as evidence for names."),
-    ] = None,
-    strata: Annotated[str | None, typer.Option(help="obs column within which cells are compared.")] = None,
-    donor: Annotated[
-        str | None, typer.Option(help="obs column with the donors; with three or more they are the unit of the tests.")
-    ] = None,
-    layer: Annotated[str | None, typer.Option(help="Layer with the expression.")] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Take the expression from .raw.")] = False,
+    gene_symbols: GeneSymbols = None,
+    id_table: IdTable = None,
+    id_columns: IdColumns = None,
+    ontology: Ontology = None,
+    networks: Networks = None,
+    strata: Strata = None,
+    donor: Donor = None,
+    layer: Layer = None,
+    raw: Raw = False,
     seed: Annotated[int, typer.Option(help="Fixes the permutations.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:

@@ -10,8 +10,33 @@ import typer
 
 __all__ = ["register"]
 
+# Options that other commands have too.
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder to write; new or empty.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the output folder.")]
+GeneSets = Annotated[
+    list[str] | None, typer.Option(help="GMT file or name of a library; may be repeated. Default: bundled.")
+]
+Labels = Annotated[list[str] | None, typer.Option(help="obs column to compare features with; may be repeated.")]
+GeneSymbols = Annotated[str | None, typer.Option(help="var column with the symbols that gene sets use.")]
+IdTable = Annotated[
+    Path | None, typer.Option(help="Table that names genes as the gene sets do (Ensembl ids, orthologs).")
+]
+IdColumns = Annotated[
+    str | None, typer.Option(help="Its columns, FROM,TO: names as in the data, names as in the gene sets.")
+]
+Ontology = Annotated[
+    Path | None, typer.Option(help="OBO file: sets of its terms are shown with their level-1 ancestor.")
+]
+Networks = Annotated[
+    list[str] | None,
+    typer.Option("--network", help="collectri, progeny, or a table: regulators as evidence for names."),
+]
+Strata = Annotated[str | None, typer.Option(help="obs column (donor, batch) within which cells are compared.")]
+Donor = Annotated[
+    str | None, typer.Option(help="obs column with the donors; with three or more they are the unit of the tests.")
+]
+Layer = Annotated[str | None, typer.Option(help="Layer with the expression.")]
+Raw = Annotated[bool, typer.Option("--raw", help="Take the expression from .raw.")]
 
 
 def run(
@@ -23,32 +48,15 @@ def run(
     ] = None,
     embed: Annotated[str | None, typer.Option(help="Train this embedding model here: pca, …")] = None,
     components: Annotated[int | None, typer.Option(help="Dimensions of the embedding made with --embed.")] = None,
-    gene_sets: Annotated[
-        list[str] | None, typer.Option(help="GMT file or name of a library; may be repeated. Default: bundled.")
-    ] = None,
-    labels: Annotated[
-        list[str] | None, typer.Option(help="obs column to compare features with; may be repeated.")
-    ] = None,
-    gene_symbols: Annotated[str | None, typer.Option(help="var column with the symbols that gene sets use.")] = None,
-    id_table: Annotated[
-        Path | None, typer.Option(help="Table that names genes as the gene sets do (Ensembl ids, orthologs).")
-    ] = None,
-    id_columns: Annotated[
-        str | None, typer.Option(help="Its columns, FROM,TO: names as in the data, names as in the gene sets.")
-    ] = None,
-    ontology: Annotated[
-        Path | None, typer.Option(help="OBO file: sets of its terms are shown with their level-1 ancestor.")
-    ] = None,
-    networks: Annotated[
-        list[str] | None,
-        typer.Option("--network", help="collectri, progeny, or a table: regulators as evidence for names."),
-    ] = None,
-    strata: Annotated[
-        str | None, typer.Option(help="obs column (donor, batch) within which cells are compared.")
-    ] = None,
-    donor: Annotated[
-        str | None, typer.Option(help="obs column with the donors; with three or more they are the unit of the tests.")
-    ] = None,
+    gene_sets: GeneSets = None,
+    labels: Labels = None,
+    gene_symbols: GeneSymbols = None,
+    id_table: IdTable = None,
+    id_columns: IdColumns = None,
+    ontology: Ontology = None,
+    networks: Networks = None,
+    strata: Strata = None,
+    donor: Donor = None,
     width: Annotated[int | None, typer.Option(help="Number of features.")] = None,
     k: Annotated[int | None, typer.Option(help="Active features a cell.")] = None,
     activation: Annotated[str | None, typer.Option(help="relu, topk, batchtopk, jumprelu or gated.")] = None,
@@ -58,8 +66,8 @@ def run(
     thin: Annotated[
         bool | None, typer.Option("--thin/--no-thin", help="Make features from one part of the counts, test the other.")
     ] = None,
-    layer: Annotated[str | None, typer.Option(help="Layer with the expression.")] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Take the expression from .raw.")] = False,
+    layer: Layer = None,
+    raw: Raw = False,
     expression: Annotated[str, typer.Option(help="Test measured or predicted expression.")] = "measured",
     consensus: Annotated[
         bool, typer.Option("--consensus", help="Keep the features that return in most seeds.")
