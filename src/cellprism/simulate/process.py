@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import poisson
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from cellprism.errors import InputError
 
@@ -193,7 +194,8 @@ class LargeProcess:
 
     def genes(self, X2: NDArray[np.float32]) -> NDArray[np.float32]:
         """Expression Y = X2 @ adjacency, (cells, genes)."""
-        return X2 @ self._weights
+        with threadpool_limits(1, user_api="blas"):  # sums in one order: the same bits in memory and written by strips
+            return X2 @ self._weights
 
     @cached_property
     def _weights(self) -> NDArray[np.float32]:
