@@ -56,10 +56,8 @@ def test_steps_are_those_of_the_dense_path(name: str, clip: float | None, dead: 
         assert (p - q).abs().max() < 5e-3, n
 
 
-@pytest.mark.parametrize(
-    ("name", "precision"),
-    [("topk", "bfloat16"), *((n, "float32") for n in ("topk", "batchtopk", "relu", "jumprelu", "gated"))],
-)
+@pytest.mark.parametrize("name", ["topk", "batchtopk", "relu", "jumprelu", "gated"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_training_ends_where_the_dense_one_does(name: str, precision: str) -> None:
     X = embedding(1500, d=D)
     results = [
