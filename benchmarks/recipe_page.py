@@ -58,16 +58,23 @@ def number(value: float | None, digits: int = 1) -> str:
 
 def simulated(rows: list[dict[str, Any]]) -> list[str]:
     """A row a world and seed."""
-    head = "| world | seed | made by | readable | found | **found of readable** | live features a found program | true / found L0 | stability AUROC | CPU s |"
-    out = [head, "|---" * 10 + "|"]
+    head = "| world | seed | made by | readable | found | **found of readable** | the same of shares | live features a found program | true / found L0 | stability AUROC | CPU s |"
+    out = [head, "|---" * 11 + "|"]
     order = list(NAMES)
     for r in sorted(rows, key=lambda r: (order.index(r["world"]), r["seed"])):
         out.append(
             f"| {NAMES[r['world']]} | {r['seed']} | {_maker(r)} | {percent(r['ceiling'])} | {percent(r['found'])} | {percent(r['found_of_readable'])} "
+            f"| {_of_shares(r)} "
             f"| {number(r['features_a_program'], 2) if r['found'] else '–'} | {r['true_l0']:.1f} / {r['l0']:.1f} "
             f"| {number(r['stability_auroc'], 2)} | {r['cpu_seconds']:.0f} |"
         )
     return out
+
+
+def _of_shares(row: dict[str, Any]) -> str:
+    if row.get("share_ceiling") is None:
+        return "–"
+    return f"{percent(row['share_found_of_readable'])} (of {percent(row['share_ceiling'])})"
 
 
 def _maker(row: dict[str, Any]) -> str:

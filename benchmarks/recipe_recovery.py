@@ -61,6 +61,7 @@ def measure(name: str, seed: int, preset: str | None, seeds: int, cache: Path | 
     ceiling = probe(X, known, held_out=mask)
     codes = found.sae.encode(held)
     scores = score(codes, known.take(mask), ceiling=ceiling)
+    shares = _shares(X, activities[:, expressed], names, mask, codes) if WORLDS[name].measured else {}
     v = scores.variables
     readable, hit = v["probe_abs_r"] > FOUND, v["best_abs_r"] > FOUND
     recipe = found.options.get("recipe", {})
@@ -76,6 +77,7 @@ def measure(name: str, seed: int, preset: str | None, seeds: int, cache: Path | 
         "found": float(hit.mean()),
         "found_of_readable": float((hit & readable).sum() / max(1, readable.sum())),
         "mean_best_abs_r": float(v["best_abs_r"].mean()),
+        **shares,
         "live": scores.n_live,
         "features_a_program": scores.n_live / max(1, int(hit.sum())),
         "features_a_found_program": float(v.loc[hit, "n_features"].mean()) if hit.any() else None,
@@ -86,6 +88,21 @@ def measure(name: str, seed: int, preset: str | None, seeds: int, cache: Path | 
         **stability_auroc(found, train, _best_of_features(codes, activities[N_TRAIN:, expressed])),
         **seconds,
         "reasons": recipe.get("reasons", []),
+    }
+
+
+def _shares(
+    X: np.ndarray, activities: np.ndarray, names: tuple[str, ...], mask: np.ndarray, codes: Any
+) -> dict[str, float]:
+    """The same against each program's share of its cell's activity: counts over their total hold no more than that."""
+    total = activities.sum(axis=1, keepdims=True)
+    known = Truth({"X2": Level(np.divide(activities, total, out=np.zeros_like(activities), where=total > 0), names)})
+    v = score(codes, known.take(mask), ceiling=probe(X, known, held_out=mask)).variables
+    readable, hit = v["probe_abs_r"] > FOUND, v["best_abs_r"] > FOUND
+    return {
+        "share_ceiling": float(readable.mean()),
+        "share_found": float(hit.mean()),
+        "share_found_of_readable": float((hit & readable).sum() / max(1, readable.sum())),
     }
 
 

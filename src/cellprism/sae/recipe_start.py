@@ -31,6 +31,10 @@ _EXCESS = 2.0
 """What cells leave unexplained, relative to the noise seen at the zeros: the rest is activity that no linear map follows
 (square roots, division by a cell's total). Two and three do alike; one lets weak programs be explained away."""
 
+_FINISH = 0.25
+"""Part of that noise in the last batches: once the axes stand, a sharper posterior reads more of what is to be read where
+several programs share a dimension."""
+
 
 class Geometry(NamedTuple):
     """Readouts, levels and dictionary of an embedding."""
@@ -168,12 +172,16 @@ def _denoised(
 ) -> Geometry:
     # A readout's zero level holds nothing but noise: variance = noise * |readout|^2.
     noise = _EXCESS * float(np.median(levels.zero_sd**2 / np.square(start.readout).sum(axis=1)))
-    codes = start.codes(centred + start.mean)
-    coding = code_sparsely(centred, codes, noise, regions=regions, iterations=max(10, int(60 * effort)), seed=seed)
-    weights, _ = least_squares(centred, coding.expected)
-    found = fit_levels(centred @ weights, seed=seed)
-    word = f"sparse coding with noise of {noise:.3g} a dimension, zeros blurred by {100 * found.blur:.1f} %"
-    return _settle(centred, start.mean, weights.T, found, (*start.steps, word))
+    current = start
+    for level, batches in ((noise, 60), (_FINISH * noise, 10)):
+        iterations = max(10, int(batches * effort))
+        codes = current.codes(centred + start.mean)
+        coding = code_sparsely(centred, codes, level, regions=regions, iterations=iterations, seed=seed)
+        weights, _ = least_squares(centred, coding.expected)
+        found = fit_levels(centred @ weights, seed=seed)
+        current = _settle(centred, start.mean, weights.T, found, start.steps)
+    word = f"sparse coding with noise of {noise:.3g} a dimension, zeros blurred by {100 * current.blur:.1f} %"
+    return current._replace(steps=(*start.steps, word))
 
 
 def assemble(geometry: Geometry, config: SAEConfig, X: NDArray[np.floating]) -> SAE:
