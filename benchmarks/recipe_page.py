@@ -87,14 +87,14 @@ def _maker(row: dict[str, Any]) -> str:
 def real(rows: list[dict[str, Any]]) -> list[str]:
     """A row a data set and method."""
     out = [
-        "| data | method | width | L0 | held-out variance | stability | return at r > 0.9 | live | with a set at q < 0.05 | random directions |",
-        "|---" * 10 + "|",
+        "| data | method | width | L0 | held-out variance | predicted expression | stability | return at r > 0.9 | live | with a set at q < 0.05 | random directions |",
+        "|---" * 11 + "|",
     ]
     for r in rows:
         named = r["shares"].get(SET, {})
         out.append(
             f"| {r['data']} | {METHODS[r['method']]} | {r['config']['width']} | {r['l0']:.1f} | {percent(r['explained_variance'])} "
-            f"| {number(r['stability'], 2)} | {percent(r['returning'])} | {r['live']} | {percent(named.get('observed'))} "
+            f"| {percent(r['predicted'])} | {number(r['stability'], 2)} | {percent(r['returning'])} | {r['live']} | {percent(named.get('observed'))} "
             f"| {percent(named.get('random'))} |"
         )
         best = r.get("paper_best")
@@ -102,7 +102,7 @@ def real(rows: list[dict[str, Any]]) -> list[str]:
             what = ", ".join(f"{k} {best[k]:g}" for k in ("l1", "k") if k in best)
             out.append(
                 f"| {r['data']} | best of the paper's sweep at no more active features: {best['form']}, {what} | {best['width']} "
-                f"| {best['l0']:.1f} | {percent(best['explained_variance'])} | – | – | – | – | – |"
+                f"| {best['l0']:.1f} | {percent(best['explained_variance'])} | – | – | – | – | – | – |"
             )
     return out
 

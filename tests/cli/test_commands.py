@@ -99,6 +99,18 @@ def test_fit_sweep(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert not (files / "none").exists()
 
 
+def test_a_sweep_keeps_to_its_file_and_its_budget(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "sweep.yaml").write_text("grid:\n  width: [8, 16]\n  activation: relu\n  epochs: 2\n")
+    start = ("fit", files / "x.npy", "--sweep", files / "sweep.yaml", "-o", files / "budget")
+    refused = call(capsys, *start, "--epochs", 5, "--consensus")
+    assert refused.code == 2
+    assert "--epochs, --consensus beside it" in refused.err
+    assert call(capsys, *start, "--memory-budget", 0).code == 2
+    assert not (files / "budget").exists()
+    assert call(capsys, *start, "--memory-budget", 0.5).code == 0
+    assert len(pd.read_parquet(files / "budget" / "summary.parquet")) == 2
+
+
 def test_run_match_report(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in (0, 1):
         done = call(
@@ -147,6 +159,8 @@ def test_version_help_and_exit_code_of_the_real_program(tmp_path: Path) -> None:
     program = [sys.executable, "-c", "from cellprism.cli import main; main()"]
     version = subprocess.run([*program, "--version"], capture_output=True, text=True, check=True)
     assert version.stdout.startswith("cellprism ")
+    module = [sys.executable, "-m", "cellprism", "--version"]
+    assert subprocess.run(module, capture_output=True, text=True, check=True).stdout == version.stdout
     shown = subprocess.run([*program, "--help"], capture_output=True, text=True, check=True).stdout
     for command in (
         "demo",

@@ -25,6 +25,9 @@ def fit(
         Path | None,
         typer.Option(help="YAML file with `grid` or `configs`: train them all, write a table and a picture."),
     ] = None,
+    memory_budget: Annotated[
+        float, typer.Option(help="GiB that the models of a sweep may take together while they train.")
+    ] = 8.0,
     epochs: Annotated[int | None, typer.Option(help="Passes over the cells.")] = None,
     preset: Annotated[
         str, typer.Option(help="How much the automatic recipe tries: quick, standard or thorough.")
@@ -44,16 +47,24 @@ def fit(
     """
     from cellprism.cli.common import console, say
     from cellprism.data.checks import check_embedding
+    from cellprism.errors import InputError
     from cellprism.run.folder import staged
     from cellprism.run.options import RunOptions
     from cellprism.run.write import recipe_records, write_json, write_landscape
     from cellprism.sae import SAEConfig
     from cellprism.sae import fit as train
 
+    one_model = {"--width": width, "--k": k, "--activation": activation, "--config": config, "--epochs": epochs}
+    one_model |= {"--seeds": seeds > 1, "--consensus": consensus}
+    beside = [name for name, value in one_model.items() if value]
+    if sweep is not None and beside:
+        raise InputError(
+            "`--sweep` takes the models from its file", f"{', '.join(beside)} beside it", "write them into the file"
+        )
     source = load_embedding(embedding, rep)
     X = check_embedding(source.values, source.cells)
     if sweep is not None:
-        _sweep(X, sweep, output, seed=seed, overwrite=overwrite)
+        _sweep(X, sweep, output, seed=seed, overwrite=overwrite, memory_budget=memory_budget * 2**30)
         return
     cfg: SAEConfig | None
     if config is not None:
@@ -92,7 +103,7 @@ def fit(
     )
 
 
-def _sweep(X: Any, path: Path, output: Path, *, seed: int, overwrite: bool) -> None:
+def _sweep(X: Any, path: Path, output: Path, *, seed: int, overwrite: bool, memory_budget: float) -> None:
     """Train all models of a sweep file and write ``summary.parquet``, ``landscape.png`` and a folder a model."""
     import matplotlib
 
@@ -105,7 +116,7 @@ def _sweep(X: Any, path: Path, output: Path, *, seed: int, overwrite: bool) -> N
     from cellprism.run.folder import check_output, staged
 
     check_output(output, overwrite=overwrite)
-    table, fits = run_sweep(X, read_yaml(path), seed=seed, progress=sys.stderr.isatty())
+    table, fits = run_sweep(X, read_yaml(path), seed=seed, progress=sys.stderr.isatty(), memory_budget=memory_budget)
     with staged(output, overwrite=overwrite) as folder:
         table.to_parquet(folder / "summary.parquet", index=False)
         for i, fitted in enumerate(fits):

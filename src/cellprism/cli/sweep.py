@@ -48,8 +48,10 @@ def expand(content: dict[str, Any]) -> tuple[list[SAEConfig], dict[str, list[Any
     return configs, training
 
 
-def run_sweep(X: NDArray[Any], content: dict[str, Any], *, seed: int, progress: bool) -> tuple[pd.DataFrame, list[Fit]]:
-    """Train a sweep.
+def run_sweep(
+    X: NDArray[Any], content: dict[str, Any], *, seed: int, progress: bool, memory_budget: float = 2.0**33
+) -> tuple[pd.DataFrame, list[Fit]]:
+    """Train a sweep; ``memory_budget`` in bytes, as :func:`cellprism.fit_many`.
 
     Returns
     -------
@@ -61,7 +63,7 @@ def run_sweep(X: NDArray[Any], content: dict[str, Any], *, seed: int, progress: 
     configs, training = expand(content)
     seeds = training.pop("seed", [seed] * len(configs))
     options: dict[str, Any] = dict(training)
-    fits = fit_many(X, configs, seeds=seeds, progress=progress, **options)
+    fits = fit_many(X, configs, seeds=seeds, progress=progress, memory_budget=memory_budget, **options)
     rows = pd.DataFrame([c.to_dict() for c in configs])
     rows["matryoshka"] = rows["matryoshka"].map(str)
     varying = [c for c in rows if rows[c].nunique(dropna=False) > 1 or c in ("width", "activation")]
