@@ -102,7 +102,9 @@ class TritonStep:
         self.k = sae.activation.k if isinstance(sae.activation, TopK | BatchTopK) else 0
         self.groups = min(max(self.tiles.groups, 4 * _power(self.k)), _power(sae.width))
         self.parameters = {name: p.detach() for name, p in sae.named_parameters()}
-        self.bounds = torch.arange(sae.width + 1, dtype=torch.int32, device=sae.mean.device)
+        # Sorting has one pass a byte, and 16 bits name 65,535 features and the empty place.
+        self._key, self._least = (torch.int16, -(2**15)) if sae.width < 2**16 else (torch.int32, 0)
+        self._bounds = torch.arange(self._least, self._least + sae.width + 1, device=sae.mean.device).to(self._key)
         self._copies: dict[str, Tensor] = {}
         self._versions: dict[str, int] = {}
         self._gradients = {name: torch.empty_like(p) for name, p in self.parameters.items()}
@@ -247,11 +249,8 @@ class TritonStep:
         """Fill the gradients; bounds of each feature's entries, who fired, and squared lengths by feature and chunk."""
         n, r = shifted.shape
         width, tiles, own = self.sae.width, self.tiles, self._gradients
-        # Sorting has one pass a byte, and 16 bits name 65,535 features and the empty place.
-        narrow = width < 2**16
-        keys = (codes.feature - 2**15).to(torch.int16) if narrow else codes.feature
-        ranked, order = torch.sort(keys, stable=True)
-        first = torch.searchsorted(ranked, (self.bounds - 2**15).to(torch.int16) if narrow else self.bounds)
+        ranked, order = torch.sort((codes.feature + self._least).to(self._key), stable=True)
+        first = torch.searchsorted(ranked, self._bounds)
         chunk = min(tiles.gradient_chunk, _power(r))
         chunks = -(-r // chunk)
         length = torch.empty((width, chunks), device=shifted.device)
