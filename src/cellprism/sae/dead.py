@@ -22,7 +22,7 @@ class FiringClock:
     def tick(self, cells: int, fired: Tensor) -> None:
         """Take in one batch: how many cells, and (width,) which features fired in them."""
         self.silent += cells
-        self.silent[fired] = 0
+        self.silent.masked_fill_(fired, 0)
 
     def dead(self, after: int) -> Tensor:
         """(width,) bool: silent for at least ``after`` cells."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import pandas as pd
 import torch
@@ -14,6 +14,7 @@ from cellprism.sae.cells import Cells
 from cellprism.sae.checkpoint import Checkpoint
 from cellprism.sae.coded import CodedEpoch, takes_coded_epoch
 from cellprism.sae.dead import FiringClock, resample_dead
+from cellprism.sae.deferred import DeferredResult
 from cellprism.sae.dense import DenseStep, StepResult
 from cellprism.sae.fused import FusedEpoch, takes_fused_epoch
 from cellprism.sae.model import SAE
@@ -23,6 +24,10 @@ from cellprism.sae.selection import has_bf16_products
 from cellprism.sae.sparse import SparseStep, takes_sparse_step
 from cellprism.sae.start import start_from_data
 from cellprism.sae.training import TrainingOptions, learning_rate_factor
+from cellprism.sae.triton_switch import make_triton_step
+
+if TYPE_CHECKING:
+    from cellprism.sae.triton_step import TritonStep
 
 __all__ = ["DivergedError", "Trainer"]
 
@@ -42,7 +47,11 @@ class DivergedError(FloatingPointError):
         self.sae = sae
 
 
-def _choose_step(sae: SAE, optimiser: torch.optim.Adam, options: TrainingOptions) -> DenseStep | SparseStep:
+def _choose_step(
+    sae: SAE, optimiser: torch.optim.Adam, options: TrainingOptions
+) -> DenseStep | SparseStep | TritonStep:
+    if options.kernel == "triton":
+        return make_triton_step(sae, optimiser, options)
     fits = takes_sparse_step(sae.config) and sae.mean.device.type == "cpu"
     if fits and (options.kernel == "sparse" or (options.kernel == "auto" and sae.width >= _SPARSE_WIDTH)):
         bf16 = options.precision == "bfloat16" or (
@@ -99,7 +108,9 @@ class Trainer:
         self.best, self.since_best, self.first_loss = math.inf, 0, math.nan
         self.best_state: dict[str, torch.Tensor] = {}
         self.good_state = self._snapshot()
+        self.last: StepResult | DeferredResult
         self.last = StepResult(math.nan, math.nan, 0.0, 0.0, torch.zeros(0, dtype=torch.bool))
+        self.due: DeferredResult | None = None  # the last one, where its loss has not been looked at
         self.epoch_start = generator.get_state()
         saved = checkpoint.read() if checkpoint else None
         if saved is None:
@@ -161,9 +172,13 @@ class Trainer:
 
     def _steps(self, order: torch.Tensor, first: int) -> None:
         config = self.sae.config
+        if self.cells.in_memory:
+            order = order.to(self.cells.device)  # once, and not with every batch
+        # Asking whether a feature is dead waits for a GPU: only where one can be.
+        revive = self._may_revive()
         for i in range(first, self.per_epoch):
             x = self.cells.batch(order[i * self.batch : (i + 1) * self.batch])
-            dead = self.clock.dead(config.dead_after * len(self.cells)) if config.aux_weight else None
+            dead = self.clock.dead(config.dead_after * len(self.cells)) if revive else None
             p = 1.0 if config.p_end is None else 1.0 + (config.p_end - 1.0) * self.done / max(1, self.steps - 1)
             self.last = self.step(x, dead, p, self.learning_rate(self.done))
             self.clock.tick(len(x), self.last.fired)
@@ -173,14 +188,28 @@ class Trainer:
                 self._save()
 
     def _check_loss(self) -> None:
-        total = self.last.total
+        """Look at the last loss; at one that a GPU is still making when the next step has been sent."""
+        if isinstance(self.last, DeferredResult):
+            due, self.due = self.due, self.last
+            if due is not None:
+                self._look_at(due.total, self.done - 1)
+        else:
+            self._look_at(self.last.total, self.done)
+
+    def _settle(self) -> None:
+        """Look at a loss that has not been looked at."""
+        due, self.due = self.due, None
+        if due is not None:
+            self._look_at(due.total, self.done)
+
+    def _look_at(self, total: float, step: int) -> None:
         if math.isnan(self.first_loss):
             self.first_loss = total
         if math.isfinite(total) and total <= _EXPLOSION * max(self.first_loss, 1e-12):
             return
         self.sae.load_state_dict(self.best_state or self.good_state)
         raise DivergedError(
-            f"training diverged: the loss of seed {self.seed} is {total:g} at step {self.done} of {self.steps}, after "
+            f"training diverged: the loss of seed {self.seed} is {total:g} at step {step} of {self.steps}, after "
             f"{self.first_loss:g} at the first. Remedy: lower lr (now {self.options.lr:g}) or check the embedding for extreme "
             "values. The weights of the last good evaluation are in this exception's `sae`.",
             self.sae,
@@ -188,6 +217,7 @@ class Trainer:
 
     def _after(self, epoch: int) -> None:
         config = self.sae.config
+        self._settle()
         if config.resample_every and (epoch + 1) % config.resample_every == 0 and epoch + 1 < self.epochs * 0.8:
             dead = self.clock.dead(len(self.cells))
             resample_dead(self.sae, self.cells.some(_SAMPLE, self.generator), dead, self.optimiser, self.generator)
@@ -266,6 +296,7 @@ class Trainer:
 
     def _save(self) -> None:
         """Everything that the next step depends on."""
+        self._settle()
         tensors = {f"sae.{k}": v for k, v in self.sae.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best_state.items()}
         for name, p in self.sae.named_parameters():
@@ -290,7 +321,9 @@ class Trainer:
         self.sae.load_state_dict(part("sae."))
         self.good_state, self.best_state = self._snapshot(), part("best.")
         for name, p in self.sae.named_parameters():
-            self.optimiser.state[p] = {k: v.clone() for k, v in part(f"adam.{name}.").items()}
+            # A file's tensors lie on the CPU, and there Adam's count of steps stays.
+            saved = part(f"adam.{name}.").items()
+            self.optimiser.state[p] = {k: v.clone() if k == "step" else v.to(p.device, copy=True) for k, v in saved}
         self.clock.silent = tensors["silent"].to(self.cells.device)
         self.generator.set_state(tensors["generator"])
         self.epoch_start = tensors["generator"]

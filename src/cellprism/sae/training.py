@@ -12,7 +12,7 @@ from cellprism.errors import InputError
 
 __all__ = ["TrainingOptions", "choose_device", "learning_rate_factor"]
 
-Kernel = Literal["auto", "dense", "sparse"]
+Kernel = Literal["auto", "dense", "sparse", "triton"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 _DEFAULT_STEPS = 4_000
@@ -42,10 +42,14 @@ class TrainingOptions:
     """Gradients are cut to this norm; None = never."""
     kernel: Kernel = "auto"
     """``dense``: automatic differentiation. ``sparse``: compiled loops over the active codes (on the CPU, without prefixes
-    and p-annealing), the same numbers up to rounding. ``auto``: sparse where it knows the objective and the width pays."""
+    and p-annealing), the same numbers up to rounding. ``triton``: topk and batchtopk on CUDA devices, without prefixes
+    and l1, by kernels over the active codes (needs the extra ``triton``). ``auto``: on the CPU sparse where it knows the
+    objective and the width pays, else dense; on CUDA dense, since the kernels have not been timed on a GPU yet."""
     precision: Precision = "auto"
     """Of the encoder's product in the sparse step of topk: ``bfloat16`` finds candidates that are scored again in
-    float32; ``auto`` = bfloat16 where the CPU multiplies it in hardware and the embedding has 128 dimensions or more."""
+    float32; ``auto`` = bfloat16 where the CPU multiplies it in hardware and the embedding has 128 dimensions or more. Of
+    the triton step: ``bfloat16`` rounds the weights, cells, pre-activations and residuals that are multiplied, with sums,
+    gradients, moments and parameters in float32; ``auto`` = bfloat16 on CUDA from 128 dimensions on."""
     memory_limit: float = 2.0**32
     """Bytes that the cells may take in memory; where they need more, batches are read from the embedding, which can then
     be a memory map larger than the memory."""
