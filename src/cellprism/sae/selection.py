@@ -80,7 +80,7 @@ class Selector:
             weights = rounded
         return lambda x, out: torch.addmm(offset, x.to(dtype), weights.T, out=out[: len(x)])
 
-    def _blocks(
+    def blocks(
         self, x: Tensor, encoder: Tensor, bias: Tensor, dtype: torch.dtype, keep: Callable[[int, int, int, Array], None]
     ) -> int:
         """Call ``keep(number, first cell, thread's mark, pre-activations)`` for all blocks; their number."""
@@ -114,12 +114,12 @@ class Selector:
             if bf16:
                 kernels.rescore(part.start, part.start + len(pre), *exact, feature, scores, count, k)
 
-        self._blocks(x, encoder, bias, torch.bfloat16 if bf16 else torch.float32, keep)
+        self.blocks(x, encoder, bias, torch.bfloat16 if bf16 else torch.float32, keep)
         start = np.arange(n, dtype=np.int64) * m
         return Entries(start, start + count, feature.ravel(), scores.ravel())
 
-    def above(self, x: Tensor, encoder: Tensor, bias: Tensor, bar: Array) -> Entries:
-        """All pre-activations over ``bar`` (width,), float32."""
+    def above(self, x: Tensor, encoder: Tensor, bias: Tensor, bar: Array, *, copy: Array | None = None) -> Entries:
+        """All pre-activations over ``bar`` (width,), float32; ``copy`` (cells or more, width) gets every one."""
         stop = np.zeros(len(x), np.int64)
         found: dict[int, tuple[slice, Array, Array]] = {}
 
@@ -128,11 +128,13 @@ class Selector:
             feature = self._buffer(("feature", mark), (pre.size,), torch.int32).numpy()
             value = self._buffer(("value", mark), (pre.size,), torch.float32).numpy()
             part = slice(first, first + len(pre))
+            if copy is not None:
+                copy[part] = pre
             kernels.select_above(pre, bar, feature, value, stop[part])
             n = stop[part.stop - 1]
             found[number] = part, feature[:n].copy(), value[:n].copy()
 
-        count = self._blocks(x, encoder, bias, torch.float32, keep)
+        count = self.blocks(x, encoder, bias, torch.float32, keep)
         total = 0
         for i in range(count):
             part, feature, _ = found[i]

@@ -19,14 +19,16 @@ from cellprism.sae.selection import Entries, Selector
 from cellprism.sae.threads import one_torch_thread, spread
 from cellprism.sae.training import TrainingOptions
 
-__all__ = ["SparseStep", "takes_sparse_step"]
+__all__ = ["LOOK", "MOST_ACTIVE", "Decoded", "SparseStep", "takes_sparse_step"]
 
 Array = NDArray[Any]
-_LOOK = 64  # cells that tell how many codes are active
-_MOST_ACTIVE = 0.2  # share of codes from which on the dense step is as fast
+LOOK = 64
+"""Cells that tell how many codes are active."""
+MOST_ACTIVE = 0.2
+"""Share of codes from which on the dense step is as fast."""
 
 
-class _Decoded(NamedTuple):
+class Decoded(NamedTuple):
     """What decoding leaves: residuals, and by entry the codes and the gradients by pre-activations."""
 
     residual: Array
@@ -110,7 +112,7 @@ class SparseStep:
         shift = -sae.decoder_bias if sae.config.pre_bias == "tied" else sae.input_bias
         weights = (x if shift is None else x + shift, sae.encoder, sae.encoder_bias)
         if isinstance(activation, TopK):
-            if activation.k > _MOST_ACTIVE * sae.width:
+            if activation.k > MOST_ACTIVE * sae.width:
                 return None
             codes = self.select.largest(*weights, activation.k)
         else:
@@ -121,8 +123,8 @@ class SparseStep:
                 bar = np.maximum(bar, np.float32(0))
             elif isinstance(activation, JumpReLU):
                 bar = activation.log_threshold.exp().numpy()
-            few = self.select.above(weights[0][:_LOOK], *weights[1:], bar)
-            if len(few.value) > _MOST_ACTIVE * len(few.stop) * sae.width:
+            few = self.select.above(weights[0][:LOOK], *weights[1:], bar)
+            if len(few.value) > MOST_ACTIVE * len(few.stop) * sae.width:
                 return None
             codes = self.select.above(*weights, bar)
         if isinstance(activation, Gated):
@@ -144,7 +146,7 @@ class SparseStep:
         shift = -sae.decoder_bias if config.pre_bias == "tied" else sae.input_bias
         shifted = x if shift is None else x + shift
         codes = self._select(shifted)
-        if not self.k and len(codes.value) > _MOST_ACTIVE * n * sae.width:
+        if not self.k and len(codes.value) > MOST_ACTIVE * n * sae.width:
             return None
         scale = np.float32(2 / (n * r))
         press, pull = self._penalty_by_feature(n)
@@ -210,7 +212,7 @@ class SparseStep:
         strength = np.float32(config.l1_weight / (n * math.sqrt(r)))
         return strength * norms, self.zeros if config.unit_norm else strength / np.maximum(norms, np.float32(1e-12))
 
-    def _decode(self, x: Array, codes: Entries, scale: Any, press: Array) -> _Decoded:
+    def _decode(self, x: Array, codes: Entries, scale: Any, press: Array) -> Decoded:
         sae, activation, config = self.sae, self.sae.activation, self.sae.config
         n, entries = len(x), len(codes.value)
         D, bias = sae.decoder.detach().numpy(), sae.decoder_bias.detach().numpy()
@@ -225,11 +227,9 @@ class SparseStep:
                 gate_kernels.decode_jumps, n, x, *codes, D, bias, scale, threshold, width, residual, code, slope, edge,
                 near, squared, active, threads=self.threads,
             )  # fmt: skip
-            mean, weight, k = active.sum() / n, config.l0_weight, config.k
-            penalty = weight * (mean if k is None else (mean / k - 1) ** 2)
-            pressure = (weight if k is None else weight * 2 * (mean / k - 1) / k) / n
+            penalty, pressure = self._pressure(float(active.sum()) / n, n)
             error = float(squared.sum(dtype=np.float64))
-            return _Decoded(residual, code, slope, error, float(penalty), (edge, near), float(pressure))
+            return Decoded(residual, code, slope, error, penalty, (edge, near), pressure)
         more = None
         if isinstance(activation, Gated):
             gain, shift = activation.log_gain.detach().exp().numpy(), activation.magnitude_bias.detach().numpy()
@@ -245,10 +245,17 @@ class SparseStep:
                 kernels.decode, n, x, *codes, D, bias, scale, press, residual, slope, squared, threads=self.threads
             )  # fmt: skip
         penalty = float((codes.value * press[codes.feature]).sum(dtype=np.float64)) if config.l1_weight else 0.0
-        return _Decoded(residual, code, slope, float(squared.sum(dtype=np.float64)), penalty, more)
+        return Decoded(residual, code, slope, float(squared.sum(dtype=np.float64)), penalty, more)
+
+    def _pressure(self, mean: float, n: int) -> tuple[float, float]:
+        """Penalty of jumprelu at ``mean`` active codes a cell, and its gradient by one active code of a batch of n."""
+        weight, k = self.sae.config.l0_weight, self.sae.config.k
+        if k is None:
+            return weight * mean, weight / n
+        return weight * (mean / k - 1) ** 2, weight * 2 * (mean / k - 1) / k / n
 
     def _gradients(
-        self, x: Array, found: _Decoded, codes: Entries, scale: Any, pull: Array, project: bool, add: bool = False
+        self, x: Array, found: Decoded, codes: Entries, scale: Any, pull: Array, project: bool, add: bool = False
     ) -> None:
         entry, cell = np.empty(len(codes.value), np.int64), np.empty(len(codes.value), np.int32)
         kernels.by_feature(codes.start, codes.stop, codes.feature, self.first, entry, cell)
@@ -291,7 +298,7 @@ class SparseStep:
             threads=self.threads,
         )  # fmt: skip
         error = float(squared.sum(dtype=np.float64))
-        found = _Decoded(residual, codes.value, slope, error, 0.0)
+        found = Decoded(residual, codes.value, slope, error, 0.0)
         self._gradients(shifted.numpy(), found, codes, scale, self.zeros, project, add=True)
         return float(weight * error / (n * r))
 

@@ -17,6 +17,7 @@ from cellprism.sae.dead import FiringClock, resample_dead
 from cellprism.sae.deferred import DeferredResult
 from cellprism.sae.dense import DenseStep, StepResult
 from cellprism.sae.fused import FusedEpoch, takes_fused_epoch
+from cellprism.sae.jumps import JumpStep, takes_jump_step
 from cellprism.sae.model import SAE
 from cellprism.sae.narrow import NarrowEpoch, takes_narrow_epoch
 from cellprism.sae.products import ProductStep
@@ -61,6 +62,8 @@ def _choose_step(
         many = sae.config.activation == "relu" or (sae.config.k or 1) >= _MANY * sae.width
         if options.kernel == "auto" and sae.config.activation != "batchtopk" and many:
             return ProductStep(sae, optimiser, options)
+        if takes_jump_step(sae.config):
+            return JumpStep(sae, optimiser, options)
         return SparseStep(sae, optimiser, options, bf16=bf16)
     return DenseStep(sae, optimiser, options)
 
