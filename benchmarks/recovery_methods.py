@@ -45,9 +45,10 @@ OPTIONS = {
     "batchtopk": {"epochs": 200},
     "shuffled": {"epochs": 50},
     "ica-data": {"components": 120},
+    "nmf-data": {"components": 100},  # told the number of programs, as cnmf is
 }
 ORDER = ["probe", "embedding", "pca-embedding", "ica-embedding", "pca-data", "ica-data", "svd-data", "nmf-data", "untrained",
-         "shuffled", "batchtopk", "topk", "cellprism", "paper-vanilla", "vae-gaussian", "vae-laplace", "vae-cauchy",
+         "shuffled", "ldvae", "cnmf", "batchtopk", "topk", "cellprism", "paper-vanilla", "vae-gaussian", "vae-laplace", "vae-cauchy",
          "paper-relu", "paper-topk", "dictionary-learning"]  # fmt: skip
 
 
