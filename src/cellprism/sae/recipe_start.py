@@ -27,6 +27,9 @@ SHARP = 0.03
 _LEFT, _GAP, _GROUP = 0.03, 1.6, 0.05
 """Leftovers explain less than this share in all, stand apart by this factor, and are at least this share of the readouts."""
 
+_SMALL_GAP, _BLURRED = 1.2, 2.0
+"""A gap of this factor does where the zeros below it are also blurred so many times as much as those above."""
+
 _EXCESS = 2.0
 """What cells leave unexplained, relative to the noise seen at the zeros: the rest is activity that no linear map follows
 (square roots, division by a cell's total). Two and three do alike; one lets weak programs be explained away."""
@@ -86,7 +89,7 @@ def read_geometry(X: NDArray[np.floating], *, seed: int = 0, restarts: int = 1, 
     Geometry
         At most as many features as the embedding has directions of variance, and at most 200.
     """
-    return _without_leftovers(_read(X, seed, restarts, effort), np.asarray(X, dtype=np.float64))
+    return _without_leftovers(_read(X, seed, restarts, effort), np.asarray(X, dtype=np.float64), seed)
 
 
 def _read(X: NDArray[np.floating], seed: int, restarts: int, effort: float) -> Geometry:
@@ -105,11 +108,12 @@ def _read(X: NDArray[np.floating], seed: int, restarts: int, effort: float) -> G
     return current
 
 
-def _without_leftovers(geometry: Geometry, X: NDArray[np.float64]) -> Geometry:
+def _without_leftovers(geometry: Geometry, X: NDArray[np.float64], seed: int) -> Geometry:
     """Drop readouts of leftover directions.
 
     An embedding with more dimensions than programs has small directions besides (of an autoencoder: what its nonlinearity
-    bends), and unmixing gives each an axis. They stand apart: a gap in what readouts explain, with little below it.
+    bends), and unmixing gives each an axis. They stand apart: a gap in what readouts explain, with little below it, and
+    levels that are less distinct.
     """
     codes = geometry.codes(X)
     explained = codes.var(axis=0, dtype=np.float64) * np.square(geometry.dictionary).sum(axis=1)
@@ -119,9 +123,15 @@ def _without_leftovers(geometry: Geometry, X: NDArray[np.float64]) -> Geometry:
     ratio = np.where(below < _LEFT, ranked[1:] / ranked[:-1], 0.0)
     least = max(2, round(_GROUP * len(ranked)))
     ratio[: least - 1] = 0.0
-    if not len(ratio) or ratio.max() < _GAP:
+    if not len(ratio) or ratio.max() < _SMALL_GAP:
         return geometry
-    kept = np.sort(order[int(ratio.argmax()) + 1 :])
+    first = int(ratio.argmax()) + 1
+    if ratio.max() < _GAP:
+        levels = fit_levels((X - geometry.mean) @ geometry.readout.T, seed=seed)
+        blur = (levels.zero_sd / levels.scale)[order]
+        if np.median(blur[:first]) < _BLURRED * np.median(blur[first:]):
+            return geometry
+    kept = np.sort(order[first:])
     dictionary, intercept = least_squares(codes[:, kept], X - geometry.mean)
     return geometry._replace(
         readout=geometry.readout[kept],
