@@ -136,7 +136,7 @@ def sweeps() -> str:
         return ""
     blocks = []
     order = [*get_args(Variant), UNTRAINED]
-    rows = rows.sort_values("variant", key=lambda v: v.map(order.index), kind="stable")
+    rows = rows[rows["seed"] == 0].sort_values("variant", key=lambda v: v.map(order.index), kind="stable")
     for (simulation, latent), part in rows.groupby(["simulation", "latent"], sort=False):
         levels = [name for name in ("T", "Y", "A", "B", "X2", "X1", "X0") if name in set(part["level"])]
         levels = levels if simulation == "small" else ["X2", "X1", "X0", "A", "B"]

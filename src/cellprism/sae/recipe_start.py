@@ -28,7 +28,7 @@ _LEFT, _GAP, _GROUP = 0.03, 1.6, 0.05
 """Leftovers explain less than this share in all, stand apart by this factor, and are at least this share of the readouts."""
 
 _SMALL_GAP, _BLURRED = 1.2, 2.0
-"""A gap of this factor does where the zeros below it are also blurred so many times as much as those above."""
+"""A gap of this factor does where the zeros below it are not sharp, and blurred so many times as much as those above."""
 
 _EXCESS = 2.0
 """What cells leave unexplained, relative to the noise seen at the zeros: the rest is activity that no linear map follows
@@ -129,7 +129,7 @@ def _without_leftovers(geometry: Geometry, X: NDArray[np.float64], seed: int) ->
     if ratio.max() < _GAP:
         levels = fit_levels((X - geometry.mean) @ geometry.readout.T, seed=seed)
         blur = (levels.zero_sd / levels.scale)[order]
-        if np.median(blur[:first]) < _BLURRED * np.median(blur[first:]):
+        if np.median(blur[:first]) < max(SHARP, _BLURRED * np.median(blur[first:])):
             return geometry
     kept = np.sort(order[first:])
     dictionary, intercept = least_squares(codes[:, kept], X - geometry.mean)
