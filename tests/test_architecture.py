@@ -20,6 +20,7 @@ FLOORS = [
     {"run", "pl"},
     {"tl", "demo"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR = {room: i for i, floor in enumerate(FLOORS) for room in floor}
 FORBIDDEN = {"stats": {"torch", "anndata"}, "sae": {"anndata", "mudata", "scanpy"}}
