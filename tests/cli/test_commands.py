@@ -107,6 +107,8 @@ def test_a_sweep_keeps_to_its_file_and_its_budget(files: Path, capsys: pytest.Ca
     assert "--epochs, --consensus beside it" in refused.err
     assert call(capsys, *start, "--memory-budget", 0).code == 2
     assert not (files / "budget").exists()
+    assert call(capsys, *start, "--preset", "quick").code == 2
+    assert call(capsys, "fit", files / "x.npy", "-o", files / "budget", "--memory-budget", 1).code == 2
     assert call(capsys, *start, "--memory-budget", 0.5).code == 0
     assert len(pd.read_parquet(files / "budget" / "summary.parquet")) == 2
 

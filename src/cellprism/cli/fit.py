@@ -26,8 +26,9 @@ def fit(
         typer.Option(help="YAML file with `grid` or `configs`: train them all, write a table and a picture."),
     ] = None,
     memory_budget: Annotated[
-        float, typer.Option(help="GiB that the models of a sweep may take together while they train.")
-    ] = 8.0,
+        float | None,
+        typer.Option(help="GiB that the models of a sweep may take together while they train.", show_default="8"),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the cells.")] = None,
     preset: Annotated[
         str, typer.Option(help="How much the automatic recipe tries: quick, standard or thorough.")
@@ -55,8 +56,11 @@ def fit(
     from cellprism.sae import fit as train
 
     one_model = {"--width": width, "--k": k, "--activation": activation, "--config": config, "--epochs": epochs}
-    one_model |= {"--seeds": seeds > 1, "--consensus": consensus}
-    beside = [name for name, value in one_model.items() if value]
+    one_model |= {"--seeds": seeds if seeds > 1 else None, "--consensus": consensus or None}
+    one_model |= {"--preset": preset if preset != "standard" else None}
+    beside = [name for name, value in one_model.items() if value is not None]
+    if sweep is None and memory_budget is not None:
+        raise InputError("`--memory-budget` is of a sweep", f"{memory_budget:g} without --sweep", "leave it out")
     if sweep is not None and beside:
         raise InputError(
             "`--sweep` takes the models from its file", f"{', '.join(beside)} beside it", "write them into the file"
@@ -64,7 +68,14 @@ def fit(
     source = load_embedding(embedding, rep)
     X = check_embedding(source.values, source.cells)
     if sweep is not None:
-        _sweep(X, sweep, output, seed=seed, overwrite=overwrite, memory_budget=memory_budget * 2**30)
+        _sweep(
+            X,
+            sweep,
+            output,
+            seed=seed,
+            overwrite=overwrite,
+            memory_budget=(8 if memory_budget is None else memory_budget) * 2**30,
+        )
         return
     cfg: SAEConfig | None
     if config is not None:

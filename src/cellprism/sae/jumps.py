@@ -43,7 +43,7 @@ class JumpStep(SparseStep):
 
     def _step(self, x: Tensor, dead: Tensor | None, lr: float) -> StepResult | None:
         sae, activation = self.sae, self._jumps
-        some = x[:LOOK]
+        some = x[: max(1, min(LOOK, len(x) // 8))]  # an eighth of the product at most
         shift = -sae.decoder_bias if sae.config.pre_bias == "tied" else sae.input_bias
         pre = torch.addmm(sae.encoder_bias, some if shift is None else some + shift, sae.encoder.T)
         threshold = activation.log_threshold.exp()
