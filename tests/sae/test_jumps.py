@@ -9,7 +9,7 @@ from sae.cases import embedding
 
 from cellprism.sae import SAE, SAEConfig, fit
 from cellprism.sae.dense import DenseStep
-from cellprism.sae.jumps import JumpStep
+from cellprism.sae.jumps import JumpStep, takes_jump_step
 from cellprism.sae.scaling import fit_scaling
 from cellprism.sae.start import start_from_data
 from cellprism.sae.training import TrainingOptions
@@ -75,7 +75,9 @@ def test_threads_do_not_change_the_bits() -> None:
 
 
 def test_training_ends_where_the_dense_one_does() -> None:
-    X = embedding(1500, d=D)
+    X = embedding(1500, d=64)
+    assert takes_jump_step(CASES["k"], 64)
+    assert not takes_jump_step(CASES["k"], D)
     ends = [
         fit(X, CASES["k"], epochs=25, batch_size=100, kernel=kernel, patience=None).metrics["explained_variance"]
         for kernel in ("dense", "sparse")

@@ -23,9 +23,12 @@ __all__ = ["JumpStep", "takes_jump_step"]
 Array = NDArray[Any]
 
 
-def takes_jump_step(config: SAEConfig) -> bool:
-    """Whether :class:`JumpStep` knows this objective."""
-    return config.activation == "jumprelu"
+_DIMENSIONS = 64  # a threshold's kernel widens with the dimensions; in fewer, looking costs more than it brings
+
+
+def takes_jump_step(config: SAEConfig, r: int) -> bool:
+    """Whether :class:`JumpStep` knows this objective and pays in r scaled dimensions."""
+    return config.activation == "jumprelu" and r >= _DIMENSIONS
 
 
 class JumpStep(SparseStep):

@@ -62,7 +62,7 @@ def _choose_step(
         many = sae.config.activation == "relu" or (sae.config.k or 1) >= _MANY * sae.width
         if options.kernel == "auto" and sae.config.activation != "batchtopk" and many:
             return ProductStep(sae, optimiser, options)
-        if takes_jump_step(sae.config):
+        if takes_jump_step(sae.config, sae.decoder.shape[1]):
             return JumpStep(sae, optimiser, options)
         return SparseStep(sae, optimiser, options, bf16=bf16)
     return DenseStep(sae, optimiser, options)
