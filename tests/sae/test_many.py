@@ -1,4 +1,6 @@
 import time
+from functools import partial
+from threading import Event
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import torch
 from sae.cases import VARIANTS, embedding
 
 from cellprism.errors import InputError
-from cellprism.sae import SAE, Fit, SAEConfig, fit, fit_many
+from cellprism.sae import SAE, Fit, SAEConfig, fit, fit_many, jobs
 from cellprism.sae.jobs import Job
 from cellprism.sae.progress import TrainingBar
 from cellprism.sae.trainer import Trainer
@@ -119,3 +121,26 @@ def test_bad_lists_are_refused(name: str) -> None:
     configs, options, message = BAD[name]
     with pytest.raises(InputError, match=message):
         fit_many(embedding(), configs, **options)
+
+
+def test_a_failing_call_ends_the_others():
+    given_up, begun = Event(), []
+
+    def waits(i):
+        begun.append(i)
+        assert given_up.wait(60)
+        raise InterruptedError
+
+    def fails():
+        raise ValueError("the first one")
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ValueError, match="the first one"):
+            jobs.side_by_side(
+                [partial(waits, 0), fails, partial(waits, 1), partial(waits, 2), partial(waits, 3)], given_up
+            )
+    finally:
+        torch.set_num_threads(before)
+    assert len(begun) <= 2  # one beside the failing call, and one that took its place before it was seen

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Condition
+from functools import partial
+from threading import Condition, Event
+from typing import TypeVar
 
 import pandas as pd
 import torch
@@ -21,7 +23,9 @@ from cellprism.sae.scaling import AffineScaling
 from cellprism.sae.trainer import Trainer
 from cellprism.sae.training import TrainingOptions
 
-__all__ = ["Budget", "Job", "run_jobs"]
+__all__ = ["Budget", "Job", "run_jobs", "side_by_side"]
+
+T = TypeVar("T")
 
 _COPIES = 6  # of the parameters: themselves, gradient, two moments, the last good and the best weights
 _BATCHES = 4  # of (cells, width) numbers: pre-activations, codes and the gradients of both
@@ -51,14 +55,14 @@ class Job:
         batch = min(self.options.batch_size_for(len(self.cells)), len(self.cells))
         return int(4 * (_COPIES * parameters + _BATCHES * batch * (self.config.width + r)))
 
-    def run(self, bar: TrainingBar) -> tuple[SAE, pd.DataFrame]:
+    def run(self, report: Callable[[Trainer], None]) -> tuple[SAE, pd.DataFrame]:
         """Train; the model comes back on the CPU, with its history."""
         start = torch.Generator().manual_seed(self.seed)
         # The order has a source of its own, so that models of one seed see the same batches whatever their shape.
         order = torch.Generator().manual_seed(self.seed + 2**40)
         sae = SAE(self.config, self.scaling, start).to(self.cells.device)
         trainer = Trainer(sae, self.cells, self.held, self.options, order, self.seed, self.checkpoint)
-        history = trainer.train(bar.update)
+        history = trainer.train(report)
         return sae.to("cpu").eval(), history
 
 
@@ -98,23 +102,46 @@ def run_jobs(
     from the finished weights; where the models of all threads would take more than ``memory_budget`` bytes, fewer run at a
     time. The costliest start first, so that the threads end together.
     """
-    budget = Budget(memory_budget)
-    threads = min(torch.get_num_threads(), len(jobs))
     with TrainingBar(progress, len(jobs)) as bar:
-        if threads == 1 or jobs[0].cells.device.type != "cpu":
-            return [job.run(bar) for job in jobs]
+        if jobs[0].cells.device.type != "cpu":
+            return [job.run(bar.update) for job in jobs]
+        budget, given_up = Budget(memory_budget), Event()
+
+        def report(trainer: Trainer) -> None:
+            if given_up.is_set():
+                raise InterruptedError("another training failed or was interrupted")
+            bar.update(trainer)
 
         def run(job: Job) -> tuple[SAE, pd.DataFrame]:
             with budget.room(job.memory()):
-                return job.run(bar)
+                return job.run(report)
 
         ranked = sorted(range(len(jobs)), key=lambda i: -jobs[i].cost())
-        before = torch.get_num_threads()
-        pool = ThreadPoolExecutor(threads, "cellprism-fit", initializer=torch.set_num_threads, initargs=(1,))
-        try:
-            with pool:
-                waiting = {i: pool.submit(run, jobs[i]) for i in ranked}
-                return [waiting[i].result() for i in range(len(jobs))]
-        finally:
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(before)
+        results = side_by_side([partial(run, jobs[i]) for i in ranked], given_up)
+        return [result for _, result in sorted(zip(ranked, results, strict=True), key=lambda pair: pair[0])]
+
+
+def side_by_side(calls: Sequence[Callable[[], T]], given_up: Event | None = None) -> list[T]:
+    """Results of calls, as many at a time as torch has threads, each then with one of its own.
+
+    Calls are begun in their order. When one fails, or the wait is interrupted, no further one is begun and ``given_up`` is
+    set, at which those that run may stop; the error is raised when they have.
+    """
+    before = torch.get_num_threads()
+    threads = min(before, len(calls))
+    if threads <= 1:
+        return [call() for call in calls]
+    pool = ThreadPoolExecutor(threads, "cellprism-fit", initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        waiting = [pool.submit(call) for call in calls]
+        for done in wait(waiting, return_when=FIRST_EXCEPTION).done:
+            done.result()
+        return [future.result() for future in waiting]
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        if given_up:
+            given_up.set()
+        raise
+    finally:
+        pool.shutdown()
+        torch.set_num_threads(before)
