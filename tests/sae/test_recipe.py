@@ -4,18 +4,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import truncnorm
+from scipy.special import log_ndtr
+from scipy.stats import norm, truncnorm
+from sklearn.mixture import GaussianMixture
 
 from cellprism.errors import InputError
 from cellprism.features.stability import fit_stability
 from cellprism.sae import SAE, SAEConfig, default_config, fit
 from cellprism.sae.consensus import consensus
 from cellprism.sae.io import load
-from cellprism.sae.recipe import _best, choose_recipe, fit_auto
+from cellprism.sae.recipe import _best, _contenders, choose_recipe, fit_auto
 from cellprism.sae.recipe_bits import description_length, explained_signal
-from cellprism.sae.recipe_coding import _posterior, _Prior, _regional_shares, code_sparsely, least_squares
+from cellprism.sae.recipe_coding import _regional_shares, code_sparsely, least_squares
 from cellprism.sae.recipe_levels import fit_levels
-from cellprism.sae.recipe_sharpen import sharpen
+from cellprism.sae.recipe_posterior import _LOG_CDF, _MILLS, Prior, _log_cdf_and_mills, posterior
+from cellprism.sae.recipe_sharpen import likelihood_slope, sharpen
 from cellprism.sae.recipe_start import assemble, read_geometry
 from cellprism.sae.recipe_unmix import joint_diagonaliser, unmix
 from cellprism.sae.scaling import AffineScaling, fit_scaling
@@ -73,6 +76,18 @@ def test_levels_finds_the_zero_and_the_side(sign, share):
     assert 0.6 < levels.threshold()[0] < 2.5
 
 
+def test_levels_have_the_likelihood_of_scikit_learn():
+    rng = np.random.default_rng(3)
+    on = rng.random(3_000) < 0.4
+    values = np.where(on, rng.normal(4, 1.0, 3_000), rng.normal(0, 0.4, 3_000))[:, None]
+    levels, mixture = fit_levels(values), GaussianMixture(2, tol=1e-6, random_state=0).fit(values)
+    low, high = np.argsort(mixture.means_[:, 0])
+    assert levels.zero[0] == pytest.approx(mixture.means_[low, 0], abs=0.01)
+    assert levels.zero_sd[0] == pytest.approx(np.sqrt(mixture.covariances_[low, 0, 0]), rel=0.02)
+    assert levels.share[0] == pytest.approx(mixture.weights_[high], abs=0.005)
+    assert levels.on[0] + levels.zero[0] == pytest.approx(mixture.means_[high, 0], abs=0.02)
+
+
 def test_sharpen_makes_near_readouts_exact():
     rng = np.random.default_rng(1)
     codes = np.abs(rng.normal(size=(4_000, 5))) * (rng.random((4_000, 5)) < 0.3)
@@ -82,11 +97,27 @@ def test_sharpen_makes_near_readouts_exact():
     assert best_correlation(white @ W.T + b, codes).min() > 0.99
 
 
+def test_slope_is_the_derivative_of_the_likelihood():
+    u = torch.linspace(-3, 3, 41, dtype=torch.float64).requires_grad_()
+    spike = torch.distributions.Normal(0.0, 0.2).log_prob(u) + np.log(0.7)
+    slab = torch.where(u > 0, torch.distributions.Normal(0.0, 1.0).log_prob(u) + np.log(0.6), -torch.inf)
+    torch.logaddexp(spike, slab).sum().backward()
+    active = u.detach().abs() > 1e-9
+    torch.testing.assert_close(likelihood_slope(u.detach(), 0.2)[active], u.grad[active])
+
+
+def test_logarithm_of_the_normal_distribution_and_its_slope_follow_scipy():
+    a = np.concatenate([np.linspace(-60, 12, 2_001), [-16, 9, -15.999, 8.999]])
+    got = np.array([_log_cdf_and_mills(x, _LOG_CDF, _MILLS) for x in a])
+    np.testing.assert_allclose(got[:, 0], log_ndtr(a), rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(got[:, 1], np.exp(norm.logpdf(a) - log_ndtr(a)), rtol=1e-5, atol=1e-15)
+
+
 def test_posterior_of_one_code_is_the_exact_one():
-    noise, prior = 0.5, _Prior(np.array([0.3]), np.array([1.5]), np.array([0.8]))
+    noise, prior = 0.5, Prior(np.array([[0.3]]), np.array([1.5]), np.array([0.8]))
     D = np.array([[1.2]])
     x = np.array([[-1.0], [0.2], [1.0], [3.0]], dtype=np.float32)
-    mean, second, on = _posterior(x, np.zeros((4, 1), np.float32), D, np.zeros(1), prior, noise, 1)
+    mean, second, on = posterior(x, np.zeros((4, 1), np.float32), D, np.zeros(1), prior, noise, 1)
     grid = np.linspace(0, 12, 200_001)
     slab = truncnorm.pdf(grid, -1.5 / 0.8, np.inf, 1.5, 0.8)
     for i, value in enumerate(x[:, 0]):
@@ -234,6 +265,20 @@ def test_the_default_stands_unless_beaten_in_all(
         }
     )
     assert _best(scouts) == chosen
+
+
+def test_second_seeds_are_only_spent_where_they_matter():
+    scouts = pd.DataFrame(
+        {
+            "method": ["geometry", "default", "training", "training", "training"],
+            "agreement": [0.9, np.nan, np.nan, np.nan, np.nan],
+            "bits": [190.0, 100.0, 80.0, 99.0, 70.0],
+            "explained_signal": [0.9, 0.7, 0.8, 0.9, 0.6],
+        }
+    )
+    assert _contenders(scouts) == []
+    assert _contenders(scouts.assign(agreement=0.2)) == [1, 2]
+    assert _contenders(scouts[1:].reset_index(drop=True)) == [0, 1]
 
 
 def test_noise_does_not_count_as_signal():

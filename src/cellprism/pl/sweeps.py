@@ -37,7 +37,7 @@ def landscape(
     data
         A row a candidate; or a run folder, whose ``run.json`` keeps its landscape.
     x, y
-        Columns across and up; by default up is the first of stability, agreement, bits and l0 that is there.
+        Columns across and up; by default up is the first of stability, agreement, bits and l0 that every candidate has.
     by
         Column that groups candidates.
     ax
@@ -46,7 +46,7 @@ def landscape(
     rows = choice(as_source(data).info)["rows"] if isinstance(data, (str, Path)) else data
     table = pd.DataFrame(rows)
     if y is None:
-        y = next((c for c in UPWARD if c in table and c != x), UPWARD[0])
+        y = next((c for c in UPWARD if c in table and c != x and table[c].notna().all()), UPWARD[0])
     absent = [c for c in (x, y) if c not in table]
     if absent:
         raise InputError(

@@ -5,26 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
 from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.checkpoint import Checkpoint, fingerprint
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.jobs import Job, run_jobs
+from cellprism.sae.jobs import Budget, Job, run_jobs, side_by_side
 from cellprism.sae.metrics import describe
 from cellprism.sae.model import SAE
 from cellprism.sae.recipe_start import assemble, read_geometry, reading_history
 from cellprism.sae.scaling import effective_dimension, fit_scaling
+from cellprism.sae.threads import one_torch_thread
 from cellprism.sae.training import TrainingOptions, choose_device
 
 __all__ = ["Fit", "default_config", "fit"]
+
+_READING_MEMORY = 2.0**33  # bytes that readings at work may take together
+_READING_COPIES = 6  # of the cells in double precision
 
 
 @dataclass(frozen=True)
@@ -157,10 +163,9 @@ def fit(
     scaling = fit_scaling(X[kept] if len(held) else X, cfg.scaling, cfg.whiten_power)
     if cfg.init == "geometry":
         # Read off the training cells as they are, so there is nothing to train.
-        rows = X[held] if len(held) else X[kept]
-        read = [assemble(read_geometry(X[kept], seed=s), cfg, X[kept]) for s in range(seed, seed + seeds)]
-        tables = [reading_history(sae, X[kept], rows, seed + i) for i, sae in enumerate(read)]
-        return make_fit(X, read, tables, held, training, len(kept), seed)
+        results = _readings(X[kept], X[held] if len(held) else X[kept], cfg, range(seed, seed + seeds))
+        saes, histories = zip(*results, strict=True)
+        return make_fit(X, saes, histories, held, training, len(kept), seed)
     template = SAE(cfg, scaling).to(choose_device(device))
     cells, out = (Cells(template, X, rows, training.memory_limit) for rows in (kept, held))
     identity = fingerprint(X, cfg, training, seed) if checkpoint else ""
@@ -171,6 +176,22 @@ def fit(
         jobs.append(Job(cfg, scaling, cells, out, training, s, state))
     saes, histories = zip(*run_jobs(jobs, progress=progress), strict=True)
     return make_fit(X, saes, histories, held, training, len(kept), seed)
+
+
+def _readings(
+    train: NDArray[Any], held: NDArray[Any], cfg: SAEConfig, seeds: Sequence[int]
+) -> list[tuple[SAE, pd.DataFrame]]:
+    """SAEs read off the geometry, and a history for each, side by side where memory allows."""
+    budget = Budget(_READING_MEMORY)
+
+    def read(seed: int) -> tuple[SAE, pd.DataFrame]:
+        with budget.room(_READING_COPIES * 8 * train.size), one_torch_thread():
+            sae = assemble(read_geometry(train, seed=seed), cfg, train)
+            return sae, reading_history(sae, train, held, seed)
+
+    # One thread of linear algebra a reading: more would wait for each other, and the last bits depend on how many.
+    with threadpool_limits(1, "blas"):
+        return side_by_side([partial(read, seed) for seed in seeds])
 
 
 def make_fit(

@@ -116,7 +116,7 @@ def _choose(X: NDArray[Any], default: SAEConfig, preset: str, seed: int, progres
     with Progress(disable=not progress, transient=True) as bar:
         task = bar.add_task("choosing a recipe", total=len(tried))
         scouts, saes = try_candidates(
-            tried, train, more, test, budget, precision, seed=seed, advance=lambda n: bar.advance(task, n)
+            tried, train, more, test, budget, precision, _contenders, seed=seed, advance=lambda n: bar.advance(task, n)
         )
     best = _best(scouts)
     scouts["chosen"] = np.arange(len(scouts)) == best
@@ -167,6 +167,33 @@ _HOW = {
 }
 
 
+def _determined(scouts: pd.DataFrame) -> int | None:
+    """The reading of which most features return from another seed, if there is one."""
+    returns = scouts["agreement"].where(scouts["method"] == "geometry").to_numpy(dtype=np.float64)
+    return int(np.nanargmax(returns)) if (returns >= IDENTIFIED).any() else None
+
+
+def _cheaper(scouts: pd.DataFrame) -> NDArray[np.bool_]:
+    """Trained candidates that explain no less than the default, in clearly fewer bits."""
+    bits, explained = scouts["bits"].to_numpy(), scouts["explained_signal"].to_numpy()
+    default = _default(scouts)
+    cheaper = (
+        (scouts["method"] == "training") & (bits <= (1 - FEWER) * bits[default]) & (explained >= explained[default])
+    )
+    return np.asarray(cheaper, dtype=np.bool_)
+
+
+def _default(scouts: pd.DataFrame) -> int:
+    return int(np.flatnonzero(scouts["method"] == "default")[0])
+
+
+def _contenders(scouts: pd.DataFrame) -> list[int]:
+    """The trained candidates whose return from another seed matters: none where the reading is taken."""
+    if _determined(scouts) is not None:
+        return []
+    return [_default(scouts), *np.flatnonzero(_cheaper(scouts)).tolist()]
+
+
 def _best(scouts: pd.DataFrame) -> int:
     """The reading where most of its features return from another seed; else the default, unless it is clearly beaten.
 
@@ -176,21 +203,18 @@ def _best(scouts: pd.DataFrame) -> int:
     candidate replaces the default only where it explains no less of what stands above the noise, in fewer bits with steadier features, by more than scouts
     of different seeds differ.
     """
-    bits, stability, explained = (scouts[c].to_numpy() for c in ("bits", "stability", "explained_signal"))
-    method = scouts["method"].to_numpy()
-    returns = np.where(method == "geometry", np.nan_to_num(scouts["agreement"].to_numpy(dtype=np.float64)), 0.0)
-    if returns.max() >= IDENTIFIED:
-        return int(returns.argmax())
-    default = int(np.flatnonzero(method == "default")[0])
-    better = (method == "training") & (bits <= (1 - FEWER) * bits[default])
-    better &= (stability >= stability[default] + STEADIER) & (explained >= explained[default])
+    read = _determined(scouts)
+    if read is not None:
+        return read
+    bits, stability, default = scouts["bits"].to_numpy(), scouts["stability"].to_numpy(), _default(scouts)
+    better = _cheaper(scouts) & (stability >= stability[default] + STEADIER)
     return int(np.where(better, bits, np.inf).argmin()) if better.any() else default
 
 
 def _reasons(scouts: pd.DataFrame, best: int, precision: float, n: int) -> tuple[str, ...]:
     row = scouts.iloc[best]
     said = [
-        f"{len(scouts)} candidates were tried on {n:,} cells, each from two seeds, and measured on cells kept out, which were "
+        f"{len(scouts)} candidates were tried on {n:,} cells, those that could be chosen from two seeds, and measured on cells kept out, which were "
         f"described down to an error of {100 * precision:.0f} % of the variance.",
         f"Chosen: {_told(row)}.",
     ]
@@ -217,5 +241,6 @@ def _told(row: pd.Series[Any]) -> str:
     return (
         f"{row['width']:.0f} features {_HOW[str(row['method'])]}, {row['l0']:.1f} active a cell, "
         f"{100 * row['explained_variance']:.1f} % of held-out variance ({100 * row['explained_signal']:.1f} % of what stands "
-        f"above the noise), {row['bits']:.0f} bits a cell, stability {row['stability']:.2f}"
+        f"above the noise), {row['bits']:.0f} bits a cell"
+        + ("" if np.isnan(row["stability"]) else f", stability {row['stability']:.2f}")
     )

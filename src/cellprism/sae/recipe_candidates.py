@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -80,6 +80,7 @@ def try_candidates(
     test: NDArray[np.float32],
     budget: Budget,
     precision: float,
+    contenders: Callable[[pd.DataFrame], Sequence[int]],
     *,
     seed: int = 0,
     advance: Callable[[int], None] = lambda _: None,
@@ -96,6 +97,8 @@ def try_candidates(
         Steps of a training.
     precision
         See :func:`~cellprism.sae.recipe_bits.description_length`.
+    contenders
+        Takes the table so far, and says which trained candidates the choice needs a second seed of.
     seed
         Of all candidates; their twins have the next one.
     advance
@@ -103,41 +106,34 @@ def try_candidates(
 
     Returns
     -------
-    A row a candidate (columns as in :attr:`~cellprism.sae.recipe.Recipe.scouts` without ``chosen``), and the SAEs.
+    A row a candidate (columns as in :attr:`~cellprism.sae.recipe.Recipe.scouts` without ``chosen``; ``stability`` and
+    ``agreement`` are NaN where no second seed was needed), and the SAEs.
     """
+    saes: dict[int, SAE] = {}
+    twins: dict[int, SAE] = {}
+    seconds = np.zeros(len(tried))
     trained = [i for i, candidate in enumerate(tried) if candidate.method != "geometry"]
-    seeds = [seed, seed + 1]
-    pairs: dict[int, list[SAE]] = {}
-    seconds: dict[int, float] = {}
-    for i, candidate in enumerate(tried):
-        if candidate.method == "geometry":
-            start = time.perf_counter()
-            cells = np.concatenate([train, more])
-            fitted = fit(cells, candidate.config, seed=seed, seeds=2, device="cpu", holdout=0.0)
-            pairs[i], seconds[i] = [fitted.sae, *fitted.siblings], time.perf_counter() - start
-            advance(1)
-    batch = min(512, len(train))
-    epochs = max(1, round(budget.steps * batch / len(train)))
-    start = time.perf_counter()
-    fits = fit_many(
-        train,
-        [tried[i].config for i in trained for _ in seeds],
-        seeds=[s for _ in trained for s in seeds],
-        device="cpu",
-        epochs=epochs,
-        batch_size=batch,
-        holdout=0.0,
-        patience=None,
-    )
-    together = time.perf_counter() - start
+    for i in sorted({*range(len(tried))} - {*trained}):
+        start = time.perf_counter()
+        fitted = fit(
+            np.concatenate([train, more]), tried[i].config, seed=seed, seeds=2, device="cpu", holdout=0.0
+        )  # fmt: skip
+        saes[i], twins[i] = fitted.sae, fitted.siblings[0]
+        seconds[i] = time.perf_counter() - start
+        advance(1)
+
+    def learn(which: Sequence[int], seed: int) -> dict[int, SAE]:
+        start = time.perf_counter()
+        found = _train(train, [tried[i].config for i in which], budget.steps, seed)
+        seconds[[*which]] += (time.perf_counter() - start) / max(1, len(which))  # side by side, so the clock is shared
+        return dict(zip(which, found, strict=True))
+
+    saes |= learn(trained, seed)
     advance(len(trained))
-    for place, i in enumerate(trained):
-        pairs[i] = [f.sae for f in fits[place * len(seeds) : (place + 1) * len(seeds)]]
-        seconds[i] = together / max(1, len(trained))  # trained side by side, so the clock is shared
-    rows = []
     above_noise = fit_scaling(train, "wiener").forward
+    rows = []
     for i, candidate in enumerate(tried):
-        c, (sae, twin) = candidate.config, pairs[i]
+        c = candidate.config
         row: dict[str, Any] = {
             "method": candidate.method,
             "activation": c.activation,
@@ -145,8 +141,36 @@ def try_candidates(
             "width": c.width,
             "k": np.nan if c.k is None else float(c.k),
         }
-        row |= description_length(sae, test, precision)
+        row |= description_length(saes[i], test, precision)
         row["holdout_error"] = 1 - row["explained_variance"]
-        row["explained_signal"] = explained_signal(sae, test, above_noise)
-        rows.append(row | agreement(sae, twin, test)._asdict() | {"seconds": round(seconds[i], 3)})
-    return pd.DataFrame(rows), [pairs[i][0] for i in range(len(tried))]
+        row["explained_signal"] = explained_signal(saes[i], test, above_noise)
+        rows.append(row)
+    scouts = pd.DataFrame(rows).assign(stability=np.nan, agreement=np.nan)
+
+    def compare(which: Iterable[int]) -> None:
+        for i in which:
+            found = agreement(saes[i], twins[i], test)
+            scouts.loc[i, [*found._fields]] = [*found]
+
+    compare(twins)
+    again = contenders(scouts)
+    twins |= learn(again, seed + 1)
+    compare(again)
+    return scouts.assign(seconds=seconds.round(3)), [saes[i] for i in range(len(tried))]
+
+
+def _train(train: NDArray[np.float32], configs: Sequence[SAEConfig], steps: int, seed: int) -> list[SAE]:
+    if not configs:
+        return []
+    batch = min(512, len(train))
+    fits = fit_many(
+        train,
+        configs,
+        seeds=[seed] * len(configs),
+        device="cpu",
+        epochs=max(1, round(steps * batch / len(train))),
+        batch_size=batch,
+        holdout=0.0,
+        patience=None,
+    )
+    return [f.sae for f in fits]

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
+
+from cellprism.sae.recipe_posterior import Prior, posterior
 
 __all__ = ["Coding", "code_sparsely", "least_squares"]
 
@@ -24,13 +25,6 @@ class Coding(NamedTuple):
     """(p, d)."""
     intercept: NDArray[np.float64]
     """(d,)."""
-
-
-class _Prior(NamedTuple):
-    share: NDArray[np.floating]
-    """(p,), or (p, cells) where it differs between cells."""
-    mean: NDArray[np.float64]
-    sd: NDArray[np.float64]
 
 
 def least_squares(
@@ -98,8 +92,11 @@ def code_sparsely(
     local = None if labels is None else _regional_shares(on, labels)
 
     def update(rows: NDArray[np.intp], sweeps: int) -> None:
-        here = prior if local is None or labels is None else prior._replace(share=local[:, labels[rows]])
-        S[rows], second[rows], on[rows] = _posterior(X32[rows], S[rows], D, c, here, noise, sweeps)
+        if local is None or labels is None:
+            here, where = prior._replace(share=prior.share[:, None]), None
+        else:
+            here, where = prior._replace(share=local), labels[rows]
+        S[rows], second[rows], on[rows] = posterior(X32[rows], S[rows], D, c, here, noise, sweeps, where)
 
     batch = min(batch, len(X32))
     order, at = rng.permutation(len(X32)), 0
@@ -132,12 +129,12 @@ def _regional_shares(on: NDArray[np.float32], labels: NDArray[np.intp]) -> NDArr
     return np.asarray(mixed.clip(0.003, 0.997).T, dtype=np.float32)
 
 
-def _moments(share: NDArray[np.float64], mean: NDArray[np.float64], square: NDArray[np.float64]) -> _Prior:
+def _moments(share: NDArray[np.float64], mean: NDArray[np.float64], square: NDArray[np.float64]) -> Prior:
     """Truncated normal of about this mean and mean square; where the mass lies at zero, a half normal."""
     mean = np.asarray(mean, dtype=np.float64).clip(1e-3)
     sd = np.sqrt((square - mean**2).clip(0.02 * mean**2))
     away = mean > 1.2 * sd
-    return _Prior(np.asarray(share, dtype=np.float64), np.where(away, mean, mean / 2), np.where(away, sd, 1.3 * sd))
+    return Prior(np.asarray(share, dtype=np.float64), np.where(away, mean, mean / 2), np.where(away, sd, 1.3 * sd))
 
 
 def _sums(
@@ -148,39 +145,3 @@ def _sums(
     inner = np.arange(S.shape[1])
     gram[inner, inner] += (second - np.square(S)).mean(axis=0)
     return [gram, A.T @ X / len(A), on.mean(axis=0), S.mean(axis=0, dtype=np.float64), second.mean(axis=0)]
-
-
-def _posterior(
-    X: NDArray[np.float32],
-    start: NDArray[np.float32],
-    D: NDArray[np.float64],
-    c: NDArray[np.float64],
-    prior: _Prior,
-    noise: float,
-    sweeps: int,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Mean-field posterior means, second moments and probabilities of being on, (cells, p) each."""
-    gram = np.asarray(D @ D.T / noise, dtype=np.float32)
-    S = np.ascontiguousarray(start.T)
-    left = np.asarray((X - c) @ D.T / noise, dtype=np.float32).T - gram @ S
-    second, on = np.empty_like(S), np.empty_like(S)
-    spread, centre = np.asarray(prior.sd**2, dtype=np.float32), np.asarray(prior.mean, dtype=np.float32)
-    base = np.log(prior.share / (1 - prior.share)).T - log_ndtr(prior.mean / prior.sd)
-    base = np.asarray(base.T, dtype=np.float32)
-    for _ in range(sweeps):
-        for p in range(len(S)):
-            precision = max(float(gram[p, p]), 1e-12)
-            v = 1 / precision
-            z = left[p] / precision + S[p]  # where the rest of the dictionary leaves this code
-            m = (z * spread[p] + centre[p] * v) / (spread[p] + v)
-            s = np.sqrt(spread[p] * v / (spread[p] + v))
-            a = m / s
-            log_phi = log_ndtr(a)
-            ratio = np.exp(-a * a / 2 - log_phi) * 0.3989422804014327
-            log_odds = base[p] - np.log1p(spread[p] / v) / 2 + log_phi
-            log_odds += z * z / (2 * v) - (z - centre[p]) ** 2 / (2 * (v + spread[p]))
-            q = 1 / (1 + np.exp(-log_odds.clip(-30, 30)))
-            new = (q * (m + s * ratio)).astype(np.float32)
-            left -= np.outer(gram[p], new - S[p])
-            S[p], second[p], on[p] = new, q * (m * m + s * s + m * s * ratio), q
-    return S.T, second.T, on.T

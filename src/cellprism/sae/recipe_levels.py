@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Levels", "fit_levels"]
 
 _CELLS = 3_000  # five numbers a readout need no more
+_STARTS = (0.3, 0.55, 0.8)  # share of the cells in which the feature is taken to be off at first
 _ITERATIONS = 40
+_LEAST = 1e-8  # variance
 
 
 class Levels(NamedTuple):
@@ -68,38 +71,58 @@ def fit_levels(readouts: NDArray[np.floating], *, seed: int = 0) -> Levels:
     rng = np.random.default_rng(seed)
     sample = np.asarray(readouts[rng.permutation(len(readouts))[:_CELLS]], dtype=np.float64)
     spread = sample.std(axis=0).clip(1e-12)
-    order = np.sort(sample / spread, axis=0)
-    best: NDArray[np.float64] | None = None
-    for sign in (1.0, -1.0):
-        values = order if sign > 0 else -order[::-1]
-        for share_off in (0.3, 0.55, 0.8):
-            fitted = _two_normals(values, share_off)
-            row = np.vstack([fitted[:1], np.full((1, values.shape[1]), sign), fitted[1:]])
-            best = row if best is None else np.where(row[0] > best[0] + 1e-6, row, best)
-    chosen = best if best is not None else np.zeros((7, 0))
-    _, sign_, zero, zero_sd, share, on, on_sd = chosen
-    return Levels(sign_, zero * spread, zero_sd * spread, share, (on - zero) * spread, on_sd * spread)
+    found = np.empty((7, sample.shape[1]))
+    _fit(np.ascontiguousarray(np.sort(sample / spread, axis=0).T), found)
+    _, sign, zero, zero_sd, share, on, on_sd = found
+    return Levels(sign, zero * spread, zero_sd * spread, share, (on - zero) * spread, on_sd * spread)
 
 
-def _two_normals(values: NDArray[np.float64], share_off: float) -> NDArray[np.float64]:
-    """Rows: log likelihood (-inf-like where the lower level is not the narrower), means, deviations and share."""
-    cut = max(2, int(share_off * len(values)))
-    m0, m1 = values[:cut].mean(axis=0), values[cut:].mean(axis=0)
-    v0, v1 = values[:cut].var(axis=0) + 1e-8, values[cut:].var(axis=0) + 1e-8
-    share = np.full(values.shape[1], 1 - share_off)
-    likelihood = np.zeros(values.shape[1])
-    for _ in range(_ITERATIONS):
-        off = np.log(1 - share) - np.log(v0) / 2 - (values - m0) ** 2 / (2 * v0)
-        on = np.log(share) - np.log(v1) / 2 - (values - m1) ** 2 / (2 * v1)
-        total = np.logaddexp(off, on)
-        is_on = np.exp(on - total)
-        likelihood = total.mean(axis=0)
-        share = is_on.mean(axis=0).clip(2e-3, 1 - 2e-3)
-        n1, n0 = is_on.sum(axis=0).clip(1e-9), (1 - is_on).sum(axis=0).clip(1e-9)
-        m1, m0 = (is_on * values).sum(axis=0) / n1, ((1 - is_on) * values).sum(axis=0) / n0
-        v1 = (is_on * (values - m1) ** 2).sum(axis=0) / n1 + 1e-8
-        v0 = ((1 - is_on) * (values - m0) ** 2).sum(axis=0) / n0 + 1e-8
-    sound = (v0 <= v1) & (m0 < m1)
-    return np.array(
-        [np.where(sound, likelihood, likelihood - 1e6), m0, np.sqrt(v0), share, np.maximum(m1, m0 + 1e-6), np.sqrt(v1)]
-    )
+@numba.njit(cache=True, nogil=True)
+def _fit(ordered: Any, found: Any) -> None:
+    """Fill (7, p) ``found`` (log likelihood, sign, means and deviations of both levels) from (p, cells) sorted values."""
+    n = ordered.shape[1]
+    for p in range(len(ordered)):
+        found[0, p] = -np.inf
+        for sign in (1.0, -1.0):
+            values = ordered[p] if sign > 0 else -ordered[p, ::-1]
+            for share_off in _STARTS:
+                cut = min(max(2, int(share_off * n)), n - 1)
+                likelihood, m0, m1, v0, v1, share = _two_normals(values, cut, 1 - share_off)
+                if likelihood > found[0, p] + 1e-6:
+                    found[0, p], found[1, p], found[2, p], found[3, p] = likelihood, sign, m0, np.sqrt(v0)
+                    found[4, p], found[5, p], found[6, p] = share, max(m1, m0 + 1e-6), np.sqrt(v1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _two_normals(values: Any, cut: int, share: float) -> Any:
+    """Log likelihood (far lower where the lower level is not the narrower), means, variances, share above.
+
+    The start takes the first ``cut`` values for the lower level.
+    """
+    n = len(values)
+    m0, m1 = values[:cut].mean(), values[cut:].mean()
+    v0, v1 = values[:cut].var() + _LEAST, values[cut:].var() + _LEAST
+    likelihood = -np.inf
+    for step in range(_ITERATIONS):
+        base = np.log(share / (1 - share)) - np.log(v1 / v0) / 2
+        n1 = first0 = first1 = square0 = square1 = total = 0.0
+        for x in values:
+            from0, from1 = x - m0, x - m1
+            log_odds = base + from0 * from0 / (2 * v0) - from1 * from1 / (2 * v1)
+            on = 1 / (1 + np.exp(-log_odds))
+            n1 += on
+            first1 += on * from1
+            square1 += on * from1 * from1
+            first0 += (1 - on) * from0
+            square0 += (1 - on) * from0 * from0
+            if step == _ITERATIONS - 1:
+                total += max(log_odds, 0.0) + np.log1p(np.exp(-abs(log_odds))) - from0 * from0 / (2 * v0)
+        likelihood = total / n + np.log(1 - share) - np.log(v0) / 2
+        share = min(max(n1 / n, 2e-3), 1 - 2e-3)
+        n0, n1 = max(n - n1, 1e-9), max(n1, 1e-9)
+        m0, m1 = m0 + first0 / n0, m1 + first1 / n1
+        v0 = max(square0 / n0 - (first0 / n0) ** 2, 0.0) + _LEAST
+        v1 = max(square1 / n1 - (first1 / n1) ** 2, 0.0) + _LEAST
+    if not (v0 <= v1 and m0 < m1):
+        likelihood -= 1e6
+    return likelihood, m0, m1, v0, v1, share
