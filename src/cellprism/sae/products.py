@@ -33,11 +33,14 @@ class ProductStep(SparseStep):
     """Whether the codes of the last step were dense enough; once they were not, the sparse step takes over for good."""
     _codes = _by_code = torch.empty(0, 0)
 
-    @torch.no_grad()
     def __call__(self, x: Tensor, dead: Tensor | None, p: float, lr: float) -> StepResult:
         """One step on a batch (cells, r); ``p`` is 1 for the objectives known here."""
         if not self.products or (dead is not None and bool(dead.any())):
             return super().__call__(x, dead, p, lr)
+        with torch.no_grad():
+            return self._multiply(x, lr)
+
+    def _multiply(self, x: Tensor, lr: float) -> StepResult:
         sae, config = self.sae, self.sae.config
         (n, r), w = x.shape, sae.width
         if len(self._codes) < n:
