@@ -19,6 +19,8 @@ CASES = {
     "vanilla": SAEConfig.paper("vanilla", 90, l1=0.1),
     "bricken": SAEConfig.paper("relu", 90, l1=0.1),
     "topk, half": SAEConfig.paper("topk", 90, l1=0.1, k_percent=50),
+    "relu, prefixes": SAEConfig(90, "relu", matryoshka=(20, 50), start_active=None),
+    "topk, half, prefix": SAEConfig.paper("topk", 90, l1=0.1, k_percent=50, matryoshka=(30,)),
     "topk, all": SAEConfig.paper("topk", 90, l1=0.1, k_percent=100),
 }
 
