@@ -15,6 +15,7 @@ CASES = {
     "dense": (SAEConfig(24, "jumprelu", k=3), {}),
     "sparse, jumprelu": (SAEConfig(24, "jumprelu", k=3), {"kernel": "sparse"}),
     "sparse": (SAEConfig(24, "batchtopk", k=3), {"kernel": "sparse"}),
+    "sparse, prefixes": (SAEConfig(24, "batchtopk", k=3, matryoshka=(6, 12)), {"kernel": "sparse"}),
     "sparse, revived": (SAEConfig(24, "topk", k=3, dead_after=1), {"kernel": "sparse"}),
     "fused": (SAEConfig(24, "relu"), {}),
     "resampled": (SAEConfig(24, "topk", k=3, resample_every=2), {}),

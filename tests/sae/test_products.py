@@ -2,10 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from sae.cases import embedding
 
-from cellprism.sae import SAEConfig, fit
+from cellprism.sae import SAE, SAEConfig, fit
+from cellprism.sae.dense import DenseStep
+from cellprism.sae.products import ProductStep
+from cellprism.sae.scaling import fit_scaling
 from cellprism.sae.sparse import SparseStep
+from cellprism.sae.training import TrainingOptions
 
 D = 40
 CASES = {
@@ -14,6 +19,8 @@ CASES = {
     "vanilla": SAEConfig.paper("vanilla", 90, l1=0.1),
     "bricken": SAEConfig.paper("relu", 90, l1=0.1),
     "topk, half": SAEConfig.paper("topk", 90, l1=0.1, k_percent=50),
+    "relu, prefixes": SAEConfig(90, "relu", matryoshka=(20, 50), start_active=None),
+    "topk, half, prefix": SAEConfig.paper("topk", 90, l1=0.1, k_percent=50, matryoshka=(30,)),
     "topk, all": SAEConfig.paper("topk", 90, l1=0.1, k_percent=100),
 }
 
@@ -27,6 +34,17 @@ def test_training_is_the_dense_one(name: str) -> None:
         np.testing.assert_allclose(quick.history[column], dense.history[column], rtol=1e-2, atol=1e-5, err_msg=column)
     for (n, a), b in zip(dense.sae.state_dict().items(), quick.sae.state_dict().values(), strict=True):
         assert (a - b).abs().median() < 1e-3, n
+
+
+def test_dense_codes_with_dead_features_take_the_dense_step() -> None:
+    cfg = SAEConfig(90, "relu", start_active=None)
+    X = torch.as_tensor(embedding(300, d=D))
+    models = [SAE(cfg, fit_scaling(X.numpy(), cfg.scaling), torch.Generator().manual_seed(0)) for _ in range(2)]
+    dead = torch.arange(90) < 9
+    for kind, sae in zip((DenseStep, ProductStep), models, strict=True):
+        kind(sae, torch.optim.Adam(sae.parameters()), TrainingOptions())(sae.scale(X), dead, 1.0, 1e-3)
+    for p, q in zip(*(sae.parameters() for sae in models), strict=True):
+        assert torch.equal(p, q)
 
 
 def test_sparse_codes_are_followed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,13 @@ import torch
 from sae.cases import embedding
 
 from cellprism.sae import SAE, SAEConfig, fit
+from cellprism.sae.cells import Cells
+from cellprism.sae.coded import CodedEpoch
 from cellprism.sae.dense import DenseStep
 from cellprism.sae.scaling import fit_scaling
 from cellprism.sae.sparse import SparseStep, takes_sparse_step
 from cellprism.sae.start import start_from_data
+from cellprism.sae.trainer import Trainer
 from cellprism.sae.training import TrainingOptions
 
 W, D = 150, 20
@@ -25,9 +28,17 @@ CASES = {
     "jumprelu-free": SAEConfig(W, "jumprelu", l0=0.1, bandwidth=0.6, unit_norm=False, pre_bias="free"),
     "gated": SAEConfig(W, "gated", l1=0.2),
     "gated-free": SAEConfig(W, "gated", l1=0.2, unit_norm=False, pre_bias="free"),
+    "topk, prefix": SAEConfig(W, "topk", k=5, matryoshka=(30,)),
+    "topk-free, prefixes": SAEConfig(W, "topk", k=5, matryoshka=(20, 60), unit_norm=False, pre_bias="free"),
+    "batchtopk, prefix": SAEConfig(W, "batchtopk", k=5, matryoshka=(30,), unit_norm=False, pre_bias="none"),
+    "batchtopk, prefixes": SAEConfig(W, "batchtopk", k=5, matryoshka=(20, 60)),
+    "batchtopk-free, prefixes": SAEConfig(W, "batchtopk", k=5, matryoshka=(20, 60), pre_bias="free"),
+    "relu, prefixes": SAEConfig(W, "relu", l1=0.2, matryoshka=(20, 60)),
+    "relu-norms, prefix": SAEConfig(W, "relu", l1=0.2, matryoshka=(30,), unit_norm=False, pre_bias="none"),
     "paper-vanilla": SAEConfig.paper("vanilla", W, l1=1.0),
     "paper-relu": SAEConfig.paper("relu", W, l1=1.0),
     "paper-topk": SAEConfig.paper("topk", W, l1=1.0, k_percent=4),
+    "paper-topk, prefixes": SAEConfig.paper("topk", W, l1=1.0, k_percent=4, matryoshka=(20, 60)),
 }
 
 
@@ -56,7 +67,9 @@ def test_steps_are_those_of_the_dense_path(name: str, clip: float | None, dead: 
         assert (p - q).abs().max() < 5e-3, n
 
 
-@pytest.mark.parametrize("name", ["topk", "batchtopk", "relu", "jumprelu", "gated"])
+@pytest.mark.parametrize(
+    "name", ["topk", "batchtopk", "relu", "jumprelu", "gated", "topk, prefix", "batchtopk, prefixes"]
+)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_training_ends_where_the_dense_one_does(name: str, precision: str) -> None:
     X = embedding(1500, d=D)
@@ -72,11 +85,12 @@ def test_training_ends_where_the_dense_one_does(name: str, precision: str) -> No
     assert results[1].metrics["l0"] == pytest.approx(results[0].metrics["l0"], rel=0.02)
 
 
-def test_threads_do_not_change_the_bits() -> None:
+@pytest.mark.parametrize("name", ["topk", "topk, prefix", "batchtopk, prefixes"])
+def test_threads_do_not_change_the_bits(name: str) -> None:
     X = embedding(400, d=D)
     weights = []
     for threads in (1, 2, 3):
-        cfg = CASES["topk"]
+        cfg = CASES[name]
         sae = SAE(cfg, fit_scaling(X, cfg.scaling), torch.Generator().manual_seed(0))
         step = SparseStep(sae, torch.optim.Adam(sae.parameters()), TrainingOptions(), threads=threads)
         x = sae.scale(torch.as_tensor(X))
@@ -115,7 +129,40 @@ def test_a_batch_with_many_active_codes_takes_the_dense_step() -> None:
         torch.testing.assert_close(p, q, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("name", ["topk", "batchtopk"])
+def test_prefixes_may_add_no_code_to_those_of_narrower_ones(name: str) -> None:
+    cfg = SAEConfig(W, name, k=5, matryoshka=(1, 20, 60))
+    X = embedding(400, d=D)
+    models = [SAE(cfg, fit_scaling(X, cfg.scaling), torch.Generator().manual_seed(0)) for _ in range(2)]
+    for kind, sae in zip((DenseStep, SparseStep), models, strict=True):
+        with torch.no_grad():
+            sae.encoder_bias[0] = sae.encoder_bias[20:60] = -1e3
+        step = kind(sae, torch.optim.Adam(sae.parameters()), TrainingOptions())
+        for _ in range(3):
+            result = step(sae.scale(torch.as_tensor(X)), None, 1.0, 1e-3)
+        assert not result.fired[0]
+        assert not result.fired[20:60].any()
+    for p, q in zip(*(sae.parameters() for sae in models), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
+
+
 def test_what_the_sparse_step_knows() -> None:
-    assert takes_sparse_step(SAEConfig(8, "topk", k=2))
-    for cfg in (SAEConfig(8, "gated", p_end=0.5), SAEConfig(8, k=2, matryoshka=(4,))):
+    for cfg in (SAEConfig(8, "topk", k=2), SAEConfig(8, k=2, matryoshka=(4,))):
+        assert takes_sparse_step(cfg)
+    for cfg in (SAEConfig(8, "gated", p_end=0.5), SAEConfig(8, "jumprelu", k=2, matryoshka=(4,))):
         assert not takes_sparse_step(cfg)
+
+
+@pytest.mark.parametrize("prefixes", [(), (20, 60)])
+def test_trainings_take_the_sparse_step_by_themselves_and_up_to_64_dimensions_coded_epochs(
+    prefixes: tuple[int, ...],
+) -> None:
+    for d, width, step, coded in ((65, W, SparseStep, False), (65, 63, DenseStep, False), (64, W, SparseStep, True)):
+        X = embedding(200, d=d)
+        for name in ("topk", "batchtopk"):
+            cfg = SAEConfig(width, name, k=3, matryoshka=prefixes)
+            sae = SAE(cfg, fit_scaling(X, cfg.scaling), torch.Generator().manual_seed(0))
+            cells, none = (Cells(sae, X, np.arange(n)) for n in (len(X), 0))
+            trainer = Trainer(sae, cells, none, TrainingOptions(), torch.Generator(), 0)
+            assert type(trainer.step) is step
+            assert isinstance(trainer.fused, CodedEpoch) is coded

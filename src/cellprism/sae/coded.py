@@ -76,7 +76,7 @@ class CodedEpoch:
         if isinstance(activation, BatchTopK):
             self.state[2] = float(activation.threshold)
         most = w if whole else min(w, max(4 * k, k + _LEAST_ENTRIES))
-        prefixes = np.array(sorted({*config.matryoshka, w}))
+        prefixes = np.array(config.prefixes)
         segment = np.searchsorted(prefixes, np.arange(w), side="right")
         by_cell: list[Any] = [np.empty((batch, most), np.int32)]
         by_cell += [np.empty((batch, most), np.float32) for _ in range(2)]

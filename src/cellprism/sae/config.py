@@ -151,6 +151,11 @@ class SAEConfig:
         if value is not None and not value >= least:
             raise InputError(f"`{name}` must be at least {least}", repr(value), f"give {least} or more")
 
+    @property
+    def prefixes(self) -> tuple[int, ...]:
+        """Widths that must reconstruct, the full one last."""
+        return tuple(sorted({*self.matryoshka, self.width}))
+
     def _check_sparsity(self) -> None:
         if self.k is None and self.activation in _TAKES_K:
             raise InputError(

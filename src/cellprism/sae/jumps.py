@@ -95,7 +95,7 @@ class JumpStep(SparseStep):
         self.gradients["activation.log_threshold"][:] = threshold * (
             edge - np.float32(pressure / activation.bandwidth) * near
         )
-        return Decoded(residual, codes.value, slope, float(squared.sum(dtype=np.float64)), penalty)
+        return Decoded([residual], codes.value, slope, float(squared.sum(dtype=np.float64)), penalty)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -95,8 +95,7 @@ def auxiliary_loss(sae: SAE, pre: Tensor, residual: Tensor, dead: Tensor) -> Ten
 
 
 def _reconstruction(config: SAEConfig, x: Tensor, decode: Callable[[Tensor, int], Tensor], codes: Tensor) -> Tensor:
-    prefixes = sorted({*config.matryoshka, config.width})
-    errors = [mse(x, decode(codes, m)) for m in prefixes]
+    errors = [mse(x, decode(codes, m)) for m in config.prefixes]
     return torch.stack(errors).mean()
 
 

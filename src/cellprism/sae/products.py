@@ -6,6 +6,7 @@ The published recipes start with half of all features active and many stay there
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -33,11 +34,14 @@ class ProductStep(SparseStep):
     """Whether the codes of the last step were dense enough; once they were not, the sparse step takes over for good."""
     _codes = _by_code = torch.empty(0, 0)
 
-    @torch.no_grad()
     def __call__(self, x: Tensor, dead: Tensor | None, p: float, lr: float) -> StepResult:
         """One step on a batch (cells, r); ``p`` is 1 for the objectives known here."""
         if not self.products or (dead is not None and bool(dead.any())):
             return super().__call__(x, dead, p, lr)
+        with torch.no_grad():
+            return self._multiply(x, lr)
+
+    def _multiply(self, x: Tensor, lr: float) -> StepResult:
         sae, config = self.sae, self.sae.config
         (n, r), w = x.shape, sae.width
         if len(self._codes) < n:
@@ -48,19 +52,29 @@ class ProductStep(SparseStep):
         active = np.zeros(n, np.int64)
         spread(_keep, n, codes.numpy(), self.k if self.k < w else 0, active, threads=self.threads)
         D = sae.decoder.detach()
-        residual = torch.addmm(sae.decoder_bias, codes, D).sub_(x)
-        reconstruction = float(residual.square().sum(dtype=torch.float64)) / (n * r)
-        residual *= 2 / (n * r)
+        parts = [slice(*ends) for ends in pairwise((0, *self.prefixes))]
+        residuals = [torch.addmm(sae.decoder_bias, codes[:, parts[0]], D[parts[0]]).sub_(x)]
+        for part in parts[1:]:
+            residuals.append(torch.addmm(residuals[-1], codes[:, part], D[part]))
+        numbers = n * r * len(parts)
+        reconstruction = sum(float(residual.square().sum(dtype=torch.float64)) for residual in residuals) / numbers
+        for residual in residuals:
+            residual *= 2 / numbers
+        for wider, residual in pairwise(residuals[::-1]):
+            residual += wider  # a code has a part in every prefix from its own on
         press, pull = self._penalty_by_feature(n)
-        by_code = torch.mm(residual, D.T, out=self._by_code[:n])
+        by_code = self._by_code[:n]
+        for part, residual in zip(parts, residuals, strict=True):
+            torch.mm(residual, D[part].T, out=by_code[:, part])
         spread(_mask, n, by_code.numpy(), codes.numpy(), press, threads=self.threads)
         together = codes.sum(dim=0)
         gradients = {name: torch.from_numpy(g) for name, g in self.gradients.items()}
         encoder, decoder = gradients["encoder"], gradients["decoder"]
         torch.mm(by_code.T, shifted, out=encoder)
-        torch.mm(codes.T, residual, out=decoder)
+        for part, residual in zip(parts, residuals, strict=True):
+            torch.mm(codes[:, part].T, residual, out=decoder[part])
         torch.sum(by_code, dim=0, out=gradients["encoder_bias"])
-        torch.sum(residual, dim=0, out=gradients["decoder_bias"])
+        torch.sum(residuals[0], dim=0, out=gradients["decoder_bias"])
         if pull.any():
             decoder += (torch.from_numpy(pull) * together).unsqueeze(1) * D
         if config.unit_norm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cellprism.sae import gate_kernels, kernels
+from cellprism.sae import gate_kernels, kernels, prefix_kernels
 from cellprism.sae.activation import BatchTopK, Gated, JumpReLU, TopK
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.dense import DenseStep, StepResult
@@ -31,11 +32,12 @@ MOST_ACTIVE = 0.2
 class Decoded(NamedTuple):
     """What decoding leaves: residuals, and by entry the codes and the gradients by pre-activations."""
 
-    residual: Array
+    residuals: list[Array]
+    """(cells, r) by matryoshka prefix: its own and those of all wider ones, summed."""
     code: Array
     slope: Array
     error: float
-    """Summed squared residuals."""
+    """Summed squared residuals of every prefix."""
     penalty: float
     more: tuple[Array, Array] | None = None
     """Two numbers an entry, from whose sums by feature the activation's own gradients are made."""
@@ -44,16 +46,17 @@ class Decoded(NamedTuple):
 
 
 def takes_sparse_step(config: SAEConfig) -> bool:
-    """Whether :class:`SparseStep` knows this objective."""
-    return not config.matryoshka and config.p_end is None
+    """Whether :class:`SparseStep` knows this objective: prefixes with relu, topk and batchtopk, and no p-annealing."""
+    return config.p_end is None and (not config.matryoshka or config.activation in ("relu", "topk", "batchtopk"))
 
 
 class SparseStep:
-    """Forward, backward and Adam, fused by feature, for every activation without prefixes and without p-annealing.
+    """Forward, backward and Adam, fused by feature, for the objectives of :func:`takes_sparse_step`.
 
     Only the encoder's product is dense. Decoding, the gradients of both matrices and the penalty walk over the active
     codes (of jumprelu, over those near their thresholds too), unless a fifth of all is active: such a batch takes the dense
-    step. Adam is the dense one (its moments of silent features decay as ever), so parameters follow those of
+    step. A matryoshka prefix costs a residual: codes and decoder rows meet the sum over the prefixes that hold them. Adam
+    is the dense one (its moments of silent features decay as ever), so parameters follow those of
     :class:`~cellprism.sae.dense.DenseStep` up to rounding.
 
     Parameters
@@ -89,6 +92,8 @@ class SparseStep:
         self.gradients = {name: torch.zeros_like(p).numpy() for name, p in self.parameters.items()}
         self.squared, self.fired = np.zeros(w, np.float32), np.zeros(w, np.bool_)
         self.first, self.zeros = np.zeros(w + 1, np.int64), np.zeros(w, np.float32)
+        self.prefixes = sae.config.prefixes
+        self.segment = np.searchsorted(self.prefixes, np.arange(w), side="right")  # the first prefix of a feature
         self.bar = 0.0
         for p in sae.parameters():
             state = optimiser.state[p]
@@ -148,19 +153,20 @@ class SparseStep:
         codes = self._select(shifted)
         if not self.k and len(codes.value) > MOST_ACTIVE * n * sae.width:
             return None
-        scale = np.float32(2 / (n * r))
+        numbers = n * r * len(self.prefixes)
+        scale = np.float32(2 / numbers)
         press, pull = self._penalty_by_feature(n)
         found = self._decode(x.numpy(), codes, scale, press)
         has_dead = config.aux_weight > 0 and dead is not None and bool(dead.any())
         project = config.unit_norm and not has_dead
         self._gradients(shifted.numpy(), found, codes, scale, pull, project)
-        self.gradients["decoder_bias"][:] = found.residual.sum(axis=0) * scale
+        self.gradients["decoder_bias"][:] = found.residuals[0].sum(axis=0) * scale
         auxiliary = 0.0
         fired = torch.as_tensor(self.fired.copy())
         if has_dead and dead is not None:
-            auxiliary = self._auxiliary(shifted, -found.residual, dead, config.unit_norm)
+            auxiliary = self._auxiliary(shifted, -found.residuals[-1], dead, config.unit_norm)
         self._update(lr)
-        reconstruction = found.error / (n * r)
+        reconstruction = found.error / numbers
         return StepResult(
             reconstruction + found.penalty + auxiliary, reconstruction, found.penalty, auxiliary, fired
         )  # fmt: skip
@@ -216,8 +222,8 @@ class SparseStep:
         sae, activation, config = self.sae, self.sae.activation, self.sae.config
         n, entries = len(x), len(codes.value)
         D, bias = sae.decoder.detach().numpy(), sae.decoder_bias.detach().numpy()
-        residual, squared = np.empty_like(x), np.empty(n, np.float32)
-        slope = np.zeros(entries, np.float32)
+        residuals, squared = np.empty((len(self.prefixes), *x.shape), np.float32), np.empty(n, np.float32)
+        residual, slope = residuals[0], np.zeros(entries, np.float32)
         if isinstance(activation, JumpReLU):
             threshold = activation.log_threshold.detach().exp().numpy()
             width = np.float32(activation.bandwidth)
@@ -229,7 +235,7 @@ class SparseStep:
             )  # fmt: skip
             penalty, pressure = self._pressure(float(active.sum()) / n, n)
             error = float(squared.sum(dtype=np.float64))
-            return Decoded(residual, code, slope, error, penalty, (edge, near), pressure)
+            return Decoded([residual], code, slope, error, penalty, (edge, near), pressure)
         more = None
         if isinstance(activation, Gated):
             gain, shift = activation.log_gain.detach().exp().numpy(), activation.magnitude_bias.detach().numpy()
@@ -239,13 +245,19 @@ class SparseStep:
                 code, slope, opened, turned, squared, threads=self.threads,
             )  # fmt: skip
             more = (turned, opened)
+        elif len(self.prefixes) > 1:
+            code = codes.value
+            spread(
+                prefix_kernels.decode_prefixes, n, x, *codes, D, bias, scale, press, self.segment, residuals, slope,
+                squared, threads=self.threads,
+            )  # fmt: skip
         else:
             code = codes.value
             spread(
                 kernels.decode, n, x, *codes, D, bias, scale, press, residual, slope, squared, threads=self.threads
             )  # fmt: skip
         penalty = float((codes.value * press[codes.feature]).sum(dtype=np.float64)) if config.l1_weight else 0.0
-        return Decoded(residual, code, slope, float(squared.sum(dtype=np.float64)), penalty, more)
+        return Decoded(list(residuals), code, slope, float(squared.sum(dtype=np.float64)), penalty, more)
 
     def _pressure(self, mean: float, n: int) -> tuple[float, float]:
         """Penalty of jumprelu at ``mean`` active codes a cell, and its gradient by one active code of a batch of n."""
@@ -260,11 +272,12 @@ class SparseStep:
         entry, cell = np.empty(len(codes.value), np.int64), np.empty(len(codes.value), np.int32)
         kernels.by_feature(codes.start, codes.stop, codes.feature, self.first, entry, cell)
         own = self.gradients
-        spread(
-            kernels.feature_gradients, self.sae.width, x, found.residual, found.code, found.slope, scale, codes.value,
-            pull, self.first, entry, cell, self.sae.decoder.detach().numpy(), project, add, own["encoder"],
-            own["encoder_bias"], own["decoder"], self.squared, self.fired, threads=self.threads,
-        )  # fmt: skip
+        for residual, (lo, hi) in zip(found.residuals, pairwise((0, *self.prefixes)), strict=True):
+            spread(
+                kernels.feature_gradients, hi - lo, x, residual, found.code, found.slope, scale, codes.value, pull,
+                self.first, entry, cell, self.sae.decoder.detach().numpy(), project, add, own["encoder"],
+                own["encoder_bias"], own["decoder"], self.squared, self.fired, threads=self.threads, first=lo,
+            )  # fmt: skip
         if found.more is None:
             return
         activation = self.sae.activation
@@ -298,7 +311,7 @@ class SparseStep:
             threads=self.threads,
         )  # fmt: skip
         error = float(squared.sum(dtype=np.float64))
-        found = Decoded(residual, codes.value, slope, error, 0.0)
+        found = Decoded([residual] * len(self.prefixes), codes.value, slope, error, 0.0)
         self._gradients(shifted.numpy(), found, codes, scale, self.zeros, project, add=True)
         return float(weight * error / (n * r))
 

@@ -60,6 +60,6 @@ def share(work: Callable[[int, int], Any], n: int, threads: int, least: int = 1)
         future.result()
 
 
-def spread(kernel: Callable[..., Any], n: int, *args: Any, threads: int) -> None:
-    """Call ``kernel(lo, hi, *args)`` on parts of ``range(n)``."""
-    share(lambda lo, hi: kernel(lo, hi, *args), n, threads, _LEAST_ROWS)
+def spread(kernel: Callable[..., Any], n: int, *args: Any, threads: int, first: int = 0) -> None:
+    """Call ``kernel(lo, hi, *args)`` on parts of ``range(first, first + n)``."""
+    share(lambda lo, hi: kernel(first + lo, first + hi, *args), n, threads, _LEAST_ROWS)

@@ -41,10 +41,11 @@ class TrainingOptions:
     max_grad_norm: float | None = 1.0
     """Gradients are cut to this norm; None = never."""
     kernel: Kernel = "auto"
-    """``dense``: automatic differentiation. ``sparse``: compiled loops over the active codes (on the CPU, without prefixes
-    and p-annealing), the same numbers up to rounding. ``triton``: topk and batchtopk on CUDA devices, without prefixes
-    and l1, by kernels over the active codes (needs the extra ``triton``). ``auto``: on the CPU sparse where it knows the
-    objective and the width pays, else dense; on CUDA dense, since the kernels have not been timed on a GPU yet."""
+    """``dense``: automatic differentiation. ``sparse``: compiled loops over the active codes (on the CPU, without
+    p-annealing; prefixes with relu, topk and batchtopk), the same numbers up to rounding. ``triton``: topk and batchtopk on
+    CUDA devices, without prefixes and l1, by kernels over the active codes (needs the extra ``triton``). ``auto``: on the
+    CPU sparse where it knows the objective and the width pays, else dense; on CUDA dense, since the kernels have not been
+    timed on a GPU yet."""
     precision: Precision = "auto"
     """Of the encoder's product in the sparse step of topk: ``bfloat16`` finds candidates that are scored again in
     float32; ``auto`` = bfloat16 where the CPU multiplies it in hardware and the embedding has 128 dimensions or more. Of
