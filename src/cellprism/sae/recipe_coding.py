@@ -45,8 +45,8 @@ def code_sparsely(
     noise: float,
     *,
     regions: NDArray[np.integer] | None = None,
-    iterations: int = 60,
-    batch: int = 2_000,
+    iterations: int = 600,
+    batch: int = 500,
     seed: int = 0,
 ) -> Coding:
     """Improve codes and dictionary under ``x = s D + c + noise``, with s zero or positive.

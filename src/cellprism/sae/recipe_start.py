@@ -30,13 +30,9 @@ _LEFT, _GAP, _GROUP = 0.03, 1.6, 0.05
 _SMALL_GAP, _BLURRED = 1.2, 2.0
 """A gap of this factor does where the zeros below it are not sharp, and blurred so many times as much as those above."""
 
-_EXCESS = 2.0
-"""What cells leave unexplained, relative to the noise seen at the zeros: the rest is activity that no linear map follows
-(square roots, division by a cell's total). Two and three do alike; one lets weak programs be explained away."""
-
-_FINISH = 0.25
-"""Part of that noise in the last batches: once the axes stand, a sharper posterior reads more of what is to be read where
-several programs share a dimension."""
+_BATCHES = ((2.0, 100), (1.0, 500), (0.5, 40))
+"""Factors on the noise seen at the zeros, and batches of sparse coding at each. What cells leave unexplained is more than that
+noise as long as the axes are rough; once they stand, a sharper posterior reads more where programs share a dimension."""
 
 
 class Geometry(NamedTuple):
@@ -181,12 +177,12 @@ def _denoised(
     effort: float,
 ) -> Geometry:
     # A readout's zero level holds nothing but noise: variance = noise * |readout|^2.
-    noise = _EXCESS * float(np.median(levels.zero_sd**2 / np.square(start.readout).sum(axis=1)))
+    noise = float(np.median(levels.zero_sd**2 / np.square(start.readout).sum(axis=1)))
     current = start
-    for level, batches in ((noise, 60), (_FINISH * noise, 10)):
+    for factor, batches in _BATCHES:
         iterations = max(10, int(batches * effort))
         codes = current.codes(centred + start.mean)
-        coding = code_sparsely(centred, codes, level, regions=regions, iterations=iterations, seed=seed)
+        coding = code_sparsely(centred, codes, factor * noise, regions=regions, iterations=iterations, seed=seed)
         weights, _ = least_squares(centred, coding.expected)
         found = fit_levels(centred @ weights, seed=seed)
         current = _settle(centred, start.mean, weights.T, found, start.steps)
