@@ -25,9 +25,9 @@ from common import clock, machine
 
 from cellprism.sae import SAE, SAEConfig
 from cellprism.sae.cells import Cells
-from cellprism.sae.dense import DenseStep
 from cellprism.sae.scaling import fit_scaling
-from cellprism.sae.sparse import SparseStep
+from cellprism.sae.steps.dense import DenseStep
+from cellprism.sae.steps.sparse import SparseStep
 from cellprism.sae.trainer import Trainer
 from cellprism.sae.training import TrainingOptions
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from sae.cases import embedding
 
-from cellprism.sae import SAEConfig, coded, fit
-from cellprism.sae.coded import takes_coded_epoch
+from cellprism.sae import SAEConfig, fit
+from cellprism.sae.steps import coded
+from cellprism.sae.steps.coded import takes_coded_epoch
 
 CASES = {
     "topk": SAEConfig(120, "topk", k=4),

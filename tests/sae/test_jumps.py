@@ -8,10 +8,10 @@ import torch
 from sae.cases import embedding
 
 from cellprism.sae import SAE, SAEConfig, fit
-from cellprism.sae.dense import DenseStep
-from cellprism.sae.jumps import JumpStep, takes_jump_step
 from cellprism.sae.scaling import fit_scaling
 from cellprism.sae.start import start_from_data
+from cellprism.sae.steps.dense import DenseStep
+from cellprism.sae.steps.jumps import JumpStep, takes_jump_step
 from cellprism.sae.training import TrainingOptions
 
 W, D = 150, 20

@@ -11,12 +11,12 @@ import torch
 from sae.cases import embedding
 
 from cellprism.sae import SAE, DivergedError, SAEConfig, fit
-from cellprism.sae.dense import DenseStep
 from cellprism.sae.scaling import fit_scaling
 from cellprism.sae.start import start_from_data
+from cellprism.sae.steps.dense import DenseStep
+from cellprism.sae.steps.triton_step import Tiles, TritonStep, interpreted
 from cellprism.sae.trainer import Trainer
 from cellprism.sae.training import TrainingOptions
-from cellprism.sae.triton_step import Tiles, TritonStep, interpreted
 
 DEVICE = "cpu" if interpreted() else "cuda"
 W, D, N = 18, 12, 6

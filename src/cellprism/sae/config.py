@@ -93,7 +93,7 @@ class SAEConfig:
 
     init: Init = "tied"
     """``tied``: random unit decoder rows, encoder = decoder. ``linear``: the default of a linear layer. ``geometry``
-    (jumprelu): the weights are read off the embedding and not trained, see :mod:`cellprism.sae.recipe_start`."""
+    (jumprelu): the weights are read off the embedding and not trained, see :mod:`cellprism.sae.geometry.reading`."""
 
     bias_init: BiasInit = "geometric_median"
     """Start of the decoder's bias; ``linear`` draws every bias as a linear layer does, ``zero`` starts all at 0."""

@@ -19,12 +19,12 @@ from cellprism.errors import InputError
 from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.checkpoint import Checkpoint, fingerprint
 from cellprism.sae.config import SAEConfig
+from cellprism.sae.geometry import assemble, read_geometry, reading_history
 from cellprism.sae.jobs import Budget, Job, run_jobs, side_by_side
 from cellprism.sae.metrics import describe
 from cellprism.sae.model import SAE
-from cellprism.sae.recipe_start import assemble, read_geometry, reading_history
 from cellprism.sae.scaling import effective_dimension, fit_scaling
-from cellprism.sae.threads import one_torch_thread
+from cellprism.sae.steps.threads import one_torch_thread
 from cellprism.sae.training import TrainingOptions, choose_device
 
 __all__ = ["Fit", "default_config", "fit"]

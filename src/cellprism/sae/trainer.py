@@ -12,23 +12,23 @@ import torch
 from cellprism.sae.activation import BatchTopK
 from cellprism.sae.cells import Cells
 from cellprism.sae.checkpoint import Checkpoint
-from cellprism.sae.coded import CodedEpoch, takes_coded_epoch
 from cellprism.sae.dead import FiringClock, resample_dead
-from cellprism.sae.deferred import DeferredResult
-from cellprism.sae.dense import DenseStep, StepResult
-from cellprism.sae.fused import FusedEpoch, takes_fused_epoch
-from cellprism.sae.jumps import JumpStep, takes_jump_step
 from cellprism.sae.model import SAE
-from cellprism.sae.narrow import NarrowEpoch, takes_narrow_epoch
-from cellprism.sae.products import ProductStep
-from cellprism.sae.selection import has_bf16_products
-from cellprism.sae.sparse import SparseStep, takes_sparse_step
 from cellprism.sae.start import start_from_data
+from cellprism.sae.steps.coded import CodedEpoch, takes_coded_epoch
+from cellprism.sae.steps.deferred import DeferredResult
+from cellprism.sae.steps.dense import DenseStep, StepResult
+from cellprism.sae.steps.fused import FusedEpoch, takes_fused_epoch
+from cellprism.sae.steps.jumps import JumpStep, takes_jump_step
+from cellprism.sae.steps.narrow import NarrowEpoch, takes_narrow_epoch
+from cellprism.sae.steps.products import ProductStep
+from cellprism.sae.steps.selection import has_bf16_products
+from cellprism.sae.steps.sparse import SparseStep, takes_sparse_step
+from cellprism.sae.steps.triton_switch import make_triton_step
 from cellprism.sae.training import TrainingOptions, learning_rate_factor
-from cellprism.sae.triton_switch import make_triton_step
 
 if TYPE_CHECKING:
-    from cellprism.sae.triton_step import TritonStep
+    from cellprism.sae.steps.triton_step import TritonStep
 
 __all__ = ["DivergedError", "Trainer"]
 

@@ -16,8 +16,8 @@ from cellprism.errors import InputError
 from cellprism.sae.cells import split_cells
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.fit import Fit, default_config, fit
-from cellprism.sae.recipe_bits import precision_of
-from cellprism.sae.recipe_candidates import PRESETS, candidates, try_candidates
+from cellprism.sae.recipe.bits import precision_of
+from cellprism.sae.recipe.candidates import PRESETS, candidates, try_candidates
 
 __all__ = ["IDENTIFIED", "Recipe", "choose_recipe", "fit_auto"]
 
@@ -69,7 +69,7 @@ class Recipe:
 def choose_recipe(X: ArrayLike, *, preset: str = "standard", seed: int = 0, progress: bool = False) -> Recipe:
     """Choose activation, width and sparsity for an embedding, without labels or truth.
 
-    Candidates are (a) a dictionary read off the geometry of the embedding (:mod:`cellprism.sae.recipe_start`), whose
+    Candidates are (a) a dictionary read off the geometry of the embedding (:mod:`cellprism.sae.geometry.reading`), whose
     width and sparsity follow from the data, (b) the fixed default (:func:`cellprism.sae.default_config`), and (c) short
     BatchTopK trainings over a grid of widths and k. The reading is chosen where at least half of its features return from
     another seed, which says that the data determine them; else the default, unless a trained candidate explains no less of
@@ -80,7 +80,7 @@ def choose_recipe(X: ArrayLike, *, preset: str = "standard", seed: int = 0, prog
     X
         (cells, d) array or memory map.
     preset
-        ``quick``, ``standard`` or ``thorough``: see :data:`cellprism.sae.recipe_candidates.PRESETS`.
+        ``quick``, ``standard`` or ``thorough``: see :data:`cellprism.sae.recipe.candidates.PRESETS`.
     seed
         Seed of the sample of cells and of all candidates; the same seed gives the same choice.
     progress

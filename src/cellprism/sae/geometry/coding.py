@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from cellprism.sae.recipe_posterior import Prior, posterior
+from cellprism.sae.geometry.posterior import Prior, posterior
 
 __all__ = ["Coding", "code_sparsely", "least_squares"]
 

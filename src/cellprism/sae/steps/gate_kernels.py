@@ -1,4 +1,4 @@
-"""Compiled loops of jumprelu and gated training: what :mod:`cellprism.sae.kernels` decodes for the other activations.
+"""Compiled loops of jumprelu and gated training: what :mod:`cellprism.sae.steps.kernels` decodes for the other activations.
 
 Entries come in as pre-activations; codes are worked out here.
 """
@@ -10,7 +10,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from cellprism.sae.kernels import FASTMATH
+from cellprism.sae.steps.kernels import FASTMATH
 
 __all__ = ["decode_gated", "decode_jumps"]
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from cellprism.sae.activation import JumpReLU
 from cellprism.sae.config import SAEConfig
+from cellprism.sae.geometry.coding import code_sparsely, least_squares
+from cellprism.sae.geometry.levels import Levels, fit_levels
+from cellprism.sae.geometry.sharpen import sharpen
+from cellprism.sae.geometry.unmix import unmix
 from cellprism.sae.model import SAE
-from cellprism.sae.recipe_coding import code_sparsely, least_squares
-from cellprism.sae.recipe_levels import Levels, fit_levels
-from cellprism.sae.recipe_sharpen import sharpen
-from cellprism.sae.recipe_unmix import unmix
 from cellprism.sae.scaling import fit_scaling
 
 __all__ = ["SHARP", "Geometry", "assemble", "read_geometry", "reading_history"]

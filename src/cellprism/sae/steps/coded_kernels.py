@@ -13,10 +13,10 @@ from typing import Any
 import numba
 import numpy as np
 
-from cellprism.sae.barrier import meet
-from cellprism.sae.coded_collect import collect
-from cellprism.sae.kernels import FASTMATH, _keep_largest, adam_flat
-from cellprism.sae.vectors import LANES, ROWS, add_row, dot_row, set_row
+from cellprism.sae.steps.barrier import meet
+from cellprism.sae.steps.coded_collect import collect
+from cellprism.sae.steps.kernels import FASTMATH, _keep_largest, adam_flat
+from cellprism.sae.steps.vectors import LANES, ROWS, add_row, dot_row, set_row
 
 __all__ = ["PARTS", "coded_epoch"]
 

@@ -1,7 +1,7 @@
 """A training step for codes that are not sparse: matrix products, without automatic differentiation.
 
 The published recipes start with half of all features active and many stay there; following single active codes
-(:class:`~cellprism.sae.sparse.SparseStep`) then costs more than multiplying whole matrices.
+(:class:`~cellprism.sae.steps.sparse.SparseStep`) then costs more than multiplying whole matrices.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cellprism.sae.dense import StepResult
-from cellprism.sae.narrow_kernels import bar_of, count_over
-from cellprism.sae.sparse import SparseStep
-from cellprism.sae.threads import spread
+from cellprism.sae.steps.dense import StepResult
+from cellprism.sae.steps.narrow_kernels import bar_of, count_over
+from cellprism.sae.steps.sparse import SparseStep
+from cellprism.sae.steps.threads import spread
 
 __all__ = ["ProductStep"]
 
@@ -27,7 +27,7 @@ _WORTH = 0.1  # share of active codes from which products are quicker
 class ProductStep(SparseStep):
     """Forward, backward and Adam by matrix products while a good part of the codes is active, then as a sparse step.
 
-    For relu and topk. Parameters follow those of :class:`~cellprism.sae.dense.DenseStep` up to rounding.
+    For relu and topk. Parameters follow those of :class:`~cellprism.sae.steps.dense.DenseStep` up to rounding.
     """
 
     products = True

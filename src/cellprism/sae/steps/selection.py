@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cellprism.sae import kernels
-from cellprism.sae.threads import share
+from cellprism.sae.steps import kernels
+from cellprism.sae.steps.threads import share
 
 __all__ = ["Entries", "Selector", "has_bf16_products"]
 

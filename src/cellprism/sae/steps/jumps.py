@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cellprism.sae import kernels
 from cellprism.sae.activation import JumpReLU
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.dense import StepResult
-from cellprism.sae.selection import Entries
-from cellprism.sae.sparse import LOOK, MOST_ACTIVE, Decoded, SparseStep
-from cellprism.sae.threads import spread
+from cellprism.sae.steps import kernels
+from cellprism.sae.steps.dense import StepResult
+from cellprism.sae.steps.selection import Entries
+from cellprism.sae.steps.sparse import LOOK, MOST_ACTIVE, Decoded, SparseStep
+from cellprism.sae.steps.threads import spread
 
 __all__ = ["JumpStep", "takes_jump_step"]
 
@@ -37,7 +37,7 @@ class JumpStep(SparseStep):
     A threshold learns from every pre-activation within half a kernel's width of it. In many dimensions these are many
     times more than the active codes. Codes, residuals and the gradients of both matrices then still walk over the active
     codes, and one product of residuals and decoder says what each pre-activation near its threshold would change.
-    Parameters follow those of :class:`~cellprism.sae.dense.DenseStep` up to rounding.
+    Parameters follow those of :class:`~cellprism.sae.steps.dense.DenseStep` up to rounding.
     """
 
     many = False

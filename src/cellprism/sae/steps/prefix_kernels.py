@@ -1,4 +1,4 @@
-"""The compiled loop of matryoshka training: what :mod:`cellprism.sae.kernels` decodes without prefixes."""
+"""The compiled loop of matryoshka training: what :mod:`cellprism.sae.steps.kernels` decodes without prefixes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from cellprism.sae.kernels import FASTMATH
+from cellprism.sae.steps.kernels import FASTMATH
 
 __all__ = ["decode_prefixes"]
 

@@ -9,10 +9,10 @@ import torch
 import triton
 from torch import Tensor
 
-from cellprism.sae import triton_kernels as kernels
 from cellprism.sae.activation import BatchTopK, TopK
-from cellprism.sae.deferred import DeferredResult
 from cellprism.sae.model import SAE
+from cellprism.sae.steps import triton_kernels as kernels
+from cellprism.sae.steps.deferred import DeferredResult
 from cellprism.sae.training import TrainingOptions
 
 __all__ = ["Tiles", "TritonStep", "interpreted"]

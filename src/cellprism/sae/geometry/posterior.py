@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from cellprism.sae.kernels import FASTMATH
-from cellprism.sae.threads import spread
+from cellprism.sae.steps.kernels import FASTMATH
+from cellprism.sae.steps.threads import spread
 
 __all__ = ["Posterior", "Prior", "posterior"]
 

@@ -15,7 +15,7 @@ from cellprism.sae.config import SAEConfig
 from cellprism.sae.fit import fit
 from cellprism.sae.many import fit_many
 from cellprism.sae.model import SAE
-from cellprism.sae.recipe_bits import agreement, description_length, explained_signal
+from cellprism.sae.recipe.bits import agreement, description_length, explained_signal
 from cellprism.sae.scaling import fit_scaling
 
 __all__ = ["PRESETS", "Budget", "Candidate", "Preset", "candidates", "try_candidates"]
@@ -96,7 +96,7 @@ def try_candidates(
     budget
         Steps of a training.
     precision
-        See :func:`~cellprism.sae.recipe_bits.description_length`.
+        See :func:`~cellprism.sae.recipe.bits.description_length`.
     contenders
         Takes the table so far, and says which trained candidates the choice needs a second seed of.
     seed

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cellprism.sae.activation import BatchTopK
-from cellprism.sae.coded_kernels import PARTS, coded_epoch
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.dense import StepResult
-from cellprism.sae.vectors import ROWS
+from cellprism.sae.steps.coded_kernels import PARTS, coded_epoch
+from cellprism.sae.steps.dense import StepResult
+from cellprism.sae.steps.vectors import ROWS
 
 if TYPE_CHECKING:
     from cellprism.sae.trainer import Trainer
@@ -37,7 +37,7 @@ def takes_coded_epoch(config: SAEConfig, r: int) -> bool:
 class CodedEpoch:
     """Makes all steps of an epoch, as :meth:`cellprism.sae.trainer.Trainer.epoch` asks.
 
-    Adam is the dense one; parameters follow those of :class:`~cellprism.sae.dense.DenseStep` up to rounding.
+    Adam is the dense one; parameters follow those of :class:`~cellprism.sae.steps.dense.DenseStep` up to rounding.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from cellprism.sae.vectors import LANES, first_bit, over
+from cellprism.sae.steps.vectors import LANES, first_bit, over
 
 __all__ = [
     "adam",

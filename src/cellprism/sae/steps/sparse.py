@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cellprism.sae import gate_kernels, kernels, prefix_kernels
 from cellprism.sae.activation import BatchTopK, Gated, JumpReLU, TopK
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.dense import DenseStep, StepResult
 from cellprism.sae.model import SAE
-from cellprism.sae.selection import Entries, Selector
-from cellprism.sae.threads import one_torch_thread, spread
+from cellprism.sae.steps import gate_kernels, kernels, prefix_kernels
+from cellprism.sae.steps.dense import DenseStep, StepResult
+from cellprism.sae.steps.selection import Entries, Selector
+from cellprism.sae.steps.threads import one_torch_thread, spread
 from cellprism.sae.training import TrainingOptions
 
 __all__ = ["LOOK", "MOST_ACTIVE", "Decoded", "SparseStep", "takes_sparse_step"]
@@ -57,7 +57,7 @@ class SparseStep:
     codes (of jumprelu, over those near their thresholds too), unless a fifth of all is active: such a batch takes the dense
     step. A matryoshka prefix costs a residual: codes and decoder rows meet the sum over the prefixes that hold them. Adam
     is the dense one (its moments of silent features decay as ever), so parameters follow those of
-    :class:`~cellprism.sae.dense.DenseStep` up to rounding.
+    :class:`~cellprism.sae.steps.dense.DenseStep` up to rounding.
 
     Parameters
     ----------

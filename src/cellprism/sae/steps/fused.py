@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.dense import StepResult
-from cellprism.sae.kernels import FASTMATH, adam_flat
+from cellprism.sae.steps.dense import StepResult
+from cellprism.sae.steps.kernels import FASTMATH, adam_flat
 
 if TYPE_CHECKING:
     from cellprism.sae.trainer import Trainer

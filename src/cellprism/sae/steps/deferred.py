@@ -9,7 +9,7 @@ __all__ = ["DeferredResult"]
 
 
 class DeferredResult:
-    """What :class:`~cellprism.sae.dense.StepResult` says, read from the device when it is asked for.
+    """What :class:`~cellprism.sae.steps.dense.StepResult` says, read from the device when it is asked for.
 
     Reading a number waits until the device has come to it; until then the next step can be sent.
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from cellprism.sae.activation import TopK
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.dense import StepResult
-from cellprism.sae.narrow_kernels import TILE, narrow_epoch
+from cellprism.sae.steps.dense import StepResult
+from cellprism.sae.steps.narrow_kernels import TILE, narrow_epoch
 
 if TYPE_CHECKING:
     from cellprism.sae.trainer import Trainer
@@ -35,7 +35,7 @@ def takes_narrow_epoch(config: SAEConfig, r: int) -> bool:
 class NarrowEpoch:
     """Makes all steps of an epoch of a ReLU or topk autoencoder, as :meth:`cellprism.sae.trainer.Trainer.epoch` asks.
 
-    Parameters follow those of :class:`~cellprism.sae.dense.DenseStep` up to rounding.
+    Parameters follow those of :class:`~cellprism.sae.steps.dense.DenseStep` up to rounding.
 
     Parameters
     ----------

@@ -7,8 +7,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from cellprism.sae.kernels import _keep_largest
-from cellprism.sae.vectors import LANES, ROWS, first_bit, over, products
+from cellprism.sae.steps.kernels import _keep_largest
+from cellprism.sae.steps.vectors import LANES, ROWS, first_bit, over, products
 
 __all__ = ["collect"]
 

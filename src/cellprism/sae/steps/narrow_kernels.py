@@ -17,7 +17,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from cellprism.sae.kernels import FASTMATH, adam_flat
+from cellprism.sae.steps.kernels import FASTMATH, adam_flat
 
 __all__ = ["TILE", "bar_of", "count_over", "narrow_epoch"]
 
