@@ -18,7 +18,7 @@ from cellprism.sae.scaling import fit_scaling
 
 __all__ = ["Unmixing", "joint_diagonaliser", "region_covariances", "unmix"]
 
-_MAX_REGIONS = 80
+_MAX_REGIONS = 160
 _MAX_AXES = 200  # a step costs regions x axes^3
 _RIDGE = 1e-3  # of the mean variance of 1: keeps the logarithm of a vanished variance finite
 
@@ -59,7 +59,7 @@ def joint_diagonaliser(
     weights: NDArray[np.float64],
     start: NDArray[np.float64],
     *,
-    iterations: int = 150,
+    iterations: int = 300,
     tolerance: float = 1e-4,
 ) -> tuple[NDArray[np.float64], float, int]:
     """Matrix W that makes all ``W C_t W'`` as diagonal as can be.
@@ -143,7 +143,7 @@ def unmix(X: NDArray[np.floating], *, seed: int = 0, restarts: int = 1) -> Unmix
     sd = white.std(axis=0)
     forward, white = forward / sd, white / sd
     r = forward.shape[1]
-    n_regions = int(np.clip(len(X64) / (2.5 * r), 4, _MAX_REGIONS))
+    n_regions = int(np.clip(len(X64) / (1.5 * r), 4, _MAX_REGIONS))
     k_means = MiniBatchKMeans(n_regions, random_state=seed, n_init=3, batch_size=2048)
     regions = k_means.fit(X64 - scaling.mean).labels_
     covariances, weights = region_covariances(white, regions)
