@@ -1,14 +1,13 @@
 """Many models at once against one by one: the paper's small sweep, and ten seeds of one model.
 
-Usage: python benchmarks/many.py [--all] [--epochs N] [--every N] [--only sweep|seeds] [--json FILE]
+Usage: python benchmarks/many.py [--epochs N] [--every N] [--only whole|sweep|seeds] [--json FILE]
 
-Both sides run in one process. `fit_many` trains every one of the 160 configurations twice, for 50 and for 100 epochs
-(`--epochs` gives another number to double): both make the same 50 evaluations, so that the difference is the cost of 50
-epochs and the rest is fixed; from these the whole is computed. `--all` trains all epochs (minutes); `--every 10` takes every
-tenth configuration, two a width, and computes the rest from these. The published loop is timed by the step at each width,
-since a step's cost does not depend on the learning rate or the penalty.
+Both sides run in one process. `--only whole` trains all epochs of the 160 configurations by `fit_many`. The published loop is
+timed by the step at each width, since a step's cost does not depend on the learning rate or the penalty.
 
-One model of every width, of another learning rate and penalty each, is trained again alone and by automatic differentiation,
+`--only sweep` computes the whole from parts: `fit_many` trains the configurations twice, for 50 and for 100 epochs
+(`--epochs` gives another number to double); both make the same 50 evaluations, so that the difference is the cost of 50
+epochs and the rest is fixed. `--every 10` takes every tenth configuration, two a width, and computes the rest from these. One model of every width, of another learning rate and penalty each, is trained again alone and by automatic differentiation,
 twice, the second time at a learning rate that differs by a millionth: loss, L0 and recovery of the true variables of
 `fit_many` are held against those of the first, beside what the second says of how far a training repeats itself at all (at a
 rate of 1e-2 it does not). Times are wall-clock and CPU seconds: on a machine that does other work, the CPU seconds are the
@@ -88,50 +87,69 @@ def distance(a: Fit, b: Fit, X: np.ndarray, truth: np.ndarray) -> dict[str, floa
     return {name: float(abs(x - y) / max(abs(x), 1e-12)) for name, (x, y) in pairs.items()}
 
 
-def sweep(whole: bool, short: int, every: int) -> dict[str, object]:
+OPTIONS = {
+    "batch_size": BATCH,
+    "holdout": 0.0,
+    "patience": None,
+    "max_grad_norm": None,
+    "warmup": 0.0,
+    "decay": 0.0,
+}
+
+
+def configurations(every: int = 1) -> tuple[list[SAEConfig], list[float], list[int]]:
+    """Configurations of the sweep, their learning rates and epochs."""
+    grid = [(w, lr, n, l1) for w in WIDTHS for lr, n in EPOCHS.items() for l1 in PENALTIES][::every]
+    return [SAEConfig.paper("vanilla", w, l1=l1) for w, _, _, l1 in grid], [g[1] for g in grid], [g[2] for g in grid]
+
+
+def one_by_one(X: np.ndarray) -> tuple[dict[str, float], dict[int, dict[str, float]]]:
+    """Seconds of the published loop for all configurations, from its step at every width; and that step's."""
+    per_step = {width: published_loop(torch.as_tensor(X), width, 1e-3, 1e-3, 150) for width in WIDTHS}
+    steps = sum(EPOCHS.values()) * len(PENALTIES) * PER_EPOCH
+    return {k: steps * sum(step[k] for step in per_step.values()) for k in ("wall", "cpu")}, per_step
+
+
+def whole_sweep() -> dict[str, object]:
+    """All epochs of all configurations by ``fit_many``."""
     X, truth = small_world()
-    configs, lrs, full = [], [], []
-    for width in WIDTHS:
-        for lr, n in EPOCHS.items():
-            for l1 in PENALTIES:
-                configs.append(SAEConfig.paper("vanilla", width, l1=l1))
-                lrs.append(lr)
-                full.append(n)
-    everything = sum(full)
-    configs, lrs, full = configs[::every], lrs[::every], full[::every]
-    options = {
-        "batch_size": BATCH,
-        "holdout": 0.0,
-        "patience": None,
-        "max_grad_norm": None,
-        "warmup": 0.0,
-        "decay": 0.0,
+    configs, lrs, epochs = configurations()
+    fit_many(X, configs[::20], epochs=1, **OPTIONS)  # compiles what any width needs
+    started = clock()
+    many = fit_many(X, configs, lr=lrs, epochs=epochs, **OPTIONS)
+    batched = started.since()
+    published, _ = one_by_one(X)
+    return {
+        "configurations": len(configs),
+        "epochs": sum(epochs),
+        "fit_many_seconds": batched,
+        "one_by_one_seconds": published,
+        "times_faster": {k: published[k] / batched[k] for k in batched},
+        "recovery": [recovery(f.sae, X, truth) for f in many],
     }
-    fit_many(X, configs[:: len(configs) // len(WIDTHS)], epochs=1, **options)  # compiles what any width needs
-    took, lengths = [], [full] if whole else [[short] * len(full), [2 * short] * len(full)]
+
+
+def sweep(short: int, every: int) -> dict[str, object]:
+    """The sweep computed from parts, and its models beside twins trained alone."""
+    X, truth = small_world()
+    configs, lrs, full = configurations(every)
+    everything = sum(configurations()[2])
+    fit_many(X, configs[:: len(configs) // len(WIDTHS)], epochs=1, **OPTIONS)  # compiles what any width needs
+    took, lengths = [], [[short] * len(full), [2 * short] * len(full)]
     for epochs in lengths:
         started = clock()
-        many = fit_many(X, configs, lr=lrs, epochs=epochs, **options)
+        many = fit_many(X, configs, lr=lrs, epochs=epochs, **OPTIONS)
         took.append(started.since())
-    batched = took[0]
-    if whole:
-        batched = {k: v * everything / sum(full) for k, v in batched.items()}
-    else:
-        # a step's cost depends on the width alone, and every width has the same share of the epochs
-        more = (everything / every - short * len(full)) / (short * len(full))
-        batched = {k: every * (took[0][k] + more * (took[1][k] - took[0][k])) for k in took[0]}
-    one_by_one = {"wall": 0.0, "cpu": 0.0}
-    per_step = {}
-    for width in WIDTHS:
-        per_step[width] = published_loop(torch.as_tensor(X), width, 1e-3, 1e-3, 150)
-        steps = sum(EPOCHS.values()) * len(PENALTIES) * PER_EPOCH
-        one_by_one = {k: one_by_one[k] + per_step[width][k] * steps for k in one_by_one}
+    # a step's cost depends on the width alone, and every width has the same share of the epochs
+    more = (everything / every - short * len(full)) / (short * len(full))
+    batched = {k: every * (took[0][k] + more * (took[1][k] - took[0][k])) for k in took[0]}
+    published, per_step = one_by_one(X)
     # The twins: a model of every width again, alone and by automatic differentiation, and once more at a rate that differs
     # by a millionth: where that changes the outcome, no other training can be expected to repeat it.
     twins, a_width = [], len(configs) // len(WIDTHS)
     for i in (a_width * n + 7 * n % a_width for n in range(len(WIDTHS))):
         alone, nudged = (
-            fit(X, configs[i], lr=lrs[i] * factor, epochs=epochs[i], kernel="dense", **options)
+            fit(X, configs[i], lr=lrs[i] * factor, epochs=epochs[i], kernel="dense", **OPTIONS)
             for factor in (1.0, 1 + 1e-6)
         )
         about = {"width": configs[i].width, "lr": lrs[i], "l1": configs[i].l1}
@@ -144,9 +162,9 @@ def sweep(whole: bool, short: int, every: int) -> dict[str, object]:
         "configurations_trained": len(configs),
         "epochs_run": sum(epochs) / len(epochs),
         "epochs_of_the_sweep": everything / (every * len(full)),
-        "one_by_one_seconds": one_by_one,
+        "one_by_one_seconds": published,
         "fit_many_seconds": batched,
-        "times_faster": {k: one_by_one[k] / batched[k] for k in batched},
+        "times_faster": {k: published[k] / batched[k] for k in batched},
         "published_ms_per_step": {w: {k: 1e3 * v for k, v in t.items()} for w, t in per_step.items()},
         "relative_differences_to_dense_twin": twins,
         "largest_where_dense_repeats_itself": {
@@ -186,19 +204,21 @@ def ten_seeds() -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", choices=("sweep", "seeds"))
-    parser.add_argument("--all", action="store_true", help="every epoch of every configuration")
+    parser.add_argument("--only", choices=("whole", "sweep", "seeds"))
     parser.add_argument("--epochs", type=int, default=50, help="of the shorter run of the sweep; a multiple of 50")
     parser.add_argument(
         "--every", type=int, default=1, choices=(1, 2, 5, 10), help="train every so many configurations"
     )
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    result: dict[str, object] = {"machine": machine(), "date": time.strftime("%Y-%m-%d")}
-    if args.only != "seeds":
-        result["sweep"] = sweep(args.all, args.epochs, args.every)
-    if args.only != "sweep":
-        result["ten_seeds"] = ten_seeds()
+    result: dict[str, object] = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
+    about = {"machine": machine(), "date": time.strftime("%Y-%m-%d")}
+    if args.only in (None, "whole"):
+        result["whole_sweep"] = about | whole_sweep()
+    if args.only in (None, "sweep"):
+        result["sweep"] = about | sweep(args.epochs, args.every)
+    if args.only in (None, "seeds"):
+        result["ten_seeds"] = about | ten_seeds()
     print(json.dumps(result, indent=2))
     if args.json:
         args.json.write_text(json.dumps(result, indent=2) + "\n")

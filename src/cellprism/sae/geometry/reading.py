@@ -28,7 +28,7 @@ _LEFT, _GAP, _GROUP = 0.03, 1.6, 0.05
 """Leftovers explain less than this share in all, stand apart by this factor, and are at least this share of the readouts."""
 
 _SMALL_GAP, _BLURRED = 1.2, 2.0
-"""A gap of this factor does where the zeros below it are not sharp, and blurred so many times as much as those above."""
+"""A gap of this factor does where the zeros above it are sharp, those below are not, and blurred so many times as much."""
 
 _BATCHES = ((2.0, 100), (1.0, 500), (0.5, 40))
 """Factors on the noise seen at the zeros, and batches of sparse coding at each. What cells leave unexplained is more than that
@@ -94,14 +94,11 @@ def _read(X: NDArray[np.floating], seed: int, restarts: int, effort: float) -> G
     levels = fit_levels(centred @ found.readout.T, seed=seed)
     steps = [f"joint diagonalisation in {found.iterations} steps, zeros blurred by {100 * levels.blur:.1f} %"]
     current = _settle(centred, found.mean, found.readout, levels, tuple(steps))
-    if levels.blur >= SHARP / 10:
-        # Where the zeros are sharp already, half the steps finish the job.
-        sharper = _sharpened(centred, current, levels, seed, effort * (1.0 if levels.blur >= SHARP / 3 else 0.5))
-        if sharper.blur < SHARP:
-            return sharper
-        if levels.blur >= SHARP:
-            return _denoised(centred, current, levels, found.regions, seed, effort)
-    return current
+    # Zeros may be sharp and programs that are on in the same regions mixed all the same; there half the steps do.
+    sharper = _sharpened(centred, current, levels, seed, effort * (1.0 if levels.blur >= SHARP / 3 else 0.5))
+    if sharper.blur < SHARP:
+        return sharper
+    return _denoised(centred, current, levels, found.regions, seed, effort) if levels.blur >= SHARP else current
 
 
 def _without_leftovers(geometry: Geometry, X: NDArray[np.float64], seed: int) -> Geometry:
@@ -125,7 +122,8 @@ def _without_leftovers(geometry: Geometry, X: NDArray[np.float64], seed: int) ->
     if ratio.max() < _GAP:
         levels = fit_levels((X - geometry.mean) @ geometry.readout.T, seed=seed)
         blur = (levels.zero_sd / levels.scale)[order]
-        if np.median(blur[:first]) < max(SHARP, _BLURRED * np.median(blur[first:])):
+        below, above = np.median(blur[:first]), np.median(blur[first:])
+        if above >= SHARP or below < max(SHARP, _BLURRED * above):
             return geometry
     kept = np.sort(order[first:])
     dictionary, intercept = least_squares(codes[:, kept], X - geometry.mean)

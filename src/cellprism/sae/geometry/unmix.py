@@ -18,7 +18,10 @@ from cellprism.sae.scaling import fit_scaling
 
 __all__ = ["Unmixing", "joint_diagonaliser", "region_covariances", "unmix"]
 
-_MAX_REGIONS = 160
+_REGIONS = ((2.5, 80), (1.5, 160))
+"""Cells a region and axis, and most regions. More and smaller ones where the first do not tell the axes apart (kinds of cells
+that share a region), which shows in steps that do not end; else fewer are better known."""
+_STEPS = 150
 _MAX_AXES = 200  # a step costs regions x axes^3
 _RIDGE = 1e-3  # of the mean variance of 1: keeps the logarithm of a vanished variance finite
 
@@ -59,7 +62,7 @@ def joint_diagonaliser(
     weights: NDArray[np.float64],
     start: NDArray[np.float64],
     *,
-    iterations: int = 300,
+    iterations: int = 150,
     tolerance: float = 1e-4,
 ) -> tuple[NDArray[np.float64], float, int]:
     """Matrix W that makes all ``W C_t W'`` as diagonal as can be.
@@ -143,16 +146,17 @@ def unmix(X: NDArray[np.floating], *, seed: int = 0, restarts: int = 1) -> Unmix
     sd = white.std(axis=0)
     forward, white = forward / sd, white / sd
     r = forward.shape[1]
-    n_regions = int(np.clip(len(X64) / (1.5 * r), 4, _MAX_REGIONS))
-    k_means = MiniBatchKMeans(n_regions, random_state=seed, n_init=3, batch_size=2048)
-    regions = k_means.fit(X64 - scaling.mean).labels_
-    covariances, weights = region_covariances(white, regions)
     rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(restarts):
-        start = np.linalg.qr(rng.normal(size=(r, r)))[0]
-        found.append(joint_diagonaliser(covariances, weights, start))
-    W, loss, iterations = min(found, key=lambda f: f[1])
+    for cells, most in _REGIONS:
+        n_regions = int(np.clip(len(X64) / (cells * r), 4, most))
+        k_means = MiniBatchKMeans(n_regions, random_state=seed, n_init=3, batch_size=2048)
+        regions = k_means.fit(X64 - scaling.mean).labels_
+        covariances, weights = region_covariances(white, regions)
+        starts = [np.linalg.qr(rng.normal(size=(r, r)))[0] for _ in range(restarts)]
+        found = [joint_diagonaliser(covariances, weights, start, iterations=_STEPS) for start in starts]
+        W, loss, iterations = min(found, key=lambda f: f[1])
+        if iterations < _STEPS:
+            break
     readout = W @ forward.T
     readout /= (white @ W.T).std(axis=0)[:, None].clip(1e-12)
     return Unmixing(scaling.mean.astype(np.float64), readout, loss, iterations, regions)
