@@ -90,6 +90,8 @@ def test_landscape_rings_the_choice(run):
     chosen = next(r for r in rows if r["chosen"])
     np.testing.assert_allclose(drawn(ax), [[chosen["ev"], chosen["stability"]]])
     assert len(pl.landscape(pd.DataFrame(rows), x="k", y="stability", by="none").lines) == 1
+    partly = [{**row, "stability": row["stability"] if row["chosen"] else None} for row in rows]
+    assert pl.landscape(partly, "ev").get_ylabel() == "agreement"
     with pytest.raises(InputError, match="no nothing"):
         pl.landscape(rows, x="nothing")
 

@@ -51,7 +51,7 @@ def test_levels_finds_the_zero_and_the_side(sign, share):
     assert 0.6 < levels.threshold()[0] < 2.5
 
 
-def test_levels_have_the_likelihood_of_scikit_learn():
+def test_levels_are_those_of_scikit_learn():
     rng = np.random.default_rng(3)
     on = rng.random(3_000) < 0.4
     values = np.where(on, rng.normal(4, 1.0, 3_000), rng.normal(0, 0.4, 3_000))[:, None]
@@ -61,6 +61,15 @@ def test_levels_have_the_likelihood_of_scikit_learn():
     assert levels.zero_sd[0] == pytest.approx(np.sqrt(mixture.covariances_[low, 0, 0]), rel=0.02)
     assert levels.share[0] == pytest.approx(mixture.weights_[high], abs=0.005)
     assert levels.on[0] + levels.zero[0] == pytest.approx(mixture.means_[high, 0], abs=0.02)
+
+
+def test_rare_values_are_on():
+    readouts = np.zeros((3_000, 20))
+    for j in range(20):
+        readouts[np.random.default_rng(j).permutation(3_000)[: 3 + j % 2], j] = 1.0
+    levels = fit_levels(readouts)
+    assert (levels.sign == 1).all()
+    assert (levels.share < 0.01).all()
 
 
 def test_sharpen_makes_near_readouts_exact():
@@ -150,6 +159,25 @@ def test_regions_say_which_programs_are_on():
     found = [code_sparsely(X, start, 1.0, regions=r, batch=1_000) for r in (None, kind)]
     alone, told = (best_correlation(coding.expected, truth).mean() for coding in found)
     assert told > alone + 0.01
+
+
+def test_axes_of_many_kinds_of_cells_are_told_apart():
+    X, truth = world(programs=40, kinds=100, cells=3_000, d=40, noise=0.5, seed=1)
+    for seed in range(3):
+        assert (best_correlation(read_geometry(X, seed=seed).codes(X), truth) > 0.9).mean() > 0.8
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e6])
+def test_the_unit_of_the_embedding_does_not_matter(unit):
+    X, truth = world(noise=0.4, cells=2_000, d=10)
+    plain, scaled = (best_correlation(read_geometry(s * X).codes(s * X), truth).mean() for s in (1.0, unit))
+    assert scaled == pytest.approx(plain, abs=0.02)
+
+
+@pytest.mark.parametrize("cells", [2, 3, 7])
+def test_a_handful_of_cells_can_be_read(cells):
+    X = np.random.default_rng(0).normal(size=(cells, 2))
+    assert np.isfinite(read_geometry(X).codes(X)).all()
 
 
 def test_leftover_directions_are_dropped():

@@ -10,7 +10,6 @@ from sae.cases import VARIANTS, embedding
 from cellprism.errors import InputError
 from cellprism.sae import SAE, Fit, SAEConfig, fit, fit_many, jobs
 from cellprism.sae.jobs import Job
-from cellprism.sae.progress import TrainingBar
 from cellprism.sae.trainer import Trainer
 
 
@@ -70,12 +69,12 @@ def test_no_more_models_train_at_a_time_than_the_budget_holds(
     alone = fit(X, configs[0], epochs=2)
     running, seen, run = [], [], Job.run
 
-    def watched(self: Job, bar: TrainingBar) -> object:
+    def watched(self: Job, report: object) -> object:
         running.append(self)
         seen.append(len(running))
         time.sleep(0.02)  # for as many to start as may
         try:
-            return run(self, bar)
+            return run(self, report)
         finally:
             running.remove(self)
 
@@ -128,7 +127,7 @@ def test_a_failing_call_ends_the_others():
 
     def waits(i):
         begun.append(i)
-        assert given_up.wait(60)
+        assert given_up.wait(20)
         raise InterruptedError
 
     def fails():
@@ -143,4 +142,5 @@ def test_a_failing_call_ends_the_others():
             )
     finally:
         torch.set_num_threads(before)
+    assert given_up.is_set()
     assert len(begun) <= 2  # one beside the failing call, and one that took its place before it was seen

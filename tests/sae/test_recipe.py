@@ -39,6 +39,7 @@ def test_recipe_chooses_the_geometry_of_a_mixture_and_says_why():
     chosen = [row for row in recipe["scouts"] if row["chosen"]]
     assert len(chosen) == 1
     assert chosen[0]["agreement"] >= 0.5
+    assert [row["method"] for row in recipe["scouts"] if row["stability"] is not None] == ["geometry"]
     held = fitted.holdout
     assert (best_correlation(fitted.sae.encode(X[held]), truth[held]) > 0.95).mean() >= 0.9
     stable = fit_stability(fitted, X)["stability"]

@@ -54,17 +54,18 @@ def recipe_records(fitted: Fit) -> dict[str, Any]:
 
 
 def write_landscape(folder: Path, landscape: list[dict[str, Any]]) -> None:
-    """``figures/landscape.png``: what the automatic recipe tried, by error, sparsity, bits and stability."""
+    """``figures/landscape.png``: what the automatic recipe tried, by error, sparsity, bits and, where known, stability."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from cellprism.pl import landscape as draw
 
-    figure = Figure(figsize=(13, 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
     table = pd.DataFrame(landscape)
     table["candidate"] = table["method"] + ", " + table["width"].astype(str)
-    for ax, (x, y) in zip(figure.subplots(1, 3), _PANELS, strict=True):
+    told = [(x, y) for x, y in _PANELS if table[y].notna().sum() > 1]
+    figure = Figure(figsize=(4.35 * len(told), 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    for ax, (x, y) in zip(np.atleast_1d(figure.subplots(1, len(told))), told, strict=True):
         draw(table, x, y, by="candidate", ax=ax)
     (folder / "figures").mkdir(exist_ok=True)
     figure.savefig(folder / "figures" / "landscape.png", dpi=150)

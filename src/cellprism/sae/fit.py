@@ -160,12 +160,12 @@ def fit(
                         checkpoint=checkpoint, checkpoint_every=checkpoint_every, **options)  # fmt: skip
     training = training_options(options)
     held, kept = split_cells(len(X), training.holdout, seed)
-    scaling = fit_scaling(X[kept] if len(held) else X, cfg.scaling, cfg.whiten_power)
     if cfg.init == "geometry":
         # Read off the training cells as they are, so there is nothing to train.
         results = _readings(X[kept], X[held] if len(held) else X[kept], cfg, range(seed, seed + seeds))
         saes, histories = zip(*results, strict=True)
         return make_fit(X, saes, histories, held, training, len(kept), seed)
+    scaling = fit_scaling(X[kept] if len(held) else X, cfg.scaling, cfg.whiten_power)
     template = SAE(cfg, scaling).to(choose_device(device))
     cells, out = (Cells(template, X, rows, training.memory_limit) for rows in (kept, held))
     identity = fingerprint(X, cfg, training, seed) if checkpoint else ""
@@ -181,7 +181,7 @@ def fit(
 def _readings(
     train: NDArray[Any], held: NDArray[Any], cfg: SAEConfig, seeds: Sequence[int]
 ) -> list[tuple[SAE, pd.DataFrame]]:
-    """SAEs read off the geometry, and a history for each, side by side where memory allows."""
+    """SAEs read off the geometry, and a history for each, side by side where memory allows; a reading runs to its end."""
     budget = Budget(_READING_MEMORY)
 
     def read(seed: int) -> tuple[SAE, pd.DataFrame]:

@@ -66,6 +66,10 @@ class Job:
         return sae.to("cpu").eval(), history
 
 
+class _GivenUp(Exception):
+    """Ends a training whose result nobody waits for any more."""
+
+
 class Budget:
     """Memory that jobs share: one waits until there is room for it, or until it is alone.
 
@@ -107,13 +111,17 @@ def run_jobs(
             return [job.run(bar.update) for job in jobs]
         budget, given_up = Budget(memory_budget), Event()
 
-        def report(trainer: Trainer) -> None:
+        def go_on() -> None:
             if given_up.is_set():
-                raise InterruptedError("another training failed or was interrupted")
+                raise _GivenUp
+
+        def report(trainer: Trainer) -> None:
+            go_on()
             bar.update(trainer)
 
         def run(job: Job) -> tuple[SAE, pd.DataFrame]:
             with budget.room(job.memory()):
+                go_on()
                 return job.run(report)
 
         ranked = sorted(range(len(jobs)), key=lambda i: -jobs[i].cost())

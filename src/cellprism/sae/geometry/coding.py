@@ -30,11 +30,11 @@ class Coding(NamedTuple):
 def least_squares(
     A: NDArray[np.floating], B: NDArray[np.floating], ridge: float = 1e-6
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Coefficients and intercept of ``B ~ A``, with a ridge relative to A's mean square."""
+    """Coefficients and intercept of ``B ~ A``, with a ridge relative to A's mean square, so that units do not matter."""
     A64 = np.column_stack([np.asarray(A, dtype=np.float64), np.ones(len(A))])
     gram = A64.T @ A64 / len(A64)
     inner = np.arange(len(gram) - 1)
-    gram[inner, inner] += ridge * max(float(np.trace(gram)) / len(gram), 1e-12)
+    gram[inner, inner] += ridge * max(float(gram[inner, inner].mean()), 1e-300)
     solution = np.asarray(np.linalg.solve(gram, A64.T @ np.asarray(B, dtype=np.float64) / len(A64)), dtype=np.float64)
     return solution[:-1], solution[-1]
 
@@ -92,10 +92,8 @@ def code_sparsely(
     local = None if labels is None else _regional_shares(on, labels)
 
     def update(rows: NDArray[np.intp], sweeps: int) -> None:
-        if local is None or labels is None:
-            here, where = prior._replace(share=prior.share[:, None]), None
-        else:
-            here, where = prior._replace(share=local), labels[rows]
+        here = prior if local is None else prior._replace(share=local)
+        where = None if labels is None else labels[rows]
         S[rows], second[rows], on[rows] = posterior(X32[rows], S[rows], D, c, here, noise, sweeps, where)
 
     batch = min(batch, len(X32))
@@ -130,11 +128,13 @@ def _regional_shares(on: NDArray[np.float32], labels: NDArray[np.intp]) -> NDArr
 
 
 def _moments(share: NDArray[np.float64], mean: NDArray[np.float64], square: NDArray[np.float64]) -> Prior:
-    """Truncated normal of about this mean and mean square; where the mass lies at zero, a half normal."""
+    """Truncated normal of about this mean and mean square, one share for all regions; a half normal where mass lies at zero."""
     mean = np.asarray(mean, dtype=np.float64).clip(1e-3)
     sd = np.sqrt((square - mean**2).clip(0.02 * mean**2))
     away = mean > 1.2 * sd
-    return Prior(np.asarray(share, dtype=np.float64), np.where(away, mean, mean / 2), np.where(away, sd, 1.3 * sd))
+    return Prior(
+        np.asarray(share, dtype=np.float64)[:, None], np.where(away, mean, mean / 2), np.where(away, sd, 1.3 * sd)
+    )
 
 
 def _sums(

@@ -70,11 +70,11 @@ def fit_levels(readouts: NDArray[np.floating], *, seed: int = 0) -> Levels:
     """
     rng = np.random.default_rng(seed)
     sample = np.asarray(readouts[rng.permutation(len(readouts))[:_CELLS]], dtype=np.float64)
-    spread = sample.std(axis=0).clip(1e-12)
+    unit = sample.std(axis=0).clip(1e-12)
     found = np.empty((7, sample.shape[1]))
-    _fit(np.ascontiguousarray(np.sort(sample / spread, axis=0).T), found)
+    _fit(np.ascontiguousarray(np.sort(sample / unit, axis=0).T), found)
     _, sign, zero, zero_sd, share, on, on_sd = found
-    return Levels(sign, zero * spread, zero_sd * spread, share, (on - zero) * spread, on_sd * spread)
+    return Levels(sign, zero * unit, zero_sd * unit, share, (on - zero) * unit, on_sd * unit)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -116,7 +116,9 @@ def _two_normals(values: Any, cut: int, share: float) -> Any:
             first0 += (1 - on) * from0
             square0 += (1 - on) * from0 * from0
             if step == _ITERATIONS - 1:
-                total += max(log_odds, 0.0) + np.log1p(np.exp(-abs(log_odds))) - from0 * from0 / (2 * v0)
+                # The likelier level's own exponent: a difference of large numbers would leave no digits of sharp zeros.
+                likelier = base - from1 * from1 / (2 * v1) if log_odds > 0 else -from0 * from0 / (2 * v0)
+                total += likelier + np.log1p(np.exp(-abs(log_odds)))
         likelihood = total / n + np.log(1 - share) - np.log(v0) / 2
         share = min(max(n1 / n, 2e-3), 1 - 2e-3)
         n0, n1 = max(n - n1, 1e-9), max(n1, 1e-9)

@@ -74,12 +74,12 @@ def posterior(
     mean = np.array(start, dtype=np.float32, order="C")
     left = np.asarray((X - c) @ D.T / noise, dtype=np.float32) - mean @ gram
     v = 1 / np.diag(gram).astype(np.float64).clip(1e-12)
-    width = np.square(prior.sd)
-    base = np.log(prior.share / (1 - prior.share)).T - log_ndtr(prior.mean / prior.sd) - np.log1p(width / v) / 2
+    variance = np.square(prior.sd)
+    base = np.log(prior.share / (1 - prior.share)).T - log_ndtr(prior.mean / prior.sd) - np.log1p(variance / v) / 2
     where = np.zeros(len(X), np.int64) if region is None else np.asarray(region, dtype=np.int64)
     square, on = np.empty_like(mean), np.empty_like(mean)
     spread(
-        _sweep, len(X), left, gram, v, width, np.asarray(prior.mean, dtype=np.float64), np.ascontiguousarray(base), where,
+        _sweep, len(X), left, gram, v, variance, np.asarray(prior.mean, dtype=np.float64), np.ascontiguousarray(base), where,
         sweeps, _LOG_CDF, _MILLS, mean, square, on, threads=torch.get_num_threads(),
     )  # fmt: skip
     return Posterior(mean, square, on)
@@ -110,10 +110,10 @@ def _log_cdf_and_mills(a: float, log_cdf: Any, mills: Any) -> tuple[float, float
 
 @numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
 def _sweep(
-    lo: int, hi: int, left: Any, gram: Any, v: Any, width: Any, centre: Any, base: Any, region: Any, sweeps: int,
+    lo: int, hi: int, left: Any, gram: Any, v: Any, variance: Any, centre: Any, base: Any, region: Any, sweeps: int,
     log_cdf: Any, mills: Any, mean: Any, square: Any, on: Any,
 ) -> None:  # fmt: skip
-    """Fill ``square`` and ``on`` and renew ``mean`` for the cells ``lo:hi``; ``left`` is D'(x - c - s D) / noise."""
+    """Fill ``square`` and ``on`` and renew ``mean`` for the cells ``lo:hi``; ``left`` is (x - c - s D) D' / noise."""
     p = len(gram)
     rest, codes = np.empty((p, _CELLS), np.float32), np.empty((p, _CELLS), np.float32)
     squares, shares = np.empty((p, _CELLS), np.float32), np.empty((p, _CELLS), np.float32)
@@ -125,7 +125,7 @@ def _sweep(
                 rest[j, i], codes[j, i] = left[begin + i, j], mean[begin + i, j]
         for _ in range(sweeps):
             for j in range(p):
-                vj, wj, cj = v[j], width[j], centre[j]
+                vj, wj, cj = v[j], variance[j], centre[j]
                 both = vj + wj
                 s = np.sqrt(wj * vj / both)
                 for i in range(n):

@@ -61,12 +61,12 @@ class Geometry(NamedTuple):
         return np.asarray(u * (u > self.threshold), dtype=np.float32)
 
 
-def read_geometry(X: NDArray[np.floating], *, seed: int = 0, restarts: int = 1, effort: float = 1.0) -> Geometry:
+def read_geometry(X: NDArray[np.floating], *, seed: int = 0) -> Geometry:
     """Read programs off an embedding without training.
 
     Joint diagonalisation of the regions' covariances gives the axes. Where a likelihood with a sharp zero then finds
-    zeros of less than 3 % blur, the embedding is (almost) a noise-free mixture and that solution stands. Else there is
-    noise: its variance follows from the blur of the zeros, and sparse coding under that noise refines the dictionary,
+    zeros of less than 3 % blur, the embedding is (almost) a noise-free mixture and that solution stands. Else, unless the
+    axes' own zeros are as sharp, there is noise: its variance follows from the blur of the zeros, and sparse coding under that noise refines the dictionary,
     whose posterior codes a linear readout then learns to predict.
 
     Parameters
@@ -75,30 +75,26 @@ def read_geometry(X: NDArray[np.floating], *, seed: int = 0, restarts: int = 1, 
         (cells, d) training cells.
     seed
         Seed of regions, starts and batches.
-    restarts
-        Random starts of the diagonalisation.
-    effort
-        Factor on the steps of sharpening and coding.
 
     Returns
     -------
     Geometry
         At most as many features as the embedding has directions of variance, and at most 200.
     """
-    return _without_leftovers(_read(X, seed, restarts, effort), np.asarray(X, dtype=np.float64), seed)
+    return _without_leftovers(_read(X, seed), np.asarray(X, dtype=np.float64), seed)
 
 
-def _read(X: NDArray[np.floating], seed: int, restarts: int, effort: float) -> Geometry:
-    found = unmix(X, seed=seed, restarts=restarts)
+def _read(X: NDArray[np.floating], seed: int) -> Geometry:
+    found = unmix(X, seed=seed)
     centred = np.asarray(X, dtype=np.float64) - found.mean
     levels = fit_levels(centred @ found.readout.T, seed=seed)
     steps = [f"joint diagonalisation in {found.iterations} steps, zeros blurred by {100 * levels.blur:.1f} %"]
     current = _settle(centred, found.mean, found.readout, levels, tuple(steps))
     # Zeros may be sharp and programs that are on in the same regions mixed all the same; there half the steps do.
-    sharper = _sharpened(centred, current, levels, seed, effort * (1.0 if levels.blur >= SHARP / 3 else 0.5))
+    sharper = _sharpened(centred, current, levels, seed, 1_000 if levels.blur >= SHARP / 3 else 500)
     if sharper.blur < SHARP:
         return sharper
-    return _denoised(centred, current, levels, found.regions, seed, effort) if levels.blur >= SHARP else current
+    return _denoised(centred, current, levels, found.regions, seed) if levels.blur >= SHARP else current
 
 
 def _without_leftovers(geometry: Geometry, X: NDArray[np.float64], seed: int) -> Geometry:
@@ -122,8 +118,8 @@ def _without_leftovers(geometry: Geometry, X: NDArray[np.float64], seed: int) ->
     if ratio.max() < _GAP:
         levels = fit_levels((X - geometry.mean) @ geometry.readout.T, seed=seed)
         blur = (levels.zero_sd / levels.scale)[order]
-        below, above = np.median(blur[:first]), np.median(blur[first:])
-        if above >= SHARP or below < max(SHARP, _BLURRED * above):
+        rest, others = np.median(blur[:first]), np.median(blur[first:])
+        if others >= SHARP or rest < max(SHARP, _BLURRED * others):
             return geometry
     kept = np.sort(order[first:])
     dictionary, intercept = least_squares(codes[:, kept], X - geometry.mean)
@@ -151,7 +147,7 @@ def _settle(
     return Geometry(mean, turned, offset, threshold, dictionary, intercept, levels.blur, steps)
 
 
-def _sharpened(centred: NDArray[np.float64], start: Geometry, levels: Levels, seed: int, effort: float) -> Geometry:
+def _sharpened(centred: NDArray[np.float64], start: Geometry, levels: Levels, seed: int, steps: int) -> Geometry:
     scaling = fit_scaling(centred, "whiten")
     forward = scaling.forward.astype(np.float64)[:, ::-1][:, : len(start.readout)]
     white = centred @ forward
@@ -159,7 +155,7 @@ def _sharpened(centred: NDArray[np.float64], start: Geometry, levels: Levels, se
     white, forward = white / sd, forward / sd
     scale = levels.scale
     W0 = start.readout @ np.linalg.pinv(forward).T / scale[:, None]
-    W, _ = sharpen(white, W0, start.offset / scale, steps=max(200, int(1000 * effort)), seed=seed)
+    W, _ = sharpen(white, W0, start.offset / scale, steps=steps, seed=seed)
     readout = W @ forward.T
     new = fit_levels(centred @ readout.T, seed=seed)
     word = f"sharpened, zeros blurred by {100 * new.blur:.1f} %"
@@ -172,15 +168,13 @@ def _denoised(
     levels: Levels,
     regions: NDArray[np.integer],
     seed: int,
-    effort: float,
 ) -> Geometry:
     # A readout's zero level holds nothing but noise: variance = noise * |readout|^2.
     noise = float(np.median(levels.zero_sd**2 / np.square(start.readout).sum(axis=1)))
     current = start
     for factor, batches in _BATCHES:
-        iterations = max(10, int(batches * effort))
         codes = current.codes(centred + start.mean)
-        coding = code_sparsely(centred, codes, factor * noise, regions=regions, iterations=iterations, seed=seed)
+        coding = code_sparsely(centred, codes, factor * noise, regions=regions, iterations=batches, seed=seed)
         weights, _ = least_squares(centred, coding.expected)
         found = fit_levels(centred @ weights, seed=seed)
         current = _settle(centred, start.mean, weights.T, found, start.steps)

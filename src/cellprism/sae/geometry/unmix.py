@@ -16,13 +16,18 @@ from sklearn.cluster import MiniBatchKMeans
 
 from cellprism.sae.scaling import fit_scaling
 
-__all__ = ["Unmixing", "joint_diagonaliser", "region_covariances", "unmix"]
+__all__ = ["MAX_AXES", "Unmixing", "joint_diagonaliser", "region_covariances", "unmix"]
 
 _REGIONS = ((2.5, 80), (1.5, 160))
-"""Cells a region and axis, and most regions. More and smaller ones where the first do not tell the axes apart (kinds of cells
-that share a region), which shows in steps that do not end; else fewer are better known."""
-_STEPS = 150
-_MAX_AXES = 200  # a step costs regions x axes^3
+"""Cells a region and axis, and most regions: larger regions are known better, smaller ones hold fewer kinds of cells."""
+_JUDGES = (2.0, 100)
+"""The same of the regions, of another seed, on which both are compared."""
+_BETTER = 1.0
+"""Nats a cell by which the smaller regions must be better there to be taken. Where larger ones mix kinds of cells, and with them
+the axes, it is 6 to 15, elsewhere less than 1 either way."""
+_LEAST = 30  # cells a region, in few dimensions
+MAX_AXES = 200
+"""Readouts of an embedding at most: a step costs regions x axes^3."""
 _RIDGE = 1e-3  # of the mean variance of 1: keeps the logarithm of a vanished variance finite
 
 
@@ -33,8 +38,6 @@ class Unmixing(NamedTuple):
     """(d,) taken off first."""
     readout: NDArray[np.float64]
     """(axes, d): rows w of ``u = w . (x - mean)``, each of standard deviation about 1."""
-    loss: float
-    """Criterion reached, nats a cell; compares restarts on the same regions."""
     iterations: int
     """Steps taken."""
     regions: NDArray[np.integer]
@@ -44,7 +47,7 @@ class Unmixing(NamedTuple):
 def region_covariances(
     X: NDArray[np.float64], regions: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Covariances (regions, r, r) of the regions with at least r / 2 cells, and their shares of the cells."""
+    """Covariances (regions, r, r) of the regions with at least r / 2 and 8 cells, and their shares of the cells."""
     covariances, counts = [], []
     for label in np.unique(regions):
         x = X[regions == label]
@@ -90,13 +93,8 @@ def joint_diagonaliser(
     r = len(start)
     diagonal = np.arange(r)
 
-    def value(W: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-        turned = W @ covariances @ W.T
-        d = turned[:, diagonal, diagonal]
-        return turned, d, float(weights @ np.log(d).sum(axis=1) / 2 - np.linalg.slogdet(W)[1])
-
-    W = start / np.sqrt(weights @ value(start)[1])[:, None]
-    turned, d, loss = value(W)
+    W = start / np.sqrt(weights @ _turned(start, covariances, weights)[1])[:, None]
+    turned, d, loss = _turned(W, covariances, weights)
     steps = 0
     while steps < iterations:
         steps += 1
@@ -107,7 +105,7 @@ def joint_diagonaliser(
         step = min(1.0, 0.9 / max(float(np.linalg.norm(direction, 2)), 1e-12))
         for _ in range(12):
             trial = W + step * direction @ W
-            new_turned, new_d, new_loss = value(trial)
+            new_turned, new_d, new_loss = _turned(trial, covariances, weights)
             if new_loss < loss:
                 break
             step /= 2
@@ -122,7 +120,16 @@ def joint_diagonaliser(
     return W, loss, steps
 
 
-def unmix(X: NDArray[np.floating], *, seed: int = 0, restarts: int = 1) -> Unmixing:
+def _turned(
+    W: NDArray[np.float64], covariances: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """``W C_t W'``, their diagonals, and the criterion of :func:`joint_diagonaliser`."""
+    turned = W @ covariances @ W.T
+    d = np.diagonal(turned, axis1=1, axis2=2)
+    return turned, d, float(weights @ np.log(d).sum(axis=1) / 2 - np.linalg.slogdet(W)[1])
+
+
+def unmix(X: NDArray[np.floating], *, seed: int = 0) -> Unmixing:
     """Readouts of an embedding from the joint diagonalisation of its regions.
 
     Parameters
@@ -131,32 +138,36 @@ def unmix(X: NDArray[np.floating], *, seed: int = 0, restarts: int = 1) -> Unmix
         (cells, d).
     seed
         Seed of the regions (k-means) and of the random start.
-    restarts
-        Random starts; the one of the lowest criterion is kept.
 
     Returns
     -------
     Unmixing
-        As many axes as the embedding has directions of variance, at most 200.
+        As many axes as the embedding has directions of variance, at most 200. From larger regions, or from smaller ones where
+        these are better by 1 nat a cell on regions that neither has seen.
     """
     X64 = np.asarray(X, dtype=np.float64)
     scaling = fit_scaling(X64, "whiten")
-    forward = scaling.forward.astype(np.float64)[:, ::-1][:, :_MAX_AXES]  # largest variance first
+    forward = scaling.forward.astype(np.float64)[:, ::-1][:, :MAX_AXES]  # largest variance first
     white = (X64 - scaling.mean) @ forward
     sd = white.std(axis=0)
     forward, white = forward / sd, white / sd
     r = forward.shape[1]
+
+    def regions(cells: float, most: int, seed: int) -> NDArray[np.intp]:
+        n = int(np.clip(len(X64) / max(cells * r, _LEAST), min(4, len(X64)), most))
+        k_means = MiniBatchKMeans(n, random_state=seed, n_init=3, batch_size=2048)
+        return np.asarray(k_means.fit(X64 - scaling.mean).labels_, dtype=np.intp)
+
     rng = np.random.default_rng(seed)
+    judges = region_covariances(white, regions(*_JUDGES, seed + 1))
+    found = []
     for cells, most in _REGIONS:
-        n_regions = int(np.clip(len(X64) / (cells * r), 4, most))
-        k_means = MiniBatchKMeans(n_regions, random_state=seed, n_init=3, batch_size=2048)
-        regions = k_means.fit(X64 - scaling.mean).labels_
-        covariances, weights = region_covariances(white, regions)
-        starts = [np.linalg.qr(rng.normal(size=(r, r)))[0] for _ in range(restarts)]
-        found = [joint_diagonaliser(covariances, weights, start, iterations=_STEPS) for start in starts]
-        W, loss, iterations = min(found, key=lambda f: f[1])
-        if iterations < _STEPS:
-            break
+        places = regions(cells, most, seed)
+        start = np.linalg.qr(rng.normal(size=(r, r)))[0]
+        W, _, iterations = joint_diagonaliser(*region_covariances(white, places), start)
+        found.append((_turned(W, *judges)[2], W, iterations, places))
+    larger, smaller = found
+    _, W, iterations, places = smaller if smaller[0] < larger[0] - _BETTER else larger
     readout = W @ forward.T
     readout /= (white @ W.T).std(axis=0)[:, None].clip(1e-12)
-    return Unmixing(scaling.mean.astype(np.float64), readout, loss, iterations, regions)
+    return Unmixing(scaling.mean.astype(np.float64), readout, iterations, places)

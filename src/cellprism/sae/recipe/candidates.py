@@ -13,20 +13,19 @@ from numpy.typing import NDArray
 
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.fit import fit
+from cellprism.sae.geometry import MAX_AXES
 from cellprism.sae.many import fit_many
 from cellprism.sae.model import SAE
 from cellprism.sae.recipe.bits import agreement, description_length, explained_signal
 from cellprism.sae.scaling import fit_scaling
 
-__all__ = ["PRESETS", "Budget", "Candidate", "Preset", "candidates", "try_candidates"]
+__all__ = ["PRESETS", "Candidate", "Effort", "Preset", "candidates", "try_candidates"]
 
 Preset = Literal["quick", "standard", "thorough"]
 
-_MAX_AXES = 200
-
 
 @dataclass(frozen=True)
-class Budget:
+class Effort:
     """How much is tried."""
 
     cells: int
@@ -41,10 +40,10 @@ class Budget:
     """Active features a cell."""
 
 
-PRESETS: dict[Preset, Budget] = {
-    "quick": Budget(4_000, 10_000, 200, (4,), (4, 8, 16)),
-    "standard": Budget(8_000, 20_000, 400, (2, 4), (4, 8, 16, 32)),
-    "thorough": Budget(20_000, 50_000, 1_000, (2, 4, 8), (4, 8, 16, 32, 64)),
+PRESETS: dict[Preset, Effort] = {
+    "quick": Effort(4_000, 10_000, 200, (4,), (4, 8, 16)),
+    "standard": Effort(8_000, 20_000, 400, (2, 4), (4, 8, 16, 32)),
+    "thorough": Effort(20_000, 50_000, 1_000, (2, 4, 8), (4, 8, 16, 32, 64)),
 }
 """``quick`` leaves out widths other than four features a dimension, k of 32, and cells beyond 10,000; ``standard`` leaves out
 wide dictionaries, k of 64 and long scouts."""
@@ -58,16 +57,16 @@ class Candidate:
     config: SAEConfig
 
 
-def candidates(shape: tuple[int, ...], default: SAEConfig, budget: Budget) -> list[Candidate]:
+def candidates(shape: tuple[int, ...], default: SAEConfig, effort: Effort) -> list[Candidate]:
     """The reading, the fixed default, and a grid of BatchTopK dictionaries, for training cells of a shape (cells, d)."""
     n, d = shape
     found: list[Candidate] = []
     if n >= 5 * d and d >= 2:
-        config = SAEConfig(min(d, _MAX_AXES), activation="jumprelu", init="geometry", pre_bias="none")
+        config = SAEConfig(min(d, MAX_AXES), activation="jumprelu", init="geometry", pre_bias="none")
         found.append(Candidate("geometry", config))
     found.append(Candidate("default", default))
-    for width in sorted({int(max(8, min(w * d, n // 10, 4096))) for w in budget.widths}):
-        for k in budget.ks:
+    for width in sorted({int(max(8, min(w * d, n // 10, 4096))) for w in effort.widths}):
+        for k in effort.ks:
             if k <= max(4, width // 3):
                 found.append(Candidate("training", SAEConfig(width, k=min(k, width))))
     return found
@@ -78,7 +77,7 @@ def try_candidates(
     train: NDArray[np.float32],
     more: NDArray[np.float32],
     test: NDArray[np.float32],
-    budget: Budget,
+    effort: Effort,
     precision: float,
     contenders: Callable[[pd.DataFrame], Sequence[int]],
     *,
@@ -93,7 +92,7 @@ def try_candidates(
         From :func:`candidates`.
     train, more, test
         (cells, d) cells to train on, further cells to read off, and cells that neither sees.
-    budget
+    effort
         Steps of a training.
     precision
         See :func:`~cellprism.sae.recipe.bits.description_length`.
@@ -124,7 +123,7 @@ def try_candidates(
 
     def learn(which: Sequence[int], seed: int) -> dict[int, SAE]:
         start = time.perf_counter()
-        found = _train(train, [tried[i].config for i in which], budget.steps, seed)
+        found = _train(train, [tried[i].config for i in which], effort.steps, seed)
         seconds[[*which]] += (time.perf_counter() - start) / max(1, len(which))  # side by side, so the clock is shared
         return dict(zip(which, found, strict=True))
 

@@ -40,7 +40,8 @@ class Recipe:
     scouts: pd.DataFrame
     """A row a candidate: ``method`` (``geometry``, ``default`` or ``training``), ``activation``, ``scaling``, ``width``,
     ``k``, ``l0``, ``explained_variance``, ``holdout_error``, ``explained_signal`` (axes counted by how far they stand above
-    the noise), ``support_bits``, ``value_bits``, ``residual_bits``, ``bits`` (a held-out cell), ``dead_share``, ``stability``, ``agreement``, ``seconds``, ``chosen``."""
+    the noise), ``support_bits``, ``value_bits``, ``residual_bits``, ``bits`` (a held-out cell), ``dead_share``, ``stability`` and ``agreement`` (NaN where no second seed was
+    needed), ``seconds``, ``chosen``."""
     preset: str = "standard"
     """How much was tried."""
     precision: float = field(default=0.0)
@@ -103,20 +104,20 @@ def choose_recipe(X: ArrayLike, *, preset: str = "standard", seed: int = 0, prog
 def _choose(X: NDArray[Any], default: SAEConfig, preset: str, seed: int, progress: bool) -> Recipe:
     if preset not in PRESETS:
         raise InputError("`preset` must be known", repr(preset), f"use one of {', '.join(PRESETS)}")
-    budget = PRESETS[preset]
+    effort = PRESETS[preset]
     order = np.random.default_rng(seed).permutation(len(X))
-    sample = np.ascontiguousarray(X[np.sort(order[: budget.cells])], dtype=np.float32)
-    more = np.ascontiguousarray(X[np.sort(order[budget.cells : budget.readable])], dtype=np.float32)
+    sample = np.ascontiguousarray(X[np.sort(order[: effort.cells])], dtype=np.float32)
+    more = np.ascontiguousarray(X[np.sort(order[effort.cells : effort.readable])], dtype=np.float32)
     held, kept = split_cells(len(sample), 0.2, seed)
     if len(held) < 2:
         held = kept
     train, test = sample[kept], sample[held]
     precision = precision_of(train)
-    tried = candidates(train.shape, default, budget)
+    tried = candidates(train.shape, default, effort)
     with Progress(disable=not progress, transient=True) as bar:
         task = bar.add_task("choosing a recipe", total=len(tried))
         scouts, saes = try_candidates(
-            tried, train, more, test, budget, precision, _contenders, seed=seed, advance=lambda n: bar.advance(task, n)
+            tried, train, more, test, effort, precision, _contenders, seed=seed, advance=lambda n: bar.advance(task, n)
         )
     best = _best(scouts)
     scouts["chosen"] = np.arange(len(scouts)) == best
@@ -188,7 +189,7 @@ def _default(scouts: pd.DataFrame) -> int:
 
 
 def _contenders(scouts: pd.DataFrame) -> list[int]:
-    """The trained candidates whose return from another seed matters: none where the reading is taken."""
+    """The trained candidates that need a second seed: none where the reading is taken, else what may be chosen."""
     if _determined(scouts) is not None:
         return []
     return [_default(scouts), *np.flatnonzero(_cheaper(scouts)).tolist()]
@@ -214,7 +215,7 @@ def _best(scouts: pd.DataFrame) -> int:
 def _reasons(scouts: pd.DataFrame, best: int, precision: float, n: int) -> tuple[str, ...]:
     row = scouts.iloc[best]
     said = [
-        f"{len(scouts)} candidates were tried on {n:,} cells, those that could be chosen from two seeds, and measured on cells kept out, which were "
+        f"{len(scouts)} candidates were tried on {n:,} cells, {int(scouts['stability'].notna().sum())} of them from two seeds, and measured on cells kept out, which were "
         f"described down to an error of {100 * precision:.0f} % of the variance.",
         f"Chosen: {_told(row)}.",
     ]
