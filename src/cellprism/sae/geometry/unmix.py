@@ -23,8 +23,9 @@ _REGIONS = ((2.5, 80), (1.5, 160))
 _JUDGES = (2.0, 100)
 """The same of the regions, of another seed, on which both are compared."""
 _BETTER = 1.0
-"""Nats a cell by which the smaller regions must be better there to be taken. Where larger ones mix kinds of cells, and with them
-the axes, it is 6 to 15, elsewhere less than 1 either way."""
+"""Nats a cell by which the smaller regions must be better there to be taken, or may be worse where steps on the larger ones do
+not end. Where larger ones mix kinds of cells, and with them the axes, it is 2 to 15, elsewhere less than 1 either way."""
+_STEPS = 150  # of a diagonalisation
 _LEAST = 30  # cells a region, in few dimensions
 MAX_AXES = 200
 """Readouts of an embedding at most: a step costs regions x axes^3."""
@@ -65,7 +66,7 @@ def joint_diagonaliser(
     weights: NDArray[np.float64],
     start: NDArray[np.float64],
     *,
-    iterations: int = 150,
+    iterations: int = _STEPS,
     tolerance: float = 1e-4,
 ) -> tuple[NDArray[np.float64], float, int]:
     """Matrix W that makes all ``W C_t W'`` as diagonal as can be.
@@ -143,7 +144,7 @@ def unmix(X: NDArray[np.floating], *, seed: int = 0) -> Unmixing:
     -------
     Unmixing
         As many axes as the embedding has directions of variance, at most 200. From larger regions, or from smaller ones where
-        these are better by 1 nat a cell on regions that neither has seen.
+        these are better on regions that neither has seen.
     """
     X64 = np.asarray(X, dtype=np.float64)
     scaling = fit_scaling(X64, "whiten")
@@ -167,7 +168,8 @@ def unmix(X: NDArray[np.floating], *, seed: int = 0) -> Unmixing:
         W, _, iterations = joint_diagonaliser(*region_covariances(white, places), start)
         found.append((_turned(W, *judges)[2], W, iterations, places))
     larger, smaller = found
-    _, W, iterations, places = smaller if smaller[0] < larger[0] - _BETTER else larger
+    bar = larger[0] - (_BETTER if larger[2] < _STEPS else -_BETTER)
+    _, W, iterations, places = smaller if smaller[0] < bar else larger
     readout = W @ forward.T
     readout /= (white @ W.T).std(axis=0)[:, None].clip(1e-12)
     return Unmixing(scaling.mean.astype(np.float64), readout, iterations, places)
