@@ -156,6 +156,11 @@ class SAEConfig:
         """Widths that must reconstruct, the full one last."""
         return tuple(sorted({*self.matryoshka, self.width}))
 
+    @property
+    def prefix_of_feature(self) -> list[int]:
+        """Position in :attr:`prefixes` of the narrowest one that holds each feature."""
+        return [i for i, (lo, hi) in enumerate(pairwise((0, *self.prefixes))) for _ in range(lo, hi)]
+
     def _check_sparsity(self) -> None:
         if self.k is None and self.activation in _TAKES_K:
             raise InputError(

@@ -23,16 +23,25 @@ __all__ = ["SHARP", "Geometry", "assemble", "read_geometry", "reading_history"]
 SHARP = 0.03
 """Width of the zero level, relative to the on level, under which an embedding counts as free of noise."""
 
+_LEFT, _GROUP = 0.03, 0.1
+"""Leftovers explain less than this share in all, and are at least this share of the readouts."""
 
-_LEFT, _GAP, _GROUP = 0.03, 1.6, 0.05
-"""Leftovers explain less than this share in all, stand apart by this factor, and are at least this share of the readouts."""
+_AROUND, _RISE = 4, 1.5
+"""Readouts on either side of a step in what readouts explain, and the ratio of their geometric means from which on it is
+one: a single gap is often as wide between two leftovers. It was 1.6 to 4.4 at leftovers, elsewhere at most 1.4."""
 
-_SMALL_GAP, _BLURRED = 1.2, 2.0
-"""A gap of this factor does where the zeros above it are sharp, those below are not, and blurred so many times as much."""
+_BLURRED, _PILOT = 0.06, 250
+"""Zeros that so many steps of sharpening leave as blurred as this (embeddings without noise: 0.01) will not be sharp after
+more."""
 
+_BATCH = 500  # cells
 _BATCHES = ((2.0, 100), (1.0, 500), (0.5, 40))
-"""Factors on the noise seen at the zeros, and batches of sparse coding at each. What cells leave unexplained is more than that
-noise as long as the axes are rough; once they stand, a sharper posterior reads more where programs share a dimension."""
+"""Factors on the noise seen at the zeros, and batches of sparse coding at each. What cells leave unexplained is more than
+that noise as long as the axes are rough; once they stand, a sharper posterior reads more where programs share a
+dimension."""
+
+_PASSES = 100
+"""Passes over the cells that all batches together make at most: where cells are few, more of them change nothing."""
 
 
 class Geometry(NamedTuple):
@@ -66,8 +75,8 @@ def read_geometry(X: NDArray[np.floating], *, seed: int = 0) -> Geometry:
 
     Joint diagonalisation of the regions' covariances gives the axes. Where a likelihood with a sharp zero then finds
     zeros of less than 3 % blur, the embedding is (almost) a noise-free mixture and that solution stands. Else, unless the
-    axes' own zeros are as sharp, there is noise: its variance follows from the blur of the zeros, and sparse coding under that noise refines the dictionary,
-    whose posterior codes a linear readout then learns to predict.
+    axes' own zeros are as sharp, there is noise: its variance follows from the blur of the zeros, and sparse coding under
+    that noise refines the dictionary, whose posterior codes a linear readout then learns to predict.
 
     Parameters
     ----------
@@ -90,10 +99,11 @@ def _read(X: NDArray[np.floating], seed: int) -> Geometry:
     levels = fit_levels(centred @ found.readout.T, seed=seed)
     steps = [f"joint diagonalisation in {found.iterations} steps, zeros blurred by {100 * levels.blur:.1f} %"]
     current = _settle(centred, found.mean, found.readout, levels, tuple(steps))
-    # Zeros may be sharp and programs that are on in the same regions mixed all the same; there half the steps do.
-    sharper = _sharpened(centred, current, levels, seed, 1_000 if levels.blur >= SHARP / 3 else 500)
-    if sharper.blur < SHARP:
-        return sharper
+    if levels.blur < _BLURRED or _sharpened(centred, current, levels, seed, _PILOT).blur < _BLURRED:
+        # Zeros may be sharp and programs that are on in the same regions mixed all the same; there half the steps do.
+        sharper = _sharpened(centred, current, levels, seed, 1_000 if levels.blur >= SHARP / 3 else 500)
+        if sharper.blur < SHARP:
+            return sharper
     return _denoised(centred, current, levels, found.regions, seed) if levels.blur >= SHARP else current
 
 
@@ -101,26 +111,16 @@ def _without_leftovers(geometry: Geometry, X: NDArray[np.float64], seed: int) ->
     """Drop readouts of leftover directions.
 
     An embedding with more dimensions than programs has small directions besides (of an autoencoder: what its nonlinearity
-    bends), and unmixing gives each an axis. They stand apart: a gap in what readouts explain, with little below it, and
-    levels that are less distinct.
+    bends), and unmixing gives each an axis. They stand apart: what readouts explain, in order, rises by a step above them,
+    and their zeros are not sharp.
     """
     codes = geometry.codes(X)
     explained = codes.var(axis=0, dtype=np.float64) * np.square(geometry.dictionary).sum(axis=1)
     order = np.argsort(explained)
-    ranked = explained[order].clip(1e-300)
-    below = np.cumsum(ranked)[:-1] / ranked.sum()
-    ratio = np.where(below < _LEFT, ranked[1:] / ranked[:-1], 0.0)
-    least = max(2, round(_GROUP * len(ranked)))
-    ratio[: least - 1] = 0.0
-    if not len(ratio) or ratio.max() < _SMALL_GAP:
+    first = _last_step(explained[order])
+    levels = fit_levels((X - geometry.mean) @ geometry.readout[order[:first]].T, seed=seed) if first else None
+    if levels is None or levels.blur < SHARP:
         return geometry
-    first = int(ratio.argmax()) + 1
-    if ratio.max() < _GAP:
-        levels = fit_levels((X - geometry.mean) @ geometry.readout.T, seed=seed)
-        blur = (levels.zero_sd / levels.scale)[order]
-        rest, others = np.median(blur[:first]), np.median(blur[first:])
-        if others >= SHARP or rest < max(SHARP, _BLURRED * others):
-            return geometry
     kept = np.sort(order[first:])
     dictionary, intercept = least_squares(codes[:, kept], X - geometry.mean)
     return geometry._replace(
@@ -131,6 +131,20 @@ def _without_leftovers(geometry: Geometry, X: NDArray[np.float64], seed: int) ->
         intercept=intercept,
         steps=(*geometry.steps, f"{len(order) - len(kept)} readouts of leftover directions dropped"),
     )
+
+
+def _last_step(explained: NDArray[np.float64]) -> int:
+    """Number of leftovers among readouts in the order of what they explain; 0 where no step sets them apart."""
+    logs, below = np.log(explained.clip(1e-300)), np.cumsum(explained) / max(explained.sum(), 1e-300)
+    rise = np.zeros(len(logs) + 1)
+    for n in range(max(_AROUND, round(_GROUP * len(logs))), len(logs) - _AROUND + 1):
+        if below[n - 1] < _LEFT:
+            rise[n] = logs[n : n + _AROUND].mean() - logs[n - _AROUND : n].mean()
+    steps = np.flatnonzero(rise >= np.log(_RISE))
+    if not len(steps):
+        return 0
+    last = np.split(steps, np.flatnonzero(np.diff(steps) > 1) + 1)[-1]
+    return int(last[rise[last].argmax()])
 
 
 def _settle(
@@ -171,10 +185,13 @@ def _denoised(
 ) -> Geometry:
     # A readout's zero level holds nothing but noise: variance = noise * |readout|^2.
     noise = float(np.median(levels.zero_sd**2 / np.square(start.readout).sum(axis=1)))
-    current = start
+    current, batch = start, min(_BATCH, len(centred))
+    fewer = min(1.0, _PASSES * len(centred) / (batch * sum(batches for _, batches in _BATCHES)))
     for factor, batches in _BATCHES:
-        codes = current.codes(centred + start.mean)
-        coding = code_sparsely(centred, codes, factor * noise, regions=regions, iterations=batches, seed=seed)
+        codes, steps = current.codes(centred + start.mean), max(1, round(fewer * batches))
+        coding = code_sparsely(
+            centred, codes, factor * noise, regions=regions, iterations=steps, batch=batch, seed=seed
+        )  # fmt: skip
         weights, _ = least_squares(centred, coding.expected)
         found = fit_levels(centred @ weights, seed=seed)
         current = _settle(centred, start.mean, weights.T, found, start.steps)

@@ -23,8 +23,8 @@ _REGIONS = ((2.5, 80), (1.5, 160))
 _JUDGES = (2.0, 100)
 """The same of the regions, of another seed, on which both are compared."""
 _BETTER = 1.0
-"""Nats a cell by which the smaller regions must be better there to be taken, or may be worse where steps on the larger ones do
-not end. Where larger ones mix kinds of cells, and with them the axes, it is 2 to 15, elsewhere less than 1 either way."""
+"""Nats a cell by which the smaller regions must be better there to be taken, or may be worse where steps on the larger ones
+do not end. Where larger ones mix kinds of cells, and with them the axes, it is 2 to 15, elsewhere less than 1 either way."""
 _STEPS = 150  # of a diagonalisation
 _LEAST = 30  # cells a region, in few dimensions
 MAX_AXES = 200
@@ -143,13 +143,14 @@ def unmix(X: NDArray[np.floating], *, seed: int = 0) -> Unmixing:
     Returns
     -------
     Unmixing
-        As many axes as the embedding has directions of variance, at most 200. From larger regions, or from smaller ones where
-        these are better on regions that neither has seen.
+        As many axes as the embedding has directions of variance, at most 200. From larger regions, or from smaller ones
+        where these are better on regions that neither has seen.
     """
     X64 = np.asarray(X, dtype=np.float64)
     scaling = fit_scaling(X64, "whiten")
     forward = scaling.forward.astype(np.float64)[:, ::-1][:, :MAX_AXES]  # largest variance first
-    white = (X64 - scaling.mean) @ forward
+    centred = X64 - scaling.mean
+    white = centred @ forward
     sd = white.std(axis=0)
     forward, white = forward / sd, white / sd
     r = forward.shape[1]
@@ -157,19 +158,18 @@ def unmix(X: NDArray[np.floating], *, seed: int = 0) -> Unmixing:
     def regions(cells: float, most: int, seed: int) -> NDArray[np.intp]:
         n = int(np.clip(len(X64) / max(cells * r, _LEAST), min(4, len(X64)), most))
         k_means = MiniBatchKMeans(n, random_state=seed, n_init=3, batch_size=2048)
-        return np.asarray(k_means.fit(X64 - scaling.mean).labels_, dtype=np.intp)
+        return np.asarray(k_means.fit(centred).labels_, dtype=np.intp)
 
     rng = np.random.default_rng(seed)
     judges = region_covariances(white, regions(*_JUDGES, seed + 1))
-    found = []
-    for cells, most in _REGIONS:
+
+    def axes_of(cells: float, most: int) -> tuple[Unmixing, float]:
         places = regions(cells, most, seed)
         start = np.linalg.qr(rng.normal(size=(r, r)))[0]
         W, _, iterations = joint_diagonaliser(*region_covariances(white, places), start)
-        found.append((_turned(W, *judges)[2], W, iterations, places))
-    larger, smaller = found
-    bar = larger[0] - (_BETTER if larger[2] < _STEPS else -_BETTER)
-    _, W, iterations, places = smaller if smaller[0] < bar else larger
-    readout = W @ forward.T
-    readout /= (white @ W.T).std(axis=0)[:, None].clip(1e-12)
-    return Unmixing(scaling.mean.astype(np.float64), readout, iterations, places)
+        readout = W @ forward.T / (white @ W.T).std(axis=0)[:, None].clip(1e-12)
+        return Unmixing(scaling.mean.astype(np.float64), readout, iterations, places), _turned(W, *judges)[2]
+
+    (larger, larger_loss), (smaller, smaller_loss) = (axes_of(cells, most) for cells, most in _REGIONS)
+    bar = larger_loss - (_BETTER if larger.iterations < _STEPS else -_BETTER)
+    return smaller if smaller_loss < bar else larger

@@ -40,8 +40,8 @@ class Recipe:
     scouts: pd.DataFrame
     """A row a candidate: ``method`` (``geometry``, ``default`` or ``training``), ``activation``, ``scaling``, ``width``,
     ``k``, ``l0``, ``explained_variance``, ``holdout_error``, ``explained_signal`` (axes counted by how far they stand above
-    the noise), ``support_bits``, ``value_bits``, ``residual_bits``, ``bits`` (a held-out cell), ``dead_share``, ``stability`` and ``agreement`` (NaN where no second seed was
-    needed), ``seconds``, ``chosen``."""
+    the noise), ``support_bits``, ``value_bits``, ``residual_bits``, ``bits`` (a held-out cell), ``dead_share``,
+    ``stability`` and ``agreement`` (NaN where no second seed was needed), ``seconds``, ``chosen``."""
     preset: str = "standard"
     """How much was tried."""
     precision: float = field(default=0.0)
@@ -201,8 +201,8 @@ def _best(scouts: pd.DataFrame) -> int:
     A dictionary that two different sets of random regions agree on is a property of the data, whatever it costs to write
     down. Elsewhere the data do not say how wide a dictionary is: fewest bits alone would prefer a few features that stand
     for whole kinds of cells, highest stability alone one that explains little, least error alone a dense one. So a trained
-    candidate replaces the default only where it explains no less of what stands above the noise, in fewer bits with steadier features, by more than scouts
-    of different seeds differ.
+    candidate replaces the default only where it explains no less of what stands above the noise, in fewer bits with
+    steadier features, by more than scouts of different seeds differ.
     """
     read = _determined(scouts)
     if read is not None:
@@ -214,9 +214,10 @@ def _best(scouts: pd.DataFrame) -> int:
 
 def _reasons(scouts: pd.DataFrame, best: int, precision: float, n: int) -> tuple[str, ...]:
     row = scouts.iloc[best]
+    twice = int(scouts["stability"].notna().sum())
     said = [
-        f"{len(scouts)} candidates were tried on {n:,} cells, {int(scouts['stability'].notna().sum())} of them from two seeds, and measured on cells kept out, which were "
-        f"described down to an error of {100 * precision:.0f} % of the variance.",
+        f"{len(scouts)} candidates were tried on {n:,} cells, {twice} of them from two seeds, and measured on cells kept out, "
+        f"which were described down to an error of {100 * precision:.0f} % of the variance.",
         f"Chosen: {_told(row)}.",
     ]
     read = scouts.loc[scouts["method"] == "geometry", "agreement"].dropna()
@@ -229,8 +230,8 @@ def _reasons(scouts: pd.DataFrame, best: int, precision: float, n: int) -> tuple
         )
     if not taken:
         said.append(
-            "A trained dictionary replaces the fixed default where it explains no less of what stands above the noise, takes 5 % "
-            "fewer bits, and its features return better from another seed (r higher by 0.05): "
+            "A trained dictionary replaces the fixed default where it explains no less of what stands above the noise, "
+            "takes 5 % fewer bits, and its features return better from another seed (r higher by 0.05): "
             + ("this one does." if row["method"] == "training" else "none does.")
         )
     others = scouts.drop(index=best)

@@ -14,6 +14,7 @@ from cellprism.sae.activation import BatchTopK
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.steps.coded_kernels import PARTS, coded_epoch
 from cellprism.sae.steps.dense import StepResult
+from cellprism.sae.steps.moments import start_moments
 from cellprism.sae.steps.vectors import ROWS
 
 if TYPE_CHECKING:
@@ -58,13 +59,9 @@ class CodedEpoch:
         free = sae.input_bias is not None
         parameters = [sae.encoder, sae.encoder_bias, sae.decoder, sae.decoder_bias]
         parameters += [sae.input_bias] if sae.input_bias is not None else []
-        moments: list[Tensor] = []
-        for p in parameters:
-            state = trainer.optimiser.state[p]
-            if not state:
-                state["step"] = torch.tensor(0.0)
-                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
-            moments += [state["exp_avg"], state["exp_avg_sq"]]
+        state = trainer.optimiser.state
+        start_moments(trainer.optimiser, parameters)
+        moments = [state[p][name] for p in parameters for name in ("exp_avg", "exp_avg_sq")]
         values: list[Tensor] = list(parameters)
         if not free:
             moments += [nothing, nothing]
@@ -76,11 +73,10 @@ class CodedEpoch:
         if isinstance(activation, BatchTopK):
             self.state[2] = float(activation.threshold)
         most = w if whole else min(w, max(4 * k, k + _LEAST_ENTRIES))
-        prefixes = np.array(config.prefixes)
-        segment = np.searchsorted(prefixes, np.arange(w), side="right")
+        segment = np.array(config.prefix_of_feature, dtype=np.int64)
         by_cell: list[Any] = [np.empty((batch, most), np.int32)]
         by_cell += [np.empty((batch, most), np.float32) for _ in range(2)]
-        by_cell += [np.zeros(batch, np.int64), np.empty((batch, prefixes.size, r), np.float32)]
+        by_cell += [np.zeros(batch, np.int64), np.empty((batch, len(config.prefixes), r), np.float32)]
         by_cell += [np.empty((batch, r), np.float32) for _ in range(2)] + [np.zeros(batch, np.float32)]
         gradients = [np.zeros((w, r), np.float32), np.zeros(w, np.float32), np.zeros((w, r), np.float32)]
         fired, result = np.zeros(w, np.bool_), np.zeros(1)
@@ -88,10 +84,10 @@ class CodedEpoch:
         counter = np.zeros(1, np.int64)
         arguments: tuple[Any, ...] = (
             threads, counter, self._x, order.numpy(), batch, rates,
-            int(trainer.optimiser.state[sae.encoder]["step"]), *options.betas, options.max_grad_norm or 0.0,
+            int(state[sae.encoder]["step"]), *options.betas, options.max_grad_norm or 0.0,
             *(v.detach().numpy() for v in values), *(m.numpy() for m in moments),
             config.pre_bias == "tied", free, config.unit_norm, k, whole,
-            activation.momentum if isinstance(activation, BatchTopK) else 0.0, segment.astype(np.int64), *by_cell,
+            activation.momentum if isinstance(activation, BatchTopK) else 0.0, segment, *by_cell,
             np.zeros((PARTS, r + 1), np.float32), *gradients,
         )  # fmt: skip
         missed = np.zeros(threads, np.int64)
@@ -106,7 +102,7 @@ class CodedEpoch:
         for helper in helpers:
             helper.join()
         for p in parameters:
-            trainer.optimiser.state[p]["step"] += trainer.per_epoch
+            state[p]["step"] += trainer.per_epoch
         if isinstance(activation, BatchTopK):
             activation.threshold.fill_(float(self.state[2]))
         share = missed.sum() / len(order)

@@ -12,6 +12,7 @@ from torch import Tensor
 from cellprism.sae.activation import TopK
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.steps.dense import StepResult
+from cellprism.sae.steps.moments import start_moments
 from cellprism.sae.steps.narrow_kernels import TILE, narrow_epoch
 
 if TYPE_CHECKING:
@@ -57,10 +58,7 @@ class NarrowEpoch:
         dictionary = (sae.encoder, sae.encoder_bias, sae.decoder)
         biases = (sae.decoder_bias, *([] if sae.input_bias is None else [sae.input_bias]))
         state = trainer.optimiser.state
-        for p in (*dictionary, *biases):
-            if not state[p]:
-                state[p]["step"] = torch.tensor(0.0)
-                state[p]["exp_avg"], state[p]["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
+        start_moments(trainer.optimiser, (*dictionary, *biases))
         padded = w + -w % TILE
         if padded % 1024 == 0:
             padded += TILE  # rows at a multiple of a page's length would crowd in the same places of the cache

@@ -16,6 +16,7 @@ from cellprism.sae.config import SAEConfig
 from cellprism.sae.model import SAE
 from cellprism.sae.steps import gate_kernels, kernels, prefix_kernels
 from cellprism.sae.steps.dense import DenseStep, StepResult
+from cellprism.sae.steps.moments import start_moments
 from cellprism.sae.steps.selection import Entries, Selector
 from cellprism.sae.steps.threads import one_torch_thread, spread
 from cellprism.sae.training import TrainingOptions
@@ -93,13 +94,9 @@ class SparseStep:
         self.squared, self.fired = np.zeros(w, np.float32), np.zeros(w, np.bool_)
         self.first, self.zeros = np.zeros(w + 1, np.int64), np.zeros(w, np.float32)
         self.prefixes = sae.config.prefixes
-        self.segment = np.searchsorted(self.prefixes, np.arange(w), side="right")  # the first prefix of a feature
+        self.segment = np.array(sae.config.prefix_of_feature)
         self.bar = 0.0
-        for p in sae.parameters():
-            state = optimiser.state[p]
-            if not state:
-                state["step"] = torch.tensor(0.0)
-                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
+        start_moments(optimiser, sae.parameters())
 
     def __call__(self, x: Tensor, dead: Tensor | None, p: float, lr: float) -> StepResult:
         """One step on a batch (cells, r); ``p`` is 1 for the objectives known here."""

@@ -13,6 +13,7 @@ from cellprism.sae.activation import BatchTopK, TopK
 from cellprism.sae.model import SAE
 from cellprism.sae.steps import triton_kernels as kernels
 from cellprism.sae.steps.deferred import DeferredResult
+from cellprism.sae.steps.moments import start_moments
 from cellprism.sae.training import TrainingOptions
 
 __all__ = ["Tiles", "TritonStep", "interpreted"]
@@ -108,11 +109,7 @@ class TritonStep:
         self._copies: dict[str, Tensor] = {}
         self._versions: dict[str, int] = {}
         self._gradients = {name: torch.empty_like(p) for name, p in self.parameters.items()}
-        for p in sae.parameters():
-            state = optimiser.state[p]
-            if not state:
-                state["step"] = torch.tensor(0.0)
-                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
+        start_moments(optimiser, sae.parameters())
 
     @torch.no_grad()
     def __call__(self, x: Tensor, dead: Tensor | None, p: float, lr: float) -> DeferredResult:
