@@ -2,16 +2,17 @@
 
 Usage: python benchmarks/many.py [--epochs N] [--every N] [--only whole|sweep|seeds] [--json FILE]
 
-Both sides run in one process. `--only whole` trains all epochs of the 160 configurations by `fit_many`. The published loop is
-timed by the step at each width, since a step's cost does not depend on the learning rate or the penalty.
+Both sides run in one process. `--only whole` trains all epochs of the 160 configurations by `fit_many`. The published
+loop is timed by the step at each width, since a step's cost does not depend on the learning rate or the penalty.
 
 `--only sweep` computes the whole from parts: `fit_many` trains the configurations twice, for 50 and for 100 epochs
 (`--epochs` gives another number to double); both make the same 50 evaluations, so that the difference is the cost of 50
-epochs and the rest is fixed. `--every 10` takes every tenth configuration, two a width, and computes the rest from these. One model of every width, of another learning rate and penalty each, is trained again alone and by automatic differentiation,
-twice, the second time at a learning rate that differs by a millionth: loss, L0 and recovery of the true variables of
-`fit_many` are held against those of the first, beside what the second says of how far a training repeats itself at all (at a
-rate of 1e-2 it does not). Times are wall-clock and CPU seconds: on a machine that does other work, the CPU seconds are the
-ones to compare (they give no credit for the second core).
+epochs and the rest is fixed. `--every 10` takes every tenth configuration, two a width, and computes the rest from
+these. One model of every width, of another learning rate and penalty each, is trained again alone and by automatic
+differentiation, twice, the second time at a learning rate that differs by a millionth: loss, L0 and recovery of the
+true variables of `fit_many` are held against those of the first, beside what the second says of how far a training
+repeats itself at all (at a rate of 1e-2 it does not). Times are wall-clock and CPU seconds: on a machine that does
+other work, the CPU seconds are the ones to compare (they give no credit for the second core).
 """
 
 from __future__ import annotations

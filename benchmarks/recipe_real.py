@@ -2,16 +2,17 @@
 
 python benchmarks/recipe_real.py pbmc marrow marrow-scvi marrow-dgd --data ../shared/data
 
-Rivals: the fixed default, plain BatchTopK and the paper's TopK form with as many active features as the recipe has (equal L0), and the
-paper's ReLU recipe, whose L0 is what it is. Each from two seeds on the same training cells; error on the held-out tenth;
-features named on all cells, beside random directions of the embedding thresholded to the same numbers of active cells.
-Beside them a sweep of the paper's forms (widths of 4 and 20 a dimension, vanilla and ReLU over five penalties, TopK over five k),
-of which the best held-out error at no more active features than the recipe's is told.
+Rivals: the fixed default, plain BatchTopK and the paper's TopK form with as many active features as the recipe has
+(equal L0), and the paper's ReLU recipe, whose L0 is what it is. Each from two seeds on the same training cells; error
+on the held-out tenth; features named on all cells, beside random directions of the embedding thresholded to the same
+numbers of active cells. Beside them a sweep of the paper's forms (widths of 4 and 20 a dimension, vanilla and ReLU over
+five penalties, TopK over five k), of which the best held-out error at no more active features than the recipe's is
+told.
 
-Error counts every axis of the embedding alike, those of noise too. So each dictionary is also asked what its reconstruction of
-held-out cells predicts: expression (of marrow, in the half of the molecules that the embedding has not seen), by the linear map that
-least squares finds from the embedding of the training cells. It is told relative to what the embedding itself predicts: above 1, the
-dictionary leaves noise out; below, it loses signal.
+Error counts every axis of the embedding alike, those of noise too. So each dictionary is also asked what its
+reconstruction of held-out cells predicts: expression (of marrow, in the half of the molecules that the embedding has
+not seen), by the linear map that least squares finds from the embedding of the training cells. It is told relative to
+what the embedding itself predicts: above 1, the dictionary leaves noise out; below, it loses signal.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@
 
 The paper's large simulation at a modest size, embedded by an autoencoder or by a deep generative decoder, its embedding
 split into features by the automatic recipe. Every program that a feature follows (|r| of the held-out cells above 0.95)
-is steered: its feature is set to the 90th percentile of its active cells, in cells where it is silent. The change of each decoded gene is held against the true adjacency of programs and
-genes, beside the same for covariance-matched random moves of the same length.
+is steered: its feature is set to the 90th percentile of its active cells, in cells where it is silent. The change of
+each decoded gene is held against the true adjacency of programs and genes, beside the same for covariance-matched
+random moves of the same length.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ def sweep(
 
     Returns
     -------
-    A row a trial and level, and for each width the same of an SAE at its start (``variant`` ``untrained``): the fields of the trial, ``width``, ``seed``, ``n_live``, ``l0``, ``redundant``, and the columns of
+    A row a trial and level, and for each width the same of an SAE at its start (``variant`` ``untrained``): the fields
+    of the trial, ``width``, ``seed``, ``n_live``, ``l0``, ``redundant``, and the columns of
     :attr:`~cellprism.recovery.Scores.levels`.
     """
     if levels is None:

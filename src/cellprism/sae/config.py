@@ -77,9 +77,10 @@ class SAEConfig:
 
     scaling: Scaling = "global"
     """How the embedding is scaled inside the model: not at all and not centred (``none``), centred and divided by one
-    number (``global``), by one number a dimension (``standard``), or along its principal axes: flattened (``whiten``), or turned down by the
-    share of an axis's variance that the least axis has, as a Wiener filter with that axis as its measure of noise
-    (``wiener``: for embeddings whose many small axes carry noise, such as 50 principal components of 700 cells)."""
+    number (``global``), by one number a dimension (``standard``), or along its principal axes: flattened (``whiten``),
+    or turned down by the share of an axis's variance that the least axis has, as a Wiener filter with that axis as its
+    measure of noise (``wiener``: for embeddings whose many small axes carry noise, such as 50 principal components of
+    700 cells)."""
 
     whiten_power: float = 1.0
     """With ``whiten``: each principal axis is divided by its standard deviation to this power; 0 leaves the axes as they

@@ -2,10 +2,10 @@
 
 The question is whether the genes of a set have larger (or smaller) statistics than other genes of their expression
 (:mod:`cellprism.stats.background`): ranks are taken over all genes, and each is held against the mean rank of its bin.
-Treating genes as independent makes any set of co-expressed genes significant. The form of the correction is that of CAMERA's rank test
-(Wu & Smyth, 2012, Nucleic Acids Res. 40:e133; Barry, Nobel & Wright, 2008, Ann. Appl. Stat. 2:286): the variance of
-the rank sum of ``m`` of ``G`` genes with correlation ``rho`` between the set's statistics. What is estimated here, and
-how:
+Treating genes as independent makes any set of co-expressed genes significant. The form of the correction is that of
+CAMERA's rank test (Wu & Smyth, 2012, Nucleic Acids Res. 40:e133; Barry, Nobel & Wright, 2008, Ann. Appl. Stat. 2:286):
+the variance of the rank sum of ``m`` of ``G`` genes with correlation ``rho`` between the set's statistics. What is
+estimated here, and how:
 
 1. Correlation of cell-wise ranks, after the mean over genes is taken out of each cell: a shift common to all genes
    (depth) moves all statistics alike and cannot move a rank among genes.
@@ -14,8 +14,8 @@ how:
 3. Each set's value is shrunken towards the mean of sets of similar size, by the share of its variance that is
    estimation error (empirical Bayes).
 4. Correlated noise can only act on the part of a statistic that is noise. With statistics of variance V over genes
-   (within bins), of which 1 is noise (it is 1 on average when cells are permuted; twice its standard deviation there is taken off V
-   first), the correlation that counts is rho / max(V, 1).
+   (within bins), of which 1 is noise (it is 1 on average when cells are permuted; twice its standard deviation there is
+   taken off V first), the correlation that counts is rho / max(V, 1).
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ class Effect:
 
     genes: pd.DataFrame
     """A row a decoded feature: gene, symbol, modality, log2fc (mean over cells), pval and qval (paired t test over
-    cells), null_pval (against null moves, see :func:`cellprism.steer.gene_table.gene_null`), monotonicity (Spearman correlation with the dose),
-    then low, high (95 % interval of log2fc over cells), null_qval."""
+    cells), null_pval (against null moves, see :func:`cellprism.steer.gene_table.gene_null`), monotonicity (Spearman
+    correlation with the dose), then low, high (95 % interval of log2fc over cells), null_qval."""
     sets: pd.DataFrame
     """A row a gene set, see :func:`cellprism.steer.sets.set_table`."""
     neighbours: pd.DataFrame

@@ -85,7 +85,8 @@ def _decode(
 def _by_feature(lo: int, hi: int, n: int, feature: Any, count: Any, first: Any, at: Any, place: Any) -> None:
     """Entries of features ``lo`` ... ``hi`` by feature, in the order of the cells: ``first[j]:first[j + 1]`` of ``place``.
 
-    An entry's place is its cell in the upper half of the number and its position in the cell's list in the lower. The others come last (a branch for each would cost more).
+    An entry's place is its cell in the upper half of the number and its position in the cell's list in the lower. The
+    others come last (a branch for each would cost more).
     """
     w = len(at) - 1
     first[lo : hi + 1] = 0
