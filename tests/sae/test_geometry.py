@@ -10,7 +10,7 @@ from cellprism.sae import SAEConfig, fit
 from cellprism.sae.geometry.coding import _regional_shares, code_sparsely, least_squares
 from cellprism.sae.geometry.levels import fit_levels
 from cellprism.sae.geometry.posterior import _LOG_CDF, _MILLS, Prior, _log_cdf_and_mills, posterior
-from cellprism.sae.geometry.reading import assemble, read_geometry
+from cellprism.sae.geometry.reading import _last_step, assemble, read_geometry
 from cellprism.sae.geometry.sharpen import likelihood_slope, sharpen
 from cellprism.sae.geometry.unmix import joint_diagonaliser, unmix
 from cellprism.sae.io import load
@@ -187,6 +187,30 @@ def test_leftover_directions_are_dropped():
     assert len(geometry.readout) == 10
     assert "4 readouts" in geometry.steps[-1]
     assert (best_correlation(geometry.codes(np.hstack([X, rest])), truth) > 0.9).mean() >= 0.8
+
+
+def test_weak_programs_with_sharp_zeros_are_no_leftovers():
+    X, truth = world(programs=12, d=12, seed=4)  # the two weakest stand apart by a step of 2.6
+    geometry = read_geometry(X)
+    assert len(geometry.readout) == 12
+    assert (best_correlation(geometry.codes(X), truth) > 0.95).all()
+
+
+@pytest.mark.parametrize(
+    ("explained", "leftovers"),
+    [
+        ([*[1e-5] * 20, *[1.0] * 60], 20),
+        ([*[1e-6] * 10, *[1e-5] * 10, *[1.0] * 60], 20),  # the last of two steps
+        ([*[1e-6] * 5, *[1.0] * 75], 0),  # fewer than a tenth
+        ([*[0.5] * 20, *[1.0] * 60], 0),  # too much of it all
+        ([*np.geomspace(1e-4, 1, 80)], 0),  # no step
+        ([1e-9, *np.geomspace(1e-4, 1, 80)], 0),  # one alone
+        ([0.0] * 80, 0),
+        ([1.0], 0),
+    ],
+)
+def test_leftovers_end_at_the_last_step(explained, leftovers):
+    assert _last_step(np.array(explained)) == leftovers
 
 
 def test_assembled_sae_gives_the_codes_of_the_geometry(tmp_path):

@@ -26,9 +26,10 @@ SHARP = 0.03
 _LEFT, _GROUP = 0.03, 0.1
 """Leftovers explain less than this share in all, and are at least this share of the readouts."""
 
-_AROUND, _RISE = 4, 1.5
-"""Readouts on either side of a step in what readouts explain, and the ratio of their geometric means from which on it is
-one: a single gap is often as wide between two leftovers. It was 1.6 to 4.4 at leftovers, elsewhere at most 1.4."""
+_AROUND, _RISE, _STEEPER = 4, 1.5, 2.0
+"""Readouts on either side of a step in what readouts explain, the ratio of their geometric means from which on it is one
+(a single gap is often as wide between two leftovers; it was 1.6 to 4.4 at leftovers, elsewhere at most 1.4), and how many
+times as steep as the usual slope it is."""
 
 _BLURRED, _PILOT = 0.06, 250
 """Zeros that so many steps of sharpening leave as blurred as this (embeddings without noise: 0.01) will not be sharp after
@@ -135,12 +136,15 @@ def _without_leftovers(geometry: Geometry, X: NDArray[np.float64], seed: int) ->
 
 def _last_step(explained: NDArray[np.float64]) -> int:
     """Number of leftovers among readouts in the order of what they explain; 0 where no step sets them apart."""
+    least, most = max(_AROUND, round(_GROUP * len(explained))), len(explained) - _AROUND
+    if least > most:
+        return 0
     logs, below = np.log(explained.clip(1e-300)), np.cumsum(explained) / max(explained.sum(), 1e-300)
-    rise = np.zeros(len(logs) + 1)
-    for n in range(max(_AROUND, round(_GROUP * len(logs))), len(logs) - _AROUND + 1):
-        if below[n - 1] < _LEFT:
-            rise[n] = logs[n : n + _AROUND].mean() - logs[n - _AROUND : n].mean()
-    steps = np.flatnonzero(rise >= np.log(_RISE))
+    rise = np.zeros(most + 1)
+    for n in range(_AROUND, most + 1):
+        rise[n] = logs[n : n + _AROUND].mean() - logs[n - _AROUND : n].mean()
+    bar = max(np.log(_RISE), _STEEPER * float(np.median(rise[_AROUND:])))
+    steps = least + np.flatnonzero((rise[least:] >= bar) & (below[least - 1 : most] < _LEFT))
     if not len(steps):
         return 0
     last = np.split(steps, np.flatnonzero(np.diff(steps) > 1) + 1)[-1]
