@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from sae.cases import embedding
 
 from cellprism.errors import InputError
-from cellprism.sae import SAE, DivergedError, SAEConfig, fit
+from cellprism.sae import SAE, DivergedError, SAEConfig, fit, fit_many
 from cellprism.sae.trainer import Trainer
 
 CASES = {
@@ -19,6 +20,11 @@ CASES = {
     "sparse, revived": (SAEConfig(24, "topk", k=3, dead_after=1), {"kernel": "sparse"}),
     "fused": (SAEConfig(24, "relu"), {}),
     "resampled": (SAEConfig(24, "topk", k=3, resample_every=2), {}),
+    "products": (SAEConfig(96, "relu", start_active=None, scaling="standard"), {"d": 40}),
+    "jumps": (SAEConfig(96, "jumprelu", k=24), {"d": 40}),
+    "narrow": (SAEConfig(40, "topk", k=8), {"d": 4}),
+    "narrow, relu": (SAEConfig.paper("vanilla", 40), {"d": 4}),
+    "coded, revived": (SAEConfig(80, "batchtopk", k=4, dead_after=1), {"d": 8}),
 }
 
 
@@ -36,8 +42,8 @@ def test_killed_and_resumed_is_never_killed(
     name: str, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg, options = CASES[name]
-    X = embedding()
     options = {"epochs": 8, "batch_size": 64, "checkpoint_every": 3, **options}
+    X = embedding(d=options.pop("d", 5))
     whole = fit(X, cfg, **options)
     check = Trainer._check_loss
 
@@ -86,6 +92,46 @@ def test_divergence_keeps_the_last_good_weights(name: str) -> None:
     with pytest.raises(DivergedError, match=r"training diverged: the loss of seed 0 is .*Remedy: lower lr") as caught:
         fit(X, cfg, epochs=60, batch_size=64, lr=1e6, warmup=0.0, max_grad_norm=None, **options)
     assert np.isfinite(caught.value.sae.decode(caught.value.sae.encode(X))).all()
+
+
+@pytest.mark.parametrize(("form", "d"), [("vanilla", 4), ("vanilla", 8), ("relu", 8), ("topk", 4)])
+def test_small_values_do_not_count_as_diverged(form: str, d: int) -> None:
+    """The published forms keep the unit of the embedding, and start far above it."""
+    X = 1e-3 * np.random.default_rng(0).standard_normal((300, d)).astype(np.float32)
+    config = SAEConfig.paper(form, 40, k_percent=20 if form == "topk" else None)
+    dense, auto = (fit(X, config, kernel=kernel, epochs=20, patience=None) for kernel in ("dense", "auto"))
+    assert auto.history["loss"].iloc[-1] == pytest.approx(dense.history["loss"].iloc[-1], rel=0.1)
+
+
+@pytest.mark.parametrize("kernel", ["dense", "auto"])
+def test_a_perfect_start_does_not_count_as_diverged(kernel: str) -> None:
+    X = np.random.default_rng(0).standard_normal((300, 1)).astype(np.float32)
+    found = fit(X, SAEConfig(63, "topk", k=1), kernel=kernel, epochs=40, patience=None)
+    assert found.metrics["explained_variance"] > 0.99
+
+
+@pytest.mark.parametrize("holdout", [0.0, 0.2])
+def test_memory_maps_are_never_held_whole(holdout: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "x.npy", np.tile(embedding(2_000, d=30), (30, 1)))
+    size = 60_000 * 30 * 4
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    for module in ("sae.scaling", "sae.checkpoint", "data.checks"):
+        monkeypatch.setattr(f"cellprism.{module}._CHUNK", 500)
+    monkeypatch.setattr("cellprism.sae.trainer._SAMPLE", 500)
+    monkeypatch.setattr("cellprism.sae.trainer._ELEMENTS", 2**13)
+    monkeypatch.setattr("cellprism.sae.model._CHUNK_ELEMENTS", 2**13)
+    config = SAEConfig(16, "topk", k=3)
+    options = {"epochs": 1, "batch_size": 500, "memory_limit": 1_000, "holdout": holdout}
+    fit(embedding(), config, epochs=1)  # imports and compiles
+    for train in (
+        lambda: fit(mapped, config, checkpoint=tmp_path / "c", **options),
+        lambda: fit_many(mapped, [config, config], **options),
+    ):
+        tracemalloc.start()
+        train()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < size / 2  # the indices of the cells alone take a fifth
 
 
 def test_memory_maps_larger_than_the_limit_are_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

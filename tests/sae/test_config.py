@@ -24,6 +24,10 @@ BAD = {
     "prefix over width": ({"width": 8, "k": 2, "matryoshka": (4, 16)}, "between 1 and the width"),
     "bandwidth zero": ({"width": 8, "activation": "jumprelu", "bandwidth": 0.0}, "`bandwidth` must be positive"),
     "all active at the start": ({"width": 8, "activation": "relu", "start_active": 1.0}, "`start_active` must lie"),
+    "a reading with prefixes": (
+        {"width": 8, "activation": "jumprelu", "pre_bias": "none", "init": "geometry", "matryoshka": (4,)},
+        "read off without training",
+    ),
     "aux_k zero": ({"width": 8, "k": 2, "aux_k": 0}, "`aux_k` must be at least 1"),
 }
 

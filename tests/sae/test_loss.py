@@ -8,7 +8,7 @@ import torch
 from sae.cases import VARIANTS, embedding, random_sae
 
 from cellprism.sae import SAE
-from cellprism.sae.loss import auxiliary_loss, mse, objective
+from cellprism.sae.loss import LEAST_RESIDUAL, auxiliary_loss, mse, objective
 
 
 def batch(sae: SAE, n: int = 40) -> torch.Tensor:
@@ -101,6 +101,18 @@ def test_jumprelu_threshold_gradient_is_the_kernel_estimate(name: str) -> None:
         wanted = t * (-near * (t * by_code + by_l0 / len(x)) / h).sum(0)
     assert float(wanted.abs().max()) > 0
     torch.testing.assert_close(sae.activation.log_threshold.grad, wanted)
+
+
+def test_the_auxiliary_loss_of_a_residual_of_nothing_stays_small() -> None:
+    sae = random_sae(VARIANTS["topk"])
+    x = batch(sae)
+    dead = torch.ones(sae.width, dtype=torch.bool)
+    nothing = 1e-9 * torch.randn_like(x)
+    with torch.no_grad():
+        pre, unit = sae.pre_activations(x), float(x.square().mean())
+        error = float(auxiliary_loss(sae, pre, nothing, dead, unit)) * unit  # the error itself, in squares
+        loss = float(auxiliary_loss(sae, pre, nothing, dead, LEAST_RESIDUAL * unit))
+    assert loss == pytest.approx(error / (LEAST_RESIDUAL * unit), rel=1e-6)
 
 
 def test_auxiliary_loss_is_the_reference_and_moves_only_dead_features() -> None:

@@ -4,15 +4,23 @@ from sae.cases import VARIANTS, embedding
 from sklearn.metrics import r2_score
 
 from cellprism.sae import fit
-from cellprism.sae.metrics import describe, explained_variance
+from cellprism.sae.metrics import describe
 
 
-def test_explained_variance_is_scikit_learns() -> None:
-    rng = np.random.default_rng(0)
-    X, X_hat = rng.standard_normal((2, 50, 4)) * [1, 5, 0.1, 3] + 2
-    expected = r2_score(X, X_hat, multioutput="variance_weighted")
-    assert explained_variance(X, X_hat) == pytest.approx(expected)
-    assert np.isnan(explained_variance(np.ones((4, 2)), np.ones((4, 2))))
+@pytest.mark.parametrize("chunk", [7, 65_536])
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+def test_explained_variance_is_scikit_learns(chunk: int, offset: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cellprism.sae.scaling._CHUNK", chunk)
+    X = embedding().astype(np.float64) * [1, 5, 0.1, 3, 1] + offset
+    sae = fit(X, VARIANTS["relu"], epochs=3).sae
+    for rows in (None, np.arange(3, 300, 2)):
+        x = X if rows is None else X[rows]
+        got, codes = describe(sae, X, rows=rows), sae.encode(x)
+        expected = r2_score(x, sae.decode(codes), multioutput="variance_weighted")
+        assert got.explained_variance == pytest.approx(expected, abs=1e-6)
+        if rows is None:
+            assert describe(sae, X, codes) == pytest.approx(got)
+    assert np.isnan(describe(sae, np.ones((4, 5))).explained_variance)
 
 
 def test_description_counts() -> None:

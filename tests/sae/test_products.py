@@ -36,6 +36,15 @@ def test_training_is_the_dense_one(name: str) -> None:
         assert (a - b).abs().median() < 1e-3, n
 
 
+def test_jumprelu_with_a_large_k_keeps_its_thresholds() -> None:
+    X = embedding(500, d=D)
+    options = {"epochs": 5, "batch_size": 90}
+    dense, auto = (fit(X, SAEConfig(64, "jumprelu", k=16), kernel=kernel, **options) for kernel in ("dense", "auto"))
+    assert dense.history["penalty"].iloc[0] > 0
+    for column in ("loss", "penalty", "l0"):
+        np.testing.assert_allclose(auto.history[column], dense.history[column], rtol=1e-2, err_msg=column)
+
+
 def test_dense_codes_with_dead_features_take_the_dense_step() -> None:
     cfg = SAEConfig(90, "relu", start_active=None)
     X = torch.as_tensor(embedding(300, d=D))

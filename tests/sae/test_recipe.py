@@ -9,8 +9,10 @@ from sae.mixtures import best_correlation, world
 from cellprism.errors import InputError
 from cellprism.features.stability import fit_stability
 from cellprism.sae import SAE, SAEConfig, default_config, fit
+from cellprism.sae.cells import split_cells
 from cellprism.sae.consensus import consensus
 from cellprism.sae.recipe.bits import description_length, explained_signal
+from cellprism.sae.recipe.candidates import PRESETS, candidates
 from cellprism.sae.recipe.choice import _best, _contenders, choose_recipe, fit_auto
 from cellprism.sae.scaling import AffineScaling, fit_scaling
 
@@ -25,9 +27,50 @@ def test_description_length_by_hand():
     got = description_length(sae, X, 0.1)
     rate = 1.5 / 5
     assert got["support_bits"] == pytest.approx(-(rate * np.log2(rate) + (1 - rate) * np.log2(1 - rate)))
-    assert got["value_bits"] == pytest.approx(np.log2(1 + 4 / 0.1) / 8)
+    assert got["value_bits"] == pytest.approx(np.log2(1 + 4 / 0.375 / 0.1) / 8)  # 3/8: variance a dimension
     assert got["residual_bits"] == pytest.approx(0, abs=1e-9)
     assert (got["l0"], got["dead_share"], got["explained_variance"]) == (0.25, 0.5, 1.0)
+
+
+def test_description_length_does_not_depend_on_the_scaling():
+    X = np.random.default_rng(0).normal(size=(400, 6)) * [9, 5, 3, 1, 1, 1]
+    found = []
+    for mode in ("global", "whiten", "wiener"):
+        scaling = fit_scaling(X, mode)
+        sae = SAE(SAEConfig(width=12, activation="relu", pre_bias="none", scaling=mode), scaling)
+        with torch.no_grad():  # the same readouts and directions in every unit
+            rows = torch.as_tensor(np.vstack([np.eye(6), -np.eye(6)]), dtype=torch.float32)
+            sae.encoder.copy_(rows @ torch.as_tensor(scaling.backward).T)
+            sae.decoder.copy_(rows @ torch.as_tensor(scaling.forward))
+            sae.encoder_bias.zero_()
+            sae.decoder_bias.zero_()
+        found.append(description_length(sae, X, 0.05))
+    for other in found[1:]:
+        assert other == pytest.approx(found[0], rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"epoch": 3}, {"lr": -1}, {"device": "abacus"}, {"holdout": 1.5}, {"consensus": True}],
+)
+def test_bad_options_are_refused_before_anything_is_tried(options, monkeypatch):
+    monkeypatch.setattr("cellprism.sae.recipe.choice._choose", None)
+    with pytest.raises(InputError):
+        fit(world(cells=100)[0], **options)
+
+
+def test_cells_alike_are_told():
+    X = np.zeros((40, 3), np.float32)
+    X[split_cells(40, 0.1, 0)[0]] = 1
+    for config in (None, SAEConfig(8, "topk", k=2, scaling="whiten")):
+        with pytest.raises(InputError, match="the same values in all"):
+            fit(X, config)
+
+
+def test_reading_needs_five_cells_a_dimension_of_all_that_it_may_see():
+    default = SAEConfig(64, "topk", k=4)
+    tried = [candidates((100, 50), n, default, PRESETS["quick"])[0].method for n in (249, 250)]
+    assert tried == ["default", "geometry"]
 
 
 def test_recipe_chooses_the_geometry_of_a_mixture_and_says_why():
@@ -52,6 +95,7 @@ def test_recipe_trains_where_there_is_no_room_to_read():
     assert recipe.config == default_config(X)
     assert set(recipe.scouts["method"]) == {"default", "training"}
     assert "none does" in " ".join(recipe.reasons)
+    assert "five cells for each" in " ".join(recipe.reasons)
 
 
 @pytest.mark.parametrize(

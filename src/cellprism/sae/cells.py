@@ -52,11 +52,15 @@ class Cells:
         values = np.ascontiguousarray(self._X[rows], dtype=np.float32)
         return self._sae.scale(torch.as_tensor(values, device=self._sae.mean.device))
 
+    def all(self) -> Tensor:
+        """(cells, r) all cells in order: those in memory themselves, not a copy."""
+        return self.batch(torch.arange(len(self))) if self._x is None else self._x
+
     def by_dimension(self) -> NDArray[np.float32]:
         """(r, cells) all cells in memory on the CPU, made once for all models that ask."""
         with self._lock:
             if self._turned is None:
-                self._turned = np.ascontiguousarray(self.batch(torch.arange(len(self))).numpy().T)
+                self._turned = np.ascontiguousarray(self.all().numpy().T)
             return self._turned
 
     def __len__(self) -> int:

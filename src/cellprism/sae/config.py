@@ -136,6 +136,12 @@ class SAEConfig:
                 f"activation={self.activation!r}, pre_bias={self.pre_bias!r}",
                 "give activation='jumprelu', pre_bias='none'",
             )
+        if self.init == "geometry" and (self.matryoshka or self.resample_every):
+            raise InputError(
+                "init 'geometry' is read off without training",
+                f"matryoshka={self.matryoshka}, resample_every={self.resample_every}",
+                "leave them out, or use init='tied'",
+            )
         for name in ("l1", "l0", "aux_weight", "whiten_power"):
             self._at_least(name, 0)
         for name in ("aux_k", "dead_after", "resample_every"):

@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from cellprism.errors import InputError
+from cellprism.sae.config import SAEConfig
 from cellprism.sae.correlation import code_correlation
 from cellprism.sae.fit import Fit
 from cellprism.sae.metrics import describe
 from cellprism.sae.model import SAE
 from cellprism.sae.scaling import AffineScaling
 
-__all__ = ["Consensus", "agreed", "consensus"]
+__all__ = ["Consensus", "agreed", "check_consensus", "consensus"]
 
 _SHARED = {"mean", "forward_map", "backward_map", "decoder_bias", "input_bias"}  # a row a dimension, not a feature
 
@@ -57,12 +58,7 @@ def consensus(fit: Fit, X: NDArray[Any], *, returned: float = 0.9, share: float 
         If the fit has one seed, is a topk (whose features compete for places, so that leaving some out changes the
         others), or nothing returns.
     """
-    if not fit.siblings:
-        raise InputError("a consensus needs SAEs of several seeds", "one seed", "fit with seeds=3")
-    if fit.sae.config.activation == "topk":
-        raise InputError(
-            "a consensus needs features that fire on their own", "activation='topk'", "use batchtopk or jumprelu"
-        )
+    check_consensus(1 + len(fit.siblings), fit.sae.config)
     cells = np.asarray(X[fit.holdout] if len(fit.holdout) else X)
     codes = fit.sae.encode(cells)
     best, back = np.zeros((2, len(fit.siblings), fit.sae.width))
@@ -83,10 +79,20 @@ def consensus(fit: Fit, X: NDArray[Any], *, returned: float = 0.9, share: float 
     return Consensus(_narrowed(fit.sae, kept, np.asarray(codes.mean(axis=0)).ravel()), table)
 
 
+def check_consensus(seeds: int, config: SAEConfig | None) -> None:
+    """Refuse, before anything is trained, what has no consensus."""
+    if seeds < 2:
+        raise InputError("a consensus needs SAEs of several seeds", "one seed", "fit with seeds=3")
+    if config is not None and config.activation == "topk":
+        raise InputError(
+            "a consensus needs features that fire on their own", "activation='topk'", "use batchtopk or jumprelu"
+        )
+
+
 def agreed(fit: Fit, X: NDArray[Any]) -> Fit:
     """The fit with its consensus in place of its first SAE, measured anew, and the consensus' table beside it."""
     found = consensus(fit, X)
-    metrics = dict(describe(found.sae, X[fit.holdout] if len(fit.holdout) else X)._asdict())
+    metrics = dict(describe(found.sae, X, rows=fit.holdout)._asdict())
     return dataclasses.replace(fit, sae=found.sae, metrics=metrics, consensus=found.table)
 
 

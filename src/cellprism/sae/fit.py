@@ -123,11 +123,14 @@ def fit(
         Show a bar with loss, explained variance, L0 and dead share.
     checkpoint
         Folder in which the state of training is kept. The same call with the same folder goes on where it was killed and
-        ends, on the CPU, with the same bits as if it had not been; a finished training is returned at once.
+        ends, on the CPU, with the same bits as if it had not been; a finished training is not repeated. Without ``cfg``
+        the recipe is chosen again first (the same, and in at most a few fits' time).
     checkpoint_every
         Steps between two saved states.
     options
-        Fields of :class:`~cellprism.sae.training.TrainingOptions`: epochs, batch_size, lr, holdout, patience, …
+        Fields of :class:`~cellprism.sae.training.TrainingOptions`: epochs, batch_size, lr, holdout, patience, … Where the
+        SAE is read off the geometry (``cfg.init="geometry"``, or the recipe says so) nothing is trained: of these
+        ``holdout`` alone has an effect then, ``checkpoint`` has none, and the training cells must fit into memory.
 
     Returns
     -------
@@ -137,7 +140,8 @@ def fit(
     Raises
     ------
     InputError
-        If X is not a finite two-dimensional array with at least two cells and some variance, or an option is wrong.
+        If X is not a finite two-dimensional array with at least two cells and some variance, or an option is wrong;
+        with ``consensus``, if no feature returns in most seeds.
     DivergedError
         If the loss becomes NaN, infinite or 10,000 times the first; a FloatingPointError that names the step and the
         remedy and holds the SAE of the last good evaluation.
@@ -147,9 +151,11 @@ def fit(
         raise InputError("`seeds` must be at least 1", str(seeds), "use 1, or 3 to learn each feature's stability")
     if checkpoint_every < 1:
         raise InputError("`checkpoint_every` must be at least 1", str(checkpoint_every), "use 1000")
+    training, place = training_options(options), choose_device(device)
     if consensus:
-        from cellprism.sae.consensus import agreed  # it builds on Fit
+        from cellprism.sae.consensus import agreed, check_consensus  # it builds on Fit
 
+        check_consensus(seeds, cfg)
         fitted = fit(X, cfg, seed=seed, seeds=seeds, preset=preset, device=device, progress=progress,
                      checkpoint=checkpoint, checkpoint_every=checkpoint_every, **options)  # fmt: skip
         return agreed(fitted, X)
@@ -158,15 +164,14 @@ def fit(
 
         return fit_auto(X, preset=preset, seed=seed, seeds=seeds, device=device, progress=progress,
                         checkpoint=checkpoint, checkpoint_every=checkpoint_every, **options)  # fmt: skip
-    training = training_options(options)
     held, kept = split_cells(len(X), training.holdout, seed)
     if cfg.init == "geometry":
         # Read off the training cells as they are, so there is nothing to train.
         results = _readings(X[kept], X[held] if len(held) else X[kept], cfg, range(seed, seed + seeds))
         saes, histories = zip(*results, strict=True)
         return make_fit(X, saes, histories, held, training, len(kept), seed)
-    scaling = fit_scaling(X[kept] if len(held) else X, cfg.scaling, cfg.whiten_power)
-    template = SAE(cfg, scaling).to(choose_device(device))
+    scaling = fit_scaling(X, cfg.scaling, cfg.whiten_power, kept)
+    template = SAE(cfg, scaling).to(place)
     cells, out = (Cells(template, X, rows, training.memory_limit) for rows in (kept, held))
     identity = fingerprint(X, cfg, training, seed) if checkpoint else ""
     jobs = []
@@ -210,7 +215,7 @@ def make_fit(
         sae=saes[0],
         siblings=tuple(saes[1:]),
         history=pd.concat(histories, ignore_index=True),
-        metrics=dict(describe(saes[0], X[held] if len(held) else X)._asdict()),
+        metrics=dict(describe(saes[0], X, rows=held)._asdict()),
         holdout=held,
         options=vars(training) | used | {"seed": seed, "seeds": len(saes)},
     )

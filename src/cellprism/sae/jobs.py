@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 _COPIES = 6  # of the parameters: themselves, gradient, two moments, the last good and the best weights
 _BATCHES = 4  # of (cells, width) numbers: pre-activations, codes and the gradients of both
+_PLACES = 3  # more of batchtopk, which may keep any number of a cell's codes: the lists are as long as can be
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Job:
         r = self.scaling.forward.shape[1]
         parameters = 2 * self.config.width * (r + 2) + 2 * r
         batch = min(self.options.batch_size_for(len(self.cells)), len(self.cells))
-        return int(4 * (_COPIES * parameters + _BATCHES * batch * (self.config.width + r)))
+        numbers = _BATCHES + (_PLACES if self.config.activation == "batchtopk" else 0)
+        return int(4 * (_COPIES * parameters + numbers * batch * (self.config.width + r)))
 
     def run(self, report: Callable[[Trainer], None]) -> tuple[SAE, pd.DataFrame]:
         """Train; the model comes back on the CPU, with its history."""
@@ -108,24 +110,24 @@ def run_jobs(
     """
     with TrainingBar(progress, len(jobs)) as bar:
         if jobs[0].cells.device.type != "cpu":
-            return [job.run(bar.update) for job in jobs]
+            return [job.run(partial(bar.update, i)) for i, job in enumerate(jobs)]
         budget, given_up = Budget(memory_budget), Event()
 
         def go_on() -> None:
             if given_up.is_set():
                 raise _GivenUp
 
-        def report(trainer: Trainer) -> None:
+        def report(i: int, trainer: Trainer) -> None:
             go_on()
-            bar.update(trainer)
+            bar.update(i, trainer)
 
-        def run(job: Job) -> tuple[SAE, pd.DataFrame]:
-            with budget.room(job.memory()):
+        def run(i: int) -> tuple[SAE, pd.DataFrame]:
+            with budget.room(jobs[i].memory()):
                 go_on()
-                return job.run(report)
+                return jobs[i].run(partial(report, i))
 
         ranked = sorted(range(len(jobs)), key=lambda i: -jobs[i].cost())
-        results = side_by_side([partial(run, jobs[i]) for i in ranked], given_up)
+        results = side_by_side([partial(run, i) for i in ranked], given_up)
         return [result for _, result in sorted(zip(ranked, results, strict=True), key=lambda pair: pair[0])]
 
 

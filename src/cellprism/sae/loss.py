@@ -16,7 +16,10 @@ from cellprism.sae.activation import Gated, JumpReLU
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.model import SAE
 
-__all__ = ["Loss", "auxiliary_loss", "mse", "objective", "sparsity_penalty"]
+__all__ = ["LEAST_RESIDUAL", "Loss", "auxiliary_loss", "mse", "objective", "sparsity_penalty"]
+
+LEAST_RESIDUAL = 1e-4
+"""Share of a batch's mean square under which the auxiliary loss takes no residual for its unit."""
 
 
 class Loss(NamedTuple):
@@ -69,7 +72,7 @@ def sparsity_penalty(sae: SAE, pre: Tensor, codes: Tensor, p: float = 1.0) -> Te
     return config.l1_weight * _lp(target, norms, p)
 
 
-def auxiliary_loss(sae: SAE, pre: Tensor, residual: Tensor, dead: Tensor) -> Tensor:
+def auxiliary_loss(sae: SAE, pre: Tensor, residual: Tensor, dead: Tensor, least: float = 1e-12) -> Tensor:
     """Normalised error of the residual's reconstruction by the strongest dead features (Gao et al. 2024, section 2.4).
 
     Parameters
@@ -82,6 +85,8 @@ def auxiliary_loss(sae: SAE, pre: Tensor, residual: Tensor, dead: Tensor) -> Ten
         (cells, r) reconstruction error of the live features; no gradient flows into it.
     dead
         (width,) bool.
+    least
+        Mean square that the residual is taken to have at least.
     """
     residual = residual.detach()
     indices = dead.nonzero().squeeze(1)
@@ -89,7 +94,7 @@ def auxiliary_loss(sae: SAE, pre: Tensor, residual: Tensor, dead: Tensor) -> Ten
     values, chosen = torch.relu(pre[:, indices]).topk(k, dim=-1, sorted=False)
     codes = torch.zeros_like(pre[:, indices]).scatter(-1, chosen, values)
     error = mse(residual, codes @ sae.decoder[indices])
-    loss = error / residual.square().mean().clamp_min(1e-12)
+    loss = error / torch.maximum(residual.square().mean(), residual.new_tensor(least).clamp_min(1e-12))
     # A diverged auxiliary loss must not spoil the main one.
     return torch.nan_to_num(loss, nan=0.0, posinf=0.0)
 
@@ -124,5 +129,7 @@ def objective(sae: SAE, x: Tensor, dead: Tensor | None = None, p: float = 1.0) -
     penalty = sparsity_penalty(sae, pre, codes, p)
     auxiliary = x.new_zeros(())
     if config.aux_weight and dead is not None and bool(dead.any()):
-        auxiliary = config.aux_weight * auxiliary_loss(sae, pre, x - sae.reconstruct(codes.detach()), dead)
+        residual = x - sae.reconstruct(codes.detach())
+        least = LEAST_RESIDUAL * float(x.square().mean())
+        auxiliary = config.aux_weight * auxiliary_loss(sae, pre, residual, dead, least)
     return Loss(reconstruction + penalty + auxiliary, reconstruction, penalty, auxiliary, codes)

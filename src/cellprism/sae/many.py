@@ -97,10 +97,12 @@ def fit_many(
     shared: dict[tuple[Any, ...], tuple[AffineScaling, Cells, Cells, Any]] = {}
     jobs, held_out = [], []
     for config, training, s in zip(configs, trainings, each_seed, strict=True):
-        key = (config.scaling, config.whiten_power, training.holdout, s, training.memory_limit)
+        held, kept = split_cells(len(X), training.holdout, s)
+        # Where none are held out, the training cells are the same for every seed.
+        split = (training.holdout, s) if len(held) else None
+        key = (config.scaling, config.whiten_power, split, training.memory_limit)
         if key not in shared:
-            held, kept = split_cells(len(X), training.holdout, s)
-            scaling = fit_scaling(X[kept] if len(held) else X, config.scaling, config.whiten_power)
+            scaling = fit_scaling(X, config.scaling, config.whiten_power, kept)
             template = SAE(config, scaling).to(where)
             inside, outside = (Cells(template, X, rows, training.memory_limit) for rows in (kept, held))
             shared[key] = scaling, inside, outside, held

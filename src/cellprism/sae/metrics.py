@@ -9,15 +9,16 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism.sae.model import SAE
+from cellprism.sae.scaling import chunks
 
-__all__ = ["Description", "describe", "explained_variance"]
+__all__ = ["Description", "describe"]
 
 
 class Description(NamedTuple):
     """What an SAE makes of a set of cells."""
 
     explained_variance: float
-    """1 - squared error / squared deviation from the mean, over all cells and raw dimensions."""
+    """1 - squared error / squared deviation from the mean, over all cells and raw dimensions; NaN where X does not vary."""
     mse: float
     """Mean squared error over cells and raw dimensions."""
     l0: float
@@ -28,22 +29,40 @@ class Description(NamedTuple):
     """Features active in none."""
 
 
-def explained_variance(X: NDArray[Any], X_hat: NDArray[Any]) -> float:
-    """``1 - sum (x - x_hat)^2 / sum (x - mean)^2``; NaN where X does not vary."""
-    X = np.asarray(X, dtype=np.float64)
-    total = np.square(X - X.mean(axis=0)).sum()
-    return float(1 - np.square(X - X_hat).sum() / total) if total > 0 else float("nan")
+def describe(
+    sae: SAE, X: NDArray[Any], codes: sp.csr_array | None = None, *, rows: NDArray[np.intp] | None = None
+) -> Description:
+    """Metrics of an SAE on raw embeddings.
 
-
-def describe(sae: SAE, X: NDArray[Any], codes: sp.csr_array | None = None) -> Description:
-    """Metrics of an SAE on raw embeddings (cells, d)."""
-    codes = sae.encode(X) if codes is None else codes
-    X_hat = sae.decode(codes)
-    live = int((np.bincount(codes.indices, minlength=codes.shape[1]) > 0).sum())
+    Parameters
+    ----------
+    sae
+        Of the embedding.
+    X
+        (cells, d) array or memory map, read a chunk at a time.
+    codes
+        (cells, width) where they are known.
+    rows
+        The cells to look at; None or none = all.
+    """
+    rows = None if rows is None or not len(rows) else rows
+    error = deviation = 0.0
+    n, active, fired = 0, 0, np.zeros(sae.width, dtype=np.bool_)
+    total, first = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    for x in chunks(X, rows):
+        here = sae.encode(x) if codes is None else codes[n : n + len(x)]
+        error += float(np.square(x - sae.decode(here)).sum())
+        first = first if n else x.mean(axis=0)  # near the mean of all: squares about it lose no digits
+        deviation += float(np.square(x - first).sum())
+        total += (x - first).sum(axis=0)
+        n, active = n + len(x), active + here.nnz
+        fired[here.indices] = True
+    deviation -= float(np.square(total).sum()) / max(1, n)
+    live = int(fired.sum())
     return Description(
-        explained_variance=explained_variance(X, X_hat),
-        mse=float(np.square(np.asarray(X, dtype=np.float64) - X_hat).mean()),
-        l0=codes.nnz / max(1, codes.shape[0]),
+        explained_variance=1 - error / deviation if deviation > 0 else float("nan"),
+        mse=error / max(1, n * X.shape[1]),
+        l0=active / max(1, n),
         n_live=live,
         n_dead=sae.width - live,
     )

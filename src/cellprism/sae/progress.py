@@ -47,11 +47,11 @@ class TrainingBar:
     ) -> None:
         self._bar.stop()
 
-    def update(self, trainer: Trainer) -> None:
-        """Take in a model's epoch."""
+    def update(self, model: int, trainer: Trainer) -> None:
+        """Take in an epoch of a model, told by its number."""
         done = trainer.done // trainer.per_epoch
         # A model that stops early owes no more epochs.
-        self._known[id(trainer)] = (done, done if trainer.finished else trainer.epochs)
+        self._known[model] = (done, done if trainer.finished else trainer.epochs)
         completed, total = (sum(column) for column in zip(*self._known.values(), strict=True))
         state = ""
         if trainer.rows:

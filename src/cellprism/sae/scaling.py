@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellprism.errors import InputError
 from cellprism.sae.config import Scaling
 
-__all__ = ["AffineScaling", "effective_dimension", "fit_scaling"]
+__all__ = ["AffineScaling", "chunks", "effective_dimension", "fit_scaling"]
 
 _CHUNK = 65_536
 # A direction that is taken for noise is turned down, not dropped, so that the scaling can be undone.
@@ -27,16 +29,24 @@ class AffineScaling(NamedTuple):
     """(r, d) from scaled to raw."""
 
 
-def _moments(X: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and covariance in chunks, so that a memory-mapped embedding is never held whole."""
-    n, d = X.shape
+def chunks(X: NDArray[np.floating], rows: NDArray[np.intp] | None = None) -> Iterator[NDArray[np.float64]]:
+    """Some rows of an embedding (None: all), a chunk at a time: a memory map is never held whole."""
+    for start in range(0, len(X) if rows is None else len(rows), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        yield np.asarray(X[part] if rows is None else X[rows[part]], dtype=np.float64)
+
+
+def _moments(
+    X: NDArray[np.floating], rows: NDArray[np.intp] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    n, d = len(X) if rows is None else len(rows), X.shape[1]
     mean = np.zeros(d)
-    for start in range(0, n, _CHUNK):
-        mean += np.asarray(X[start : start + _CHUNK], dtype=np.float64).sum(axis=0)
+    for chunk in chunks(X, rows):
+        mean += chunk.sum(axis=0)
     mean /= n
     cov = np.zeros((d, d))
-    for start in range(0, n, _CHUNK):
-        centred = np.asarray(X[start : start + _CHUNK], dtype=np.float64) - mean
+    for chunk in chunks(X, rows):
+        centred = chunk - mean
         cov += centred.T @ centred
     return mean, cov / n
 
@@ -47,11 +57,13 @@ def effective_dimension(X: NDArray[np.floating]) -> float:
     Between 0 (all axes alike) and d; axes without variance do not count as the least.
     """
     eigenvalues = np.linalg.eigvalsh(_moments(X)[1])
-    eigenvalues = eigenvalues[eigenvalues > 1e-10 * eigenvalues[-1]]
-    return float((1 - eigenvalues[0] / eigenvalues).sum())
+    eigenvalues = eigenvalues[eigenvalues > 1e-10 * max(eigenvalues[-1], 0.0)]
+    return float((1 - eigenvalues[:1] / eigenvalues).sum())
 
 
-def fit_scaling(X: NDArray[np.floating], mode: Scaling, power: float = 1.0) -> AffineScaling:
+def fit_scaling(
+    X: NDArray[np.floating], mode: Scaling, power: float = 1.0, rows: NDArray[np.intp] | None = None
+) -> AffineScaling:
     """Scaling of an embedding.
 
     Parameters
@@ -62,18 +74,25 @@ def fit_scaling(X: NDArray[np.floating], mode: Scaling, power: float = 1.0) -> A
         See :attr:`SAEConfig.scaling`. All but ``none`` give a mean variance of 1 a kept dimension.
     power
         Exponent of ``whiten``.
+    rows
+        The cells that it is fitted to; None = all.
 
     Returns
     -------
     AffineScaling
         float32 arrays. Directions with less than 1e-10 of the largest variance have no scale of their own: ``whiten``
         and ``wiener`` leave them out, ``standard`` leaves them unscaled.
+
+    Raises
+    ------
+    InputError
+        If ``whiten`` or ``wiener`` is asked of cells that are all alike.
     """
     d = X.shape[1]
     if mode == "none":
         eye = np.eye(d, dtype=np.float32)
         return AffineScaling(np.zeros(d, dtype=np.float32), eye, eye)
-    mean, cov = _moments(X)
+    mean, cov = _moments(X, rows)
     variance = np.diag(cov)
     overall = float(np.sqrt(variance.mean())) or 1.0
     if mode == "global":
@@ -82,6 +101,11 @@ def fit_scaling(X: NDArray[np.floating], mode: Scaling, power: float = 1.0) -> A
         sd = np.sqrt(np.where(variance > 1e-10 * variance.max(), variance, 1.0))
         forward, backward = np.diag(1 / sd), np.diag(sd)
     else:
+        if not variance.any():
+            n = len(X) if rows is None else len(rows)
+            raise InputError(
+                f"scaling {mode!r} needs training cells that vary", f"the same values in all {n}", "use 'global'"
+            )
         eigenvalues, axes = np.linalg.eigh(cov)
         keep = eigenvalues > 1e-10 * eigenvalues[-1]
         # The sign of an eigenvector is arbitrary: fix it, so that the map does not depend on the linear algebra library.

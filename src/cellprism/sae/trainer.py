@@ -59,8 +59,8 @@ def _choose_step(
             # The product is worth rounding only where it is most of the work.
             options.precision == "auto" and sae.decoder.shape[1] >= 128 and has_bf16_products()
         )
-        many = sae.config.activation == "relu" or (sae.config.k or 1) >= _MANY * sae.width
-        if options.kernel == "auto" and sae.config.activation != "batchtopk" and many:
+        kept = (sae.config.k or 1) if sae.config.activation == "topk" else 0
+        if options.kernel == "auto" and (sae.config.activation == "relu" or kept >= _MANY * sae.width):
             return ProductStep(sae, optimiser, options)
         if takes_jump_step(sae.config, sae.decoder.shape[1]):
             return JumpStep(sae, optimiser, options)
@@ -127,13 +127,13 @@ class Trainer:
 
     def _whole_epochs(self) -> NarrowEpoch | FusedEpoch | CodedEpoch | None:
         """The compiled epochs that know this objective, if any do."""
-        config, r, everything = self.sae.config, self.sae.decoder.shape[1], torch.arange(len(self.cells))
+        config, r = self.sae.config, self.sae.decoder.shape[1]
         if takes_narrow_epoch(config, r):
-            return NarrowEpoch(self.cells.batch(everything).numpy())
+            return NarrowEpoch(self.cells.all().numpy())
         if takes_fused_epoch(config, r):
             return FusedEpoch(self.cells.by_dimension())
         if takes_coded_epoch(config, r):
-            return CodedEpoch(self.cells.batch(everything).numpy())
+            return CodedEpoch(self.cells.all().numpy())
         return None
 
     def train(self, report: Callable[[Trainer], None] | None = None) -> pd.DataFrame:
@@ -157,16 +157,25 @@ class Trainer:
         if i == 0:
             self.epoch_start = self.generator.get_state()
         order = torch.randperm(len(self.cells), generator=self.generator)
+        if math.isnan(self.first_loss):
+            self.first_loss = self._loss_of_nothing(order[: self.batch])
         if self.fused is not None and i == 0 and not self._may_revive():
-            if math.isnan(self.first_loss):
-                # an epoch tells its last loss alone, which may have exploded already: a model of nothing is the measure
-                self.first_loss = float(self.cells.batch(order[:_SAMPLE]).square().mean())
             self.last = self.fused(self, order)
             self.done += self.per_epoch
             self._check_loss()
         else:
             self._steps(order, i)
         self._after(epoch)
+
+    @torch.no_grad()
+    def _loss_of_nothing(self, index: torch.Tensor) -> float:
+        """Mean squared error of no active code, with and without the decoder's bias, the larger.
+
+        Exploded losses are held against it beside the first one: an epoch that is made as a whole tells its last loss
+        alone, and a start may happen to be perfect.
+        """
+        x = self.cells.batch(index)
+        return max(float(x.square().mean()), float((x - self.sae.decoder_bias).square().mean()))
 
     def _may_revive(self) -> bool:
         """Whether the auxiliary loss can act within the next epoch."""
@@ -206,14 +215,14 @@ class Trainer:
             self._look_at(due.total, self.done)
 
     def _look_at(self, total: float, step: int) -> None:
-        if math.isnan(self.first_loss):
-            self.first_loss = total
+        if step == 1:
+            self.first_loss = max(self.first_loss, total)
         if math.isfinite(total) and total <= _EXPLOSION * max(self.first_loss, 1e-12):
             return
         self.sae.load_state_dict(self.best_state or self.good_state)
         raise DivergedError(
             f"training diverged: the loss of seed {self.seed} is {total:g} at step {step} of {self.steps}, after "
-            f"{self.first_loss:g} at the first. Remedy: lower lr (now {self.options.lr:g}) or check the embedding for extreme "
+            f"{self.first_loss:g} at the start. Remedy: lower lr (now {self.options.lr:g}) or check the embedding for extreme "
             "values. The weights of the last good evaluation are in this exception's `sae`.",
             self.sae,
         )

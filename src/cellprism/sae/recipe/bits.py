@@ -39,17 +39,17 @@ def description_length(sae: SAE, X: NDArray[Any], precision: float) -> dict[str,
     """Bits to describe a cell down to a given precision, through an SAE.
 
     ``support`` is the entropy of which features are active, each by its own rate; ``values`` takes
-    ``1/2 log2(1 + v / precision)`` an active feature with mean square v; ``residual`` the same of the error in each
-    dimension. More features or a larger k pay only where they save more of the residual than they cost.
+    ``1/2 log2(1 + v / precision)`` an active feature whose share of x has the mean square v; ``residual`` the same of the
+    error in each dimension. Squares are told in units of a dimension's mean variance. More features or a larger k pay only where they save more of the residual than they cost.
 
     Parameters
     ----------
     sae
-        With decoder rows of norm 1.
+        Any.
     X
         (cells, d), held out.
     precision
-        In the SAE's scaled units (mean variance 1).
+        Share of a dimension's mean variance down to which cells are described.
 
     Returns
     -------
@@ -60,11 +60,12 @@ def description_length(sae: SAE, X: NDArray[Any], precision: float) -> dict[str,
     count = np.bincount(codes.indices, minlength=sae.width)
     rate = ((count + 0.5) / (n + 1)).clip(1e-9, 1 - 1e-9)
     support = float(-(rate * np.log2(rate) + (1 - rate) * np.log2(1 - rate))[count > 0].sum())
-    square = np.bincount(codes.indices, weights=codes.data.astype(np.float64) ** 2, minlength=sae.width)
-    values = float((count / n * np.log2(1 + square / count.clip(1) / precision) / 2).sum())
     error = np.asarray(X, dtype=np.float64) - sae.decode(codes)
     deviation = np.asarray(X, dtype=np.float64) - np.mean(X, axis=0, dtype=np.float64)
     unit = max(float(np.square(deviation).mean()), 1e-300)
+    length = np.square(sae.decoder_directions().astype(np.float64)).sum(axis=1) / unit
+    square = length * np.bincount(codes.indices, weights=codes.data.astype(np.float64) ** 2, minlength=sae.width)
+    values = float((count / n * np.log2(1 + square / count.clip(1) / precision) / 2).sum())
     residual = float(np.log2(1 + np.square(error).mean(axis=0) / unit / precision).sum() / 2)
     return {
         "l0": codes.nnz / n,

@@ -57,11 +57,14 @@ class Candidate:
     config: SAEConfig
 
 
-def candidates(shape: tuple[int, ...], default: SAEConfig, effort: Effort) -> list[Candidate]:
-    """The reading, the fixed default, and a grid of BatchTopK dictionaries, for training cells of a shape (cells, d)."""
+def candidates(shape: tuple[int, ...], readable: int, default: SAEConfig, effort: Effort) -> list[Candidate]:
+    """The reading, the fixed default, and a grid of BatchTopK dictionaries, for training cells of a shape (cells, d).
+
+    A reading needs five ``readable`` cells a dimension.
+    """
     n, d = shape
     found: list[Candidate] = []
-    if n >= 5 * d and d >= 2:
+    if readable >= 5 * d and d >= 2:
         config = SAEConfig(min(d, MAX_AXES), activation="jumprelu", init="geometry", pre_bias="none")
         found.append(Candidate("geometry", config))
     found.append(Candidate("default", default))

@@ -98,22 +98,27 @@ def choose_recipe(X: ArrayLike, *, preset: str = "standard", seed: int = 0, prog
         If X cannot be used or the preset is unknown.
     """
     X = check_embedding(X)
-    return _choose(X, default_config(X), preset, seed, progress)
+    return _choose(X, np.arange(len(X)), preset, seed, progress)
 
 
-def _choose(X: NDArray[Any], default: SAEConfig, preset: str, seed: int, progress: bool) -> Recipe:
+def _choose(X: NDArray[Any], rows: NDArray[np.intp], preset: str, seed: int, progress: bool) -> Recipe:
+    """The recipe from these cells; only the size of the default looks at all of X, as :func:`default_config` does."""
     if preset not in PRESETS:
         raise InputError("`preset` must be known", repr(preset), f"use one of {', '.join(PRESETS)}")
     effort = PRESETS[preset]
-    order = np.random.default_rng(seed).permutation(len(X))
-    sample = np.ascontiguousarray(X[np.sort(order[: effort.cells])], dtype=np.float32)
-    more = np.ascontiguousarray(X[np.sort(order[effort.cells : effort.readable])], dtype=np.float32)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    sample = np.ascontiguousarray(X[rows[np.sort(order[: effort.cells])]], dtype=np.float32)
+    more = np.ascontiguousarray(X[rows[np.sort(order[effort.cells : effort.readable])]], dtype=np.float32)
     held, kept = split_cells(len(sample), 0.2, seed)
     if len(held) < 2:
         held = kept
     train, test = sample[kept], sample[held]
+    if not np.ptp(train, axis=0).any():
+        raise InputError(
+            "cells that a recipe is chosen on must vary", f"the same values in all {len(train)}", "give more cells"
+        )
     precision = precision_of(train)
-    tried = candidates(train.shape, default, effort)
+    tried = candidates(train.shape, len(train) + len(more), default_config(X), effort)
     with Progress(disable=not progress, transient=True) as bar:
         task = bar.add_task("choosing a recipe", total=len(tried))
         scouts, saes = try_candidates(
@@ -146,7 +151,8 @@ def fit_auto(
     preset
         See :func:`choose_recipe`.
     seed, seeds, progress, holdout, options
-        As :func:`cellprism.fit`; the recipe is chosen on the training cells alone.
+        As :func:`cellprism.fit`. The recipe is chosen on the training cells; only the width and k of the fixed default
+        follow from all cells (:func:`cellprism.sae.default_config`).
 
     Returns
     -------
@@ -154,9 +160,8 @@ def fit_auto(
         ``options["recipe"]`` holds :meth:`Recipe.to_dict`.
     """
     X = check_embedding(X)
-    held, kept = split_cells(len(X), holdout, seed)
-    # The default's size goes by the number of cells; its weights see the training cells alone.
-    recipe = _choose(X[kept] if len(held) else X, default_config(X), preset, seed, progress)
+    kept = split_cells(len(X), holdout, seed)[1]
+    recipe = _choose(X, kept, preset, seed, progress)
     fitted = fit(X, recipe.config, seed=seed, seeds=seeds, progress=progress, holdout=holdout, **options)
     return dataclasses.replace(fitted, options=fitted.options | {"recipe": recipe.to_dict()})
 
@@ -222,6 +227,8 @@ def _reasons(scouts: pd.DataFrame, best: int, precision: float, n: int) -> tuple
     ]
     read = scouts.loc[scouts["method"] == "geometry", "agreement"].dropna()
     taken = row["method"] == "geometry"
+    if not (scouts["method"] == "geometry").any():
+        said.append("Nothing was read off the geometry: that takes two dimensions, and five cells for each of them.")
     if len(read):
         said.append(
             f"{100 * float(read.iloc[0]):.0f} % of the features read off the geometry return from another seed at r > 0.9; "

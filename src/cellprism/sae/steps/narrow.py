@@ -29,7 +29,8 @@ def takes_narrow_epoch(config: SAEConfig, r: int) -> bool:
     """Whether :class:`NarrowEpoch` knows this objective and pays at ``r`` dimensions."""
     # Here every feature of a cell is touched; few active ones are better followed one by one, where no penalty asks for more.
     many = config.activation == "topk" and (config.l1_weight > 0 or (config.k or 1) * _DENSE >= config.width)
-    known = config.activation == "relu" or many
+    # In one dimension cells tie on half of all features, and a bar lets equal values through together.
+    known = config.activation == "relu" or (many and r > 1)
     return known and not config.matryoshka and config.p_end is None and r <= _MOST_DIMENSIONS
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cellprism.sae.activation import BatchTopK, Gated, JumpReLU, TopK
 from cellprism.sae.config import SAEConfig
+from cellprism.sae.loss import LEAST_RESIDUAL
 from cellprism.sae.model import SAE
 from cellprism.sae.steps import gate_kernels, kernels, prefix_kernels
 from cellprism.sae.steps.dense import DenseStep, StepResult
@@ -161,7 +162,8 @@ class SparseStep:
         auxiliary = 0.0
         fired = torch.as_tensor(self.fired.copy())
         if has_dead and dead is not None:
-            auxiliary = self._auxiliary(shifted, -found.residuals[-1], dead, config.unit_norm)
+            least = LEAST_RESIDUAL * float(x.square().mean())
+            auxiliary = self._auxiliary(shifted, -found.residuals[-1], dead, config.unit_norm, least)
         self._update(lr)
         reconstruction = found.error / numbers
         return StepResult(
@@ -289,7 +291,7 @@ class SparseStep:
             own["activation.log_gain"][:] = activation.log_gain.detach().exp().numpy() * a
             own["activation.magnitude_bias"][:] = b
 
-    def _auxiliary(self, shifted: Tensor, target: Array, dead: Tensor, project: bool) -> float:
+    def _auxiliary(self, shifted: Tensor, target: Array, dead: Tensor, project: bool, least: float) -> float:
         """Add the gradients of :func:`cellprism.sae.loss.auxiliary_loss` and return its weighted value."""
         sae = self.sae
         n, r = target.shape
@@ -297,7 +299,7 @@ class SparseStep:
         k = min(sae.config.aux_k or max(1, r // 2), len(indices))
         codes = self.select.largest(shifted, sae.encoder[indices], sae.encoder_bias[indices], k)
         codes = codes._replace(feature=indices.numpy().astype(np.int32)[codes.feature])
-        size = max(float(np.square(target).sum(dtype=np.float64)) / (n * r), 1e-12)
+        size = max(float(np.square(target).sum(dtype=np.float64)) / (n * r), least, 1e-12)
         weight = sae.config.aux_weight / size
         scale = np.float32(weight * 2 / (n * r))
         residual, squared = np.empty_like(target), np.empty(n, np.float32)

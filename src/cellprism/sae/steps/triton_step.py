@@ -10,6 +10,7 @@ import triton
 from torch import Tensor
 
 from cellprism.sae.activation import BatchTopK, TopK
+from cellprism.sae.loss import LEAST_RESIDUAL
 from cellprism.sae.model import SAE
 from cellprism.sae.steps import triton_kernels as kernels
 from cellprism.sae.steps.deferred import DeferredResult
@@ -130,7 +131,10 @@ class TritonStep:
         by_bias = residual.sum(dim=0, dtype=torch.float32) * scale
         losses = [squared.sum(dtype=torch.float64) / (n * r), torch.zeros((), dtype=torch.float64, device=x.device)]
         if config.aux_weight and dead is not None and bool(dead.any()):
-            more, pushed, more_slope, more_scale, losses[1] = self._auxiliary(pre, residual, weights.decoder, dead)
+            least = LEAST_RESIDUAL * x.square().mean(dtype=torch.float64)
+            more, pushed, more_slope, more_scale, losses[1] = self._auxiliary(
+                pre, residual, weights.decoder, dead, least
+            )  # fmt: skip
             del pre
             cell, feature, value = (torch.cat(part) for part in zip(codes[1:4], more[1:4], strict=True))
             codes = _Codes(codes.start, cell, feature, value, each=0)
@@ -217,7 +221,7 @@ class TritonStep:
         return residual, slope, squared
 
     def _auxiliary(
-        self, pre: Tensor, residual: Tensor, decoder: Tensor, dead: Tensor
+        self, pre: Tensor, residual: Tensor, decoder: Tensor, dead: Tensor, least: Tensor
     ) -> tuple[_Codes, Tensor, Tensor, Tensor, Tensor]:
         """Entries, residuals, slopes, scale and weighted value of :func:`cellprism.sae.loss.auxiliary_loss`."""
         config = self.sae.config
@@ -227,7 +231,7 @@ class TritonStep:
         codes = self._topk_of(pre, indices, k)
         codes = codes._replace(cell=codes.cell + n)  # their residuals follow those of the main loss
         size = residual.square().sum(dtype=torch.float64) / (n * r)
-        weight = config.aux_weight / size.clamp_min(1e-12)
+        weight = config.aux_weight / torch.maximum(size, least).clamp_min(1e-12)
         scale = (weight * (2 / (n * r))).float().reshape(1)
         nothing = torch.zeros(r, device=residual.device)
         pushed, slope, squared = self._decode(-residual.float(), codes, decoder, nothing, scale)
