@@ -227,3 +227,17 @@ def test_assembled_sae_gives_the_codes_of_the_geometry(tmp_path):
     )
     sae.save(tmp_path / "sae")
     np.testing.assert_array_equal(load(tmp_path / "sae").encode(X).toarray(), codes)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.4])
+def test_a_reading_ends_when_nobody_waits_for_it(noise):
+    calls = []
+
+    def check():
+        calls.append(0)
+        if len(calls) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        read_geometry(world(cells=600, noise=noise)[0], check=check)
+    assert len(calls) == 2

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from rich.progress import Progress
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from cellprism.data.checks import check_embedding
@@ -20,7 +21,7 @@ from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.checkpoint import Checkpoint, fingerprint
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.geometry import assemble, read_geometry, reading_history
-from cellprism.sae.jobs import Budget, Job, run_jobs, side_by_side
+from cellprism.sae.jobs import Budget, Cancellation, Job, run_jobs, side_by_side
 from cellprism.sae.metrics import describe
 from cellprism.sae.model import SAE
 from cellprism.sae.scaling import effective_dimension, fit_scaling
@@ -167,7 +168,7 @@ def fit(
     held, kept = split_cells(len(X), training.holdout, seed)
     if cfg.init == "geometry":
         # Read off the training cells as they are, so there is nothing to train.
-        results = _readings(X[kept], X[held] if len(held) else X[kept], cfg, range(seed, seed + seeds))
+        results = _readings(X[kept], X[held] if len(held) else X[kept], cfg, range(seed, seed + seeds), progress)
         saes, histories = zip(*results, strict=True)
         return make_fit(X, saes, histories, held, training, len(kept), seed)
     scaling = fit_scaling(X, cfg.scaling, cfg.whiten_power, kept)
@@ -184,19 +185,22 @@ def fit(
 
 
 def _readings(
-    train: NDArray[Any], held: NDArray[Any], cfg: SAEConfig, seeds: Sequence[int]
+    train: NDArray[Any], held: NDArray[Any], cfg: SAEConfig, seeds: Sequence[int], progress: bool
 ) -> list[tuple[SAE, pd.DataFrame]]:
-    """SAEs read off the geometry, and a history for each, side by side where memory allows; a reading runs to its end."""
-    budget = Budget(_READING_MEMORY)
+    """SAEs read off the geometry, and a history for each, side by side where memory allows."""
+    budget, cancellation = Budget(_READING_MEMORY), Cancellation()
+    bar = Progress(disable=not progress, transient=True)
+    task = bar.add_task("reading the geometry", total=len(seeds))
 
     def read(seed: int) -> tuple[SAE, pd.DataFrame]:
         with budget.room(_READING_COPIES * 8 * train.size), one_torch_thread():
-            sae = assemble(read_geometry(train, seed=seed), cfg, train)
+            sae = assemble(read_geometry(train, seed=seed, check=cancellation.check), cfg, train)
+            bar.advance(task)
             return sae, reading_history(sae, train, held, seed)
 
     # One thread of linear algebra a reading: more would wait for each other, and the last bits depend on how many.
-    with threadpool_limits(1, "blas"):
-        return side_by_side([partial(read, seed) for seed in seeds])
+    with bar, threadpool_limits(1, "blas"):
+        return side_by_side([partial(read, seed) for seed in seeds], cancellation)
 
 
 def make_fit(

@@ -23,7 +23,7 @@ from cellprism.sae.scaling import AffineScaling
 from cellprism.sae.trainer import Trainer
 from cellprism.sae.training import TrainingOptions
 
-__all__ = ["Budget", "Job", "run_jobs", "side_by_side"]
+__all__ = ["Budget", "Cancellation", "Job", "run_jobs", "side_by_side"]
 
 T = TypeVar("T")
 
@@ -69,7 +69,23 @@ class Job:
 
 
 class _GivenUp(Exception):
-    """Ends a training whose result nobody waits for any more."""
+    """Ends a call whose result nobody waits for any more."""
+
+
+class Cancellation:
+    """Whether somebody still waits for the results of calls that run side by side."""
+
+    def __init__(self) -> None:
+        self._cancelled = Event()
+
+    def cancel(self) -> None:
+        """Nobody does."""
+        self._cancelled.set()
+
+    def check(self) -> None:
+        """End the call that asks, where nobody does."""
+        if self._cancelled.is_set():
+            raise _GivenUp
 
 
 class Budget:
@@ -111,31 +127,27 @@ def run_jobs(
     with TrainingBar(progress, len(jobs)) as bar:
         if jobs[0].cells.device.type != "cpu":
             return [job.run(partial(bar.update, i)) for i, job in enumerate(jobs)]
-        budget, given_up = Budget(memory_budget), Event()
-
-        def go_on() -> None:
-            if given_up.is_set():
-                raise _GivenUp
+        budget, cancellation = Budget(memory_budget), Cancellation()
 
         def report(i: int, trainer: Trainer) -> None:
-            go_on()
+            cancellation.check()
             bar.update(i, trainer)
 
         def run(i: int) -> tuple[SAE, pd.DataFrame]:
             with budget.room(jobs[i].memory()):
-                go_on()
+                cancellation.check()
                 return jobs[i].run(partial(report, i))
 
         ranked = sorted(range(len(jobs)), key=lambda i: -jobs[i].cost())
-        results = side_by_side([partial(run, i) for i in ranked], given_up)
+        results = side_by_side([partial(run, i) for i in ranked], cancellation)
         return [result for _, result in sorted(zip(ranked, results, strict=True), key=lambda pair: pair[0])]
 
 
-def side_by_side(calls: Sequence[Callable[[], T]], given_up: Event | None = None) -> list[T]:
+def side_by_side(calls: Sequence[Callable[[], T]], cancellation: Cancellation) -> list[T]:
     """Results of calls, as many at a time as torch has threads, each then with one of its own.
 
-    Calls are begun in their order. When one fails, or the wait is interrupted, no further one is begun and ``given_up`` is
-    set, at which those that run may stop; the error is raised when they have.
+    Calls are begun in their order. When one fails, or the wait is interrupted, no further one is begun and ``cancellation``
+    says so, at which those that run may stop; the error is raised when they have.
     """
     before = torch.get_num_threads()
     threads = min(before, len(calls))
@@ -149,8 +161,7 @@ def side_by_side(calls: Sequence[Callable[[], T]], given_up: Event | None = None
         return [future.result() for future in waiting]
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        if given_up:
-            given_up.set()
+        cancellation.cancel()
         raise
     finally:
         pool.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ def code_sparsely(
     iterations: int = 600,
     batch: int = 500,
     seed: int = 0,
+    check: Callable[[], None] = lambda: None,
 ) -> Coding:
     """Improve codes and dictionary under ``x = s D + c + noise``, with s zero or positive.
 
@@ -73,6 +75,8 @@ def code_sparsely(
         Batches of cells to go through.
     seed
         Order of the cells.
+    check
+        Called before each batch; what it raises ends the coding.
 
     Returns
     -------
@@ -100,6 +104,7 @@ def code_sparsely(
     order, at = rng.permutation(len(X32)), 0
     sums = _sums(S[order[:batch]], second[order[:batch]], on[order[:batch]], X32[order[:batch]])
     for _ in range(iterations):
+        check()
         if at + batch > len(order):
             order, at = rng.permutation(len(X32)), 0
             local = None if labels is None else _regional_shares(on, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -71,7 +72,7 @@ class Geometry(NamedTuple):
         return np.asarray(u * (u > self.threshold), dtype=np.float32)
 
 
-def read_geometry(X: NDArray[np.floating], *, seed: int = 0) -> Geometry:
+def read_geometry(X: NDArray[np.floating], *, seed: int = 0, check: Callable[[], None] = lambda: None) -> Geometry:
     """Read programs off an embedding without training.
 
     Joint diagonalisation of the regions' covariances gives the axes. Where a likelihood with a sharp zero then finds
@@ -85,27 +86,31 @@ def read_geometry(X: NDArray[np.floating], *, seed: int = 0) -> Geometry:
         (cells, d) training cells.
     seed
         Seed of regions, starts and batches.
+    check
+        Called now and then; what it raises ends the reading.
 
     Returns
     -------
     Geometry
         At most as many features as the embedding has directions of variance, and at most 200.
     """
-    return _without_leftovers(_read(X, seed), np.asarray(X, dtype=np.float64), seed)
+    return _without_leftovers(_read(X, seed, check), np.asarray(X, dtype=np.float64), seed)
 
 
-def _read(X: NDArray[np.floating], seed: int) -> Geometry:
+def _read(X: NDArray[np.floating], seed: int, check: Callable[[], None]) -> Geometry:
     found = unmix(X, seed=seed)
+    check()
     centred = np.asarray(X, dtype=np.float64) - found.mean
     levels = fit_levels(centred @ found.readout.T, seed=seed)
     steps = [f"joint diagonalisation in {found.iterations} steps, zeros blurred by {100 * levels.blur:.1f} %"]
     current = _settle(centred, found.mean, found.readout, levels, tuple(steps))
     if levels.blur < _BLURRED or _sharpened(centred, current, levels, seed, _PILOT).blur < _BLURRED:
         # Zeros may be sharp and programs that are on in the same regions mixed all the same; there half the steps do.
+        check()
         sharper = _sharpened(centred, current, levels, seed, 1_000 if levels.blur >= SHARP / 3 else 500)
         if sharper.blur < SHARP:
             return sharper
-    return _denoised(centred, current, levels, found.regions, seed) if levels.blur >= SHARP else current
+    return _denoised(centred, current, levels, found.regions, seed, check) if levels.blur >= SHARP else current
 
 
 def _without_leftovers(geometry: Geometry, X: NDArray[np.float64], seed: int) -> Geometry:
@@ -186,6 +191,7 @@ def _denoised(
     levels: Levels,
     regions: NDArray[np.integer],
     seed: int,
+    check: Callable[[], None],
 ) -> Geometry:
     # A readout's zero level holds nothing but noise: variance = noise * |readout|^2.
     noise = float(np.median(levels.zero_sd**2 / np.square(start.readout).sum(axis=1)))
@@ -194,7 +200,7 @@ def _denoised(
     for factor, batches in _BATCHES:
         codes, steps = current.codes(centred + start.mean), max(1, round(fewer * batches))
         coding = code_sparsely(
-            centred, codes, factor * noise, regions=regions, iterations=steps, batch=batch, seed=seed
+            centred, codes, factor * noise, regions=regions, iterations=steps, batch=batch, seed=seed, check=check
         )  # fmt: skip
         weights, _ = least_squares(centred, coding.expected)
         found = fit_levels(centred @ weights, seed=seed)
