@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -90,8 +91,10 @@ def sae(adata: ad.AnnData, key: str = "prism") -> SAE:
     """The SAE that :func:`fit` stored in ``uns[key]``."""
     stored = _stored(adata, key)
     tensors = {name: torch.as_tensor(np.asarray(value)) for name, value in stored["tensors"].items()}
-    config = {k: v.item() if isinstance(v, np.generic) else v for k, v in stored["config"].items()}
-    config["matryoshka"] = tuple(int(m) for m in np.atleast_1d(config.get("matryoshka", ())))
+    # What is not there was None when it was stored: an .h5ad file holds no None.
+    config: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(SAEConfig))
+    config |= {k: v.item() if isinstance(v, np.generic) else v for k, v in stored["config"].items()}
+    config["matryoshka"] = tuple(int(m) for m in np.atleast_1d(stored["config"].get("matryoshka", ())))
     scaling = AffineScaling(*(tensors[n].numpy() for n in ("mean", "forward_map", "backward_map")))
     model = SAE(SAEConfig.from_dict(config), scaling)
     model.load_state_dict(tensors)

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from cli_runner import call
 from helpers import counts_adata, type_sets
 
+from cellprism.cli.sweep import families
 from cellprism.genesets.gmt import read_gmt, write_gmt
 from cellprism.run import RunFolder
 from cellprism.sae import load
@@ -92,11 +93,58 @@ def test_fit_sweep(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "models: 3\n",
         "grid:\n  width: 8\n  k: 2\n  hidden: 1\n",
         "configs:\n- {width: 8, k: 2, lr: 0.1}\n- {width: 8, k: 2}\n",
+        "grid:\n",
+        "grid: [1, 2]\n",
+        "configs:\n",
+        "configs: [3]\n",
+        "configs:\n- {width: 8, k: [2, 3]}\n",
+        "grid:\n  width: abc\n",
+        "grid:\n  width: 8\n  k: 2\n  hidden: 1\n  3: 4\n",
     ):
         (files / "bad.yaml").write_text(bad)
         refused = call(capsys, "fit", files / "x.npy", "--sweep", files / "bad.yaml", "-o", files / "none")
         assert refused.code == 2, bad
         assert not (files / "none").exists()
+
+
+def test_a_sweep_of_penalties_and_lists(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "sweep.yaml").write_text(
+        "grid:\n  width: 12\n  activation: jumprelu\n  l0: [0.001, 0.01]\n  matryoshka: [[4], [8]]\n"
+        "  lr: 1e-3\n  betas: [0.9, 0.99]\n  patience: null\n  epochs: 2\n"
+    )
+    done = call(capsys, "fit", files / "x.npy", "--sweep", files / "sweep.yaml", "-o", files / "sweep")
+    assert done.code == 0, done.err
+    table = pd.read_parquet(files / "sweep" / "summary.parquet")
+    assert table["l0_weight"].tolist() == [0.001, 0.001, 0.01, 0.01]
+    assert table["l0"].between(0, 12).all()
+    assert set(families(table)) == {"matryoshka [4]", "matryoshka [8]"}
+    assert set(families(table.assign(activation=["a", "b"] * 2))) == {"a, matryoshka [4]", "b, matryoshka [8]"}
+    assert families(table[["activation", "l0", "l0_weight"]]) == [""] * 4
+
+
+def test_fit_refuses_before_it_trains(files: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.setattr("cellprism.sae.fit", None)
+    (files / "full").mkdir()
+    (files / "full" / "mine.txt").write_text("x")
+    (files / "sae.yaml").write_text("width: 8\nk: 2\n")
+    full = call(capsys, "fit", files / "x.npy", "-o", files / "full", "--width", 8)
+    assert full.code == 2
+    assert "must be new or empty" in " ".join(full.err.split())
+    both = call(capsys, "fit", files / "x.npy", "-o", files / "f", "--config", files / "sae.yaml", "--k", 3)
+    assert both.code == 2
+    assert "--k beside it" in both.err
+
+
+def test_fit_keeps_every_seed_and_tells_what_consensus_costs(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start = ("fit", files / "x.npy", "--width", 16, "--k", 3, "--seeds", 2, "--epochs", 20)
+    done = call(capsys, *start, "-o", files / "two")
+    assert done.code == 0, done.err
+    assert load(files / "two" / "seed-1").width == 16
+    assert len(pd.read_parquet(files / "two" / "stability.parquet")) == 16
+    assert set(pd.read_parquet(files / "two" / "matches.parquet")["feature"]) <= set(range(16))
+    agreed = call(capsys, *start, "--consensus", "-o", files / "agreed")
+    assert agreed.code == 0, agreed.err
+    assert "live features return in most seeds; explained variance" in " ".join((agreed.out + agreed.err).split())
 
 
 def test_a_sweep_keeps_to_its_file_and_its_budget(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

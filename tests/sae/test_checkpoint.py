@@ -20,6 +20,7 @@ CASES = {
     "sparse, revived": (SAEConfig(24, "topk", k=3, dead_after=1), {"kernel": "sparse"}),
     "fused": (SAEConfig(24, "relu"), {}),
     "resampled": (SAEConfig(24, "topk", k=3, resample_every=2), {}),
+    "turned axes": (SAEConfig(24, "batchtopk", k=3, scaling="wiener"), {}),
     "products": (SAEConfig(96, "relu", start_active=None, scaling="standard"), {"d": 40}),
     "jumps": (SAEConfig(96, "jumprelu", k=24), {"d": 40}),
     "narrow": (SAEConfig(40, "topk", k=8), {"d": 4}),
@@ -101,6 +102,21 @@ def test_small_values_do_not_count_as_diverged(form: str, d: int) -> None:
     config = SAEConfig.paper(form, 40, k_percent=20 if form == "topk" else None)
     dense, auto = (fit(X, config, kernel=kernel, epochs=20, patience=None) for kernel in ("dense", "auto"))
     assert auto.history["loss"].iloc[-1] == pytest.approx(dense.history["loss"].iloc[-1], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SAEConfig(40, "topk", k=2, scaling="none", dead_after=1),
+        SAEConfig(40, "batchtopk", k=2, scaling="none", dead_after=1),
+        SAEConfig(40, "jumprelu", k=4, scaling="none"),
+        SAEConfig(40, "relu", l1=0.3, scaling="none"),
+    ],
+    ids=lambda config: config.activation,
+)
+def test_penalties_have_no_say_in_divergence(config: SAEConfig) -> None:
+    """They keep their size where the embedding's unit is small."""
+    fit(1e-4 * embedding(), config, epochs=30, lr=1e-4, patience=None)
 
 
 @pytest.mark.parametrize("kernel", ["dense", "auto"])

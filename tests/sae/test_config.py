@@ -28,6 +28,12 @@ BAD = {
         {"width": 8, "activation": "jumprelu", "pre_bias": "none", "init": "geometry", "matryoshka": (4,)},
         "read off without training",
     ),
+    "half a feature": ({"width": 8.5, "k": 2}, "`width` must be a whole number; met 8.5"),
+    "k in words": ({"width": 8, "k": "four"}, "`k` must be a whole number; met 'four'"),
+    "a yes": ({"width": 8, "k": True}, "`k` must be a whole number; met True"),
+    "a list": ({"width": 8, "activation": "relu", "l1": [0.1]}, "`l1` must be a number"),
+    "one prefix": ({"width": 8, "k": 2, "matryoshka": 4}, "`matryoshka` is a list"),
+    "a word for a switch": ({"width": 8, "k": 2, "unit_norm": "no"}, "`unit_norm` must be true or false"),
     "aux_k zero": ({"width": 8, "k": 2, "aux_k": 0}, "`aux_k` must be at least 1"),
 }
 

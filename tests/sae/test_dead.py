@@ -6,6 +6,7 @@ import torch
 from sae.cases import VARIANTS, embedding
 
 from cellprism.sae import SAE, SAEConfig
+from cellprism.sae.activation import JumpReLU
 from cellprism.sae.cells import Cells
 from cellprism.sae.dead import FiringClock, resample_dead
 from cellprism.sae.scaling import fit_scaling
@@ -73,3 +74,17 @@ def test_resampling_points_at_badly_reconstructed_cells() -> None:
     assert not optimiser.state[sae.decoder]["exp_avg"][11].any()
     assert optimiser.state[sae.decoder]["exp_avg"][:11].all()
     assert resample_dead(sae, x, torch.zeros(12, dtype=torch.bool), optimiser, torch.Generator()) == 0
+
+
+@pytest.mark.parametrize("name", ["relu", "gated", "topk", "batchtopk", "jumprelu", "jumprelu-l0"])
+def test_resampled_features_fire(name: str) -> None:
+    sae = SAE(VARIANTS[name], fit_scaling(embedding(), "global"), torch.Generator().manual_seed(1))
+    if isinstance(sae.activation, JumpReLU):
+        torch.nn.init.constant_(sae.activation.log_threshold, 3.0)  # what they fell silent under
+    x = sae.scale(torch.as_tensor(embedding()))
+    optimiser = torch.optim.Adam(sae.parameters())
+    dead = torch.arange(12) >= 9
+    resample_dead(sae, x, dead, optimiser, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        fired = (sae.activation.training_codes(sae.pre_activations(x)) > 0).any(0)
+    assert fired[dead].all()

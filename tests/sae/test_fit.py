@@ -1,7 +1,9 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from rich.console import Console
 from sae.cases import VARIANTS, embedding
@@ -129,6 +131,12 @@ BAD = {
     "unknown option": ({"epoch": 3}, "must be known.*epoch"),
     "no seeds": ({"seeds": 0}, "`seeds` must be at least 1"),
     "bad option": ({"lr": -1.0}, "`lr`"),
+    "half an epoch": ({"epochs": 2.5}, "`epochs` must be a whole number; met 2.5"),
+    "words": ({"lr": "fast"}, "`lr` must be a number; met 'fast'"),
+    "one beta": ({"betas": (0.9,)}, "`betas` are two numbers"),
+    "beta of one": ({"betas": (0.9, 1.0)}, "`betas` must lie in"),
+    "negative seed": ({"seed": -1}, "`seed` must be at least 0"),
+    "half a seed": ({"seeds": 1.5}, "`seeds` must be a whole number"),
     "bad device": ({"device": "abacus"}, "`device`"),
 }
 
@@ -138,6 +146,28 @@ def test_bad_options_are_refused(name: str) -> None:
     options, message = BAD[name]
     with pytest.raises(InputError, match=message):
         fit(embedding(), VARIANTS["topk"], **options)
+
+
+def test_numbers_of_any_type_are_the_same_numbers(tmp_path: Path) -> None:
+    """A checkpoint made with one is resumed with the other."""
+    X = embedding()
+    plain = fit(X, SAEConfig(12, "topk", k=3), seed=1, epochs=2, lr=1e-3, checkpoint=tmp_path)
+    config = SAEConfig(np.int64(12), "topk", k=3.0)
+    other = fit(X, config, seed=np.uint8(1), epochs=np.float64(2), lr="1e-3", checkpoint=tmp_path)
+    assert config == plain.sae.config
+    assert torch.equal(other.sae.decoder, plain.sae.decoder)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (sp.csr_array(np.eye(30)), "An embedding is dense"),
+        (1e39 * np.eye(30), "30 NaN or infinite values"),
+    ],
+)
+def test_embeddings_of_another_kind_are_refused(X: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        fit(X, SAEConfig(8, "topk", k=2))
 
 
 def test_bad_embedding_is_refused() -> None:

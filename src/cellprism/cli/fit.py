@@ -35,7 +35,10 @@ def fit(
     ] = "standard",
     seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = 0,
     seeds: Annotated[
-        int, typer.Option(help="SAEs of different seeds; the first is kept, or with --consensus what most share.")
+        int,
+        typer.Option(
+            help="SAEs of different seeds, with each feature's stability; the first, or with --consensus what most share, leads."
+        ),
     ] = 1,
     consensus: Annotated[
         bool, typer.Option("--consensus", help="Keep the features that return in most seeds.")
@@ -49,7 +52,8 @@ def fit(
     from cellprism.cli.common import console, say
     from cellprism.data.checks import check_embedding
     from cellprism.errors import InputError
-    from cellprism.run.folder import staged
+    from cellprism.features.stability import fit_matches
+    from cellprism.run.folder import check_output, staged
     from cellprism.run.options import RunOptions
     from cellprism.run.write import recipe_records, write_json, write_landscape
     from cellprism.sae import SAEConfig
@@ -65,6 +69,12 @@ def fit(
         raise InputError(
             "`--sweep` takes the models from its file", f"{', '.join(beside)} beside it", "write them into the file"
         )
+    chosen = [name for name in ("--width", "--k", "--activation") if one_model[name] is not None]
+    if config is not None and chosen:
+        raise InputError(
+            "`--config` takes the model from its file", f"{', '.join(chosen)} beside it", "write them into the file"
+        )
+    check_output(output, overwrite=overwrite)
     source = load_embedding(embedding, rep)
     X = check_embedding(source.values, source.cells)
     if sweep is not None:
@@ -102,12 +112,29 @@ def fit(
     with staged(output, overwrite=overwrite) as folder:
         fitted.sae.save(folder)
         fitted.history.to_parquet(folder / "training.parquet", index=False)
+        for i, sibling in enumerate(fitted.siblings, 1):
+            sibling.save(folder / f"seed-{seed + i}")
+        if fitted.siblings:
+            stable, matches = fit_matches(fitted, X)
+            stable.reset_index().to_parquet(folder / "stability.parquet", index=False)
+            matches.to_parquet(folder / "matches.parquet", index=False)
         if fitted.consensus is not None:
             fitted.consensus.reset_index().to_parquet(folder / "consensus.parquet", index=False)
         if "landscape" in about:
             write_landscape(folder, about["landscape"])
         write_json(folder / "run.json", {"metrics": fitted.metrics, **about})
     m = fitted.metrics
+    if fitted.consensus is not None:
+        first = fitted.options["before_consensus"]
+        say(
+            f"consensus: {fitted.sae.width} of {first['n_live']:.0f} live features return in most seeds; explained variance "
+            f"{first['explained_variance']:.3f} before, {m['explained_variance']:.3f} with these alone"
+        )
+    if m["n_dead"] > m["n_live"]:
+        say(
+            f"{m['n_dead']:.0f} of {fitted.sae.width} features fire in no held-out cell: a smaller width, a larger k or a "
+            "weaker penalty leaves fewer of them"
+        )
     console().print(
         f"explained variance {m['explained_variance']:.3f}, L0 {m['l0']:.1f}, {m['n_live']:.0f} live features: {output}",
         highlight=False,
@@ -122,18 +149,17 @@ def _sweep(X: Any, path: Path, output: Path, *, seed: int, overwrite: bool, memo
     import matplotlib.pyplot as plt
 
     from cellprism.cli.common import console
-    from cellprism.cli.sweep import run_sweep
+    from cellprism.cli.sweep import families, run_sweep
     from cellprism.pl import landscape
-    from cellprism.run.folder import check_output, staged
+    from cellprism.run.folder import staged
 
-    check_output(output, overwrite=overwrite)
     table, fits = run_sweep(X, read_yaml(path), seed=seed, progress=sys.stderr.isatty(), memory_budget=memory_budget)
     with staged(output, overwrite=overwrite) as folder:
         table.to_parquet(folder / "summary.parquet", index=False)
         for i, fitted in enumerate(fits):
             fitted.sae.save(folder / f"sae-{i}")
         figure, axes = plt.subplots(figsize=(6, 4.5))
-        landscape(table, "l0", "explained_variance", ax=axes)
+        landscape(table.assign(family=families(table)), "l0", "explained_variance", by="family", ax=axes)
         figure.savefig(folder / "landscape.png", dpi=150, bbox_inches="tight")
         plt.close(figure)
     console().print(table.to_string(index=False, float_format="{:.3g}".format), highlight=False, soft_wrap=True)

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from cellprism.errors import InputError
 from cellprism.sae import Fit, SAEConfig, fit_many
+from cellprism.sae.metrics import Description
 from cellprism.sae.training import TrainingOptions
 
-__all__ = ["expand", "run_sweep"]
+__all__ = ["expand", "families", "run_sweep"]
+
+_SPARSITY = ("k", "l1", "l0_weight")
 
 
 def expand(content: dict[str, Any]) -> tuple[list[SAEConfig], dict[str, list[Any]]]:
@@ -32,20 +35,44 @@ def expand(content: dict[str, Any]) -> tuple[list[SAEConfig], dict[str, list[Any
     """
     if set(content) not in ({"grid"}, {"configs"}):
         raise InputError(
-            "a sweep file has `grid` or `configs`", f"{sorted(content)}", "write 'grid:' and its fields below"
+            "a sweep file has `grid` or `configs`",
+            f"{sorted(map(str, content))}",
+            "write 'grid:' and its fields below",
         )
+    rows: list[dict[str, Any]]
     if "grid" in content:
-        axes = {k: v if isinstance(v, list) and k != "matryoshka" else [v] for k, v in content["grid"].items()}
+        if not isinstance(content["grid"], dict):
+            raise InputError("`grid` maps fields to values", repr(content["grid"]), "write 'width: [64, 128]' below it")
+        axes = {k: v if _is_axis(k, v) else [v] for k, v in content["grid"].items()}
         rows = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     else:
-        rows = list(content["configs"])
+        rows = content["configs"]
+        if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+            raise InputError("`configs` is a list of mappings", repr(rows), "write '- {width: 64, k: 8}' below it")
     known = {*TrainingOptions.__annotations__, "seed"}
     training = {name: [row.get(name) for row in rows] for name in known if any(name in row for row in rows)}
     for name, values in training.items():
-        if any(v is None for v in values):
+        if not all(name in row for row in rows):
             raise InputError(f"`{name}` is given to all models or to none", f"{values}", "add it to every config")
     configs = [SAEConfig.from_dict({k: v for k, v in row.items() if k not in known}) for row in rows]
     return configs, training
+
+
+def families(table: pd.DataFrame) -> list[str]:
+    """What the models of a sweep's table are, apart from their sparsity and seed: those of one family make a line."""
+    metrics = {*Description._fields, *_SPARSITY, "model", "seed"}
+    columns = [c for c in table if c not in metrics and table[c].astype(str).nunique() > 1]
+    names = table[[c for c in columns if c != "activation"]].apply(lambda c: f"{c.name} " + c.astype(str))
+    kinds = table["activation"].astype(str) if "activation" in columns else None
+    parts = [kinds, *(names[c] for c in names)] if kinds is not None else [names[c] for c in names]
+    return [", ".join(row) for row in zip(*parts, strict=True)] if parts else [""] * len(table)
+
+
+def _is_axis(name: str, value: Any) -> bool:
+    """Whether a field of a grid lists values: of those that are lists themselves, only a list of lists does."""
+    if not isinstance(value, list):
+        return False
+    return name not in ("matryoshka", "betas") or any(isinstance(v, list) for v in value)
 
 
 def run_sweep(
@@ -66,6 +93,7 @@ def run_sweep(
     fits = fit_many(X, configs, seeds=seeds, progress=progress, memory_budget=memory_budget, **options)
     rows = pd.DataFrame([c.to_dict() for c in configs])
     rows["matryoshka"] = rows["matryoshka"].map(str)
+    rows = rows.rename(columns={"l0": "l0_weight"})  # the metric l0 counts active features
     varying = [c for c in rows if rows[c].nunique(dropna=False) > 1 or c in ("width", "activation")]
     table = rows[varying].assign(seed=seeds, **training)
     metrics = pd.DataFrame([fit.metrics for fit in fits])

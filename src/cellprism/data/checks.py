@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from cellprism.errors import InputError
 
@@ -34,7 +35,9 @@ def check_embedding(
     InputError
         If it is not (cells, d) of numbers, has fewer than two cells, values that are not finite, or no variance.
     """
-    array = X if isinstance(X, np.ndarray) else np.asarray(X)
+    if sparse.issparse(X):
+        raise InputError("an embedding is dense", f"a sparse {type(X).__name__}", "give X.toarray()")
+    array = X if isinstance(X, np.ndarray) and not isinstance(X, np.matrix) else np.asarray(X)
     if array.ndim != 2 or array.shape[1] < 1:
         raise InputError("an embedding is an array (cells, dimensions)", f"shape {array.shape}", "give one row a cell")
     if array.dtype.kind not in "fiu":
@@ -42,11 +45,12 @@ def check_embedding(
     if len(array) < 2:
         raise InputError("an embedding needs at least two cells", f"{len(array)}", "give more cells")
     values = rows = 0
+    largest = float(np.finfo(np.float32).max)
     first: int | None = None
     varies = np.zeros(array.shape[1], dtype=bool)
     for start in range(0, len(array), _CHUNK):
         block = np.asarray(array[start : start + _CHUNK])
-        bad = ~np.isfinite(block)
+        bad = ~np.isfinite(block) | (np.abs(block) > largest)
         if bad.any():
             of_row = bad.any(axis=1)
             values, rows = values + int(bad.sum()), rows + int(of_row.sum())

@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
 from cellprism.features.matching import Match, match
 from cellprism.sae.fit import Fit
@@ -107,6 +108,7 @@ def fit_matches(fit: Fit, X: NDArray[Any], *, returned: float = RETURNED) -> tup
     """
     if not fit.siblings:
         raise InputError("stability needs SAEs of several seeds", "one seed", "fit with seeds=3")
+    X = check_embedding(X)
     cells = X[fit.holdout] if len(fit.holdout) else X
     codes = fit.sae.encode(cells)
     found = _matches(

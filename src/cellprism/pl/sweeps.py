@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -35,7 +36,7 @@ def landscape(
     Parameters
     ----------
     data
-        A row a candidate; or a run folder, whose ``run.json`` keeps its landscape.
+        A row a candidate; or a folder of ``cellprism run``, ``demo`` or ``fit``, whose ``run.json`` keeps its landscape.
     x, y
         Columns across and up; by default up is the first of stability, agreement, bits and l0 that every candidate has.
     by
@@ -43,7 +44,7 @@ def landscape(
     ax
         Axes to draw into.
     """
-    rows = choice(as_source(data).info)["rows"] if isinstance(data, (str, Path)) else data
+    rows = choice(_run_info(data))["rows"] if isinstance(data, (str, Path)) else data
     table = pd.DataFrame(rows)
     if y is None:
         y = next((c for c in UPWARD if c in table and c != x and table[c].notna().all()), UPWARD[0])
@@ -68,6 +69,12 @@ def landscape(
     if ax.get_legend_handles_labels()[1]:
         ax.legend(frameon=False, fontsize=8)
     return plain(ax)
+
+
+def _run_info(path: str | Path) -> dict[str, Any]:
+    """``run.json`` of a folder, which that of ``cellprism fit`` has too; else what a report says of its run."""
+    file = Path(path) / "run.json"
+    return dict(json.loads(file.read_text())) if file.is_file() else dict(as_source(path).info)
 
 
 def recovery(

@@ -44,7 +44,7 @@ def null_codes(
     if "shuffled" in wanted:
         rng = np.random.default_rng(seed)
         mixed = np.column_stack([rng.permutation(column) for column in np.asarray(X).T])
-        options = {k: v for k, v in fitted.options.items() if k not in ("seed", "seeds", "recipe")}
+        options = {k: v for k, v in fitted.options.items() if k not in ("seed", "seeds", "recipe", "before_consensus")}
         found["shuffled"] = match_activity(_scores(fit(mixed, sae.config, seed=seed, **options).sae, X), target)
     return found
 

@@ -48,7 +48,8 @@ class Checkpoint:
         beside = self.path.with_suffix(".part")
         metadata = {"identity": self.identity, "numbers": json.dumps(numbers)}
         # Clones, since safetensors refuses tensors that share memory.
-        save_file({k: v.detach().cpu().clone() for k, v in tensors.items()}, str(beside), metadata=metadata)
+        copies = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
+        save_file(copies, str(beside), metadata=metadata)
         os.replace(beside, self.path)
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

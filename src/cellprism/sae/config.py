@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from cellprism.errors import InputError
+from cellprism.sae.fields import as_number, as_whole
 
 __all__ = ["Activation", "PaperForm", "SAEConfig", "Scaling"]
 
@@ -29,6 +32,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 _TAKES_K = ("topk", "batchtopk")
 _TAKES_L1 = ("relu", "gated")
+_WHOLE = ("width", "k", "aux_k", "dead_after", "resample_every")
+_NUMBERS = ("l1", "l0", "p_end", "whiten_power", "start_active", "aux_weight", "bandwidth")
 _DEFAULT_L1 = {"relu": 0.3, "gated": 0.4}
 
 
@@ -121,7 +126,7 @@ class SAEConfig:
     the scaled embedding's length (the root of its dimension)."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "matryoshka", tuple(int(m) for m in self.matryoshka))
+        self._check_types()
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InputError(
@@ -152,6 +157,18 @@ class SAEConfig:
             raise InputError("`start_active` must lie in (0, 1)", str(self.start_active), "use 0.05, or None")
         if self.p_end is not None and not 0 < self.p_end <= 1:
             raise InputError("`p_end` must lie in (0, 1]", str(self.p_end), "use 0.2, or None for a plain L1 penalty")
+
+    def _check_types(self) -> None:
+        for names, kind in ((_WHOLE, as_whole), (_NUMBERS, as_number)):
+            for name in names:
+                if getattr(self, name) is not None:
+                    object.__setattr__(self, name, kind(name, getattr(self, name)))
+        prefixes: Any = self.matryoshka
+        if not isinstance(prefixes, list | tuple | np.ndarray):
+            raise InputError("`matryoshka` is a list of prefix widths", repr(prefixes), "give, e.g., [16, 32]")
+        object.__setattr__(self, "matryoshka", tuple(as_whole("matryoshka", m) for m in prefixes))
+        if not isinstance(self.unit_norm, bool | np.bool_):
+            raise InputError("`unit_norm` must be true or false", repr(self.unit_norm), "give one of them")
 
     def _at_least(self, name: str, least: float) -> None:
         value = getattr(self, name)
@@ -278,10 +295,12 @@ class SAEConfig:
     def from_dict(cls, fields: dict[str, Any]) -> SAEConfig:
         """Config from :meth:`to_dict`'s output or a YAML file's content; unknown fields are refused."""
         known = {f.name for f in dataclasses.fields(cls)}
-        if unknown := sorted(set(fields) - known):
+        if unknown := sorted(map(str, set(fields) - known)):
             raise InputError(
                 "every field of an SAE config must be known", f"unknown {unknown}", f"use some of {sorted(known)}"
             )
         if "width" not in fields:
-            raise InputError("an SAE config needs `width`", f"fields {sorted(fields)}", "add the number of features")
+            raise InputError(
+                "an SAE config needs `width`", f"fields {sorted(map(str, fields))}", "add the number of features"
+            )
         return cls(**fields)

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.correlation import code_correlation
@@ -59,7 +60,8 @@ def consensus(fit: Fit, X: NDArray[Any], *, returned: float = 0.9, share: float 
         others), or nothing returns.
     """
     check_consensus(1 + len(fit.siblings), fit.sae.config)
-    cells = np.asarray(X[fit.holdout] if len(fit.holdout) else X)
+    X = check_embedding(X)
+    cells = X[fit.holdout] if len(fit.holdout) else X
     codes = fit.sae.encode(cells)
     best, back = np.zeros((2, len(fit.siblings), fit.sae.width))
     for i, sibling in enumerate(fit.siblings):
@@ -93,16 +95,17 @@ def agreed(fit: Fit, X: NDArray[Any]) -> Fit:
     """The fit with its consensus in place of its first SAE, measured anew, and the consensus' table beside it."""
     found = consensus(fit, X)
     metrics = dict(describe(found.sae, X, rows=fit.holdout)._asdict())
-    return dataclasses.replace(fit, sae=found.sae, metrics=metrics, consensus=found.table)
+    # The metrics of the SAE that it was drawn from say what it costs.
+    options = fit.options | {"before_consensus": fit.metrics}
+    return dataclasses.replace(fit, sae=found.sae, metrics=metrics, consensus=found.table, options=options)
 
 
 @torch.no_grad()
 def _narrowed(sae: SAE, kept: NDArray[np.intp], mean: NDArray[np.floating]) -> SAE:
     config = sae.config
     k = None if config.k is None else min(config.k, len(kept))
-    narrow = dataclasses.replace(
-        config, width=len(kept), k=k, matryoshka=tuple(m for m in config.matryoshka if m <= len(kept))
-    )
+    prefixes = sorted({int((kept < m).sum()) for m in config.matryoshka} - {0})
+    narrow = dataclasses.replace(config, width=len(kept), k=k, matryoshka=tuple(prefixes))
     state = sae.state_dict()
     rows = torch.as_tensor(kept)
     dropped = torch.as_tensor(mean, dtype=torch.float32)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cellprism.sae.activation import BatchTopK, TopK
+from cellprism.sae.activation import BatchTopK, JumpReLU, TopK
 from cellprism.sae.model import SAE
+from cellprism.sae.start import level_reached
 
 __all__ = ["FiringClock", "resample_dead"]
 
+_FIRING = 0.05  # share of cells in which a restarted feature with a threshold fires, where the config says none
 _QUIET = 0.2  # encoder norm of a restarted feature over that of the live ones, so that it does not disturb them
 
 
@@ -69,7 +71,13 @@ def resample_dead(
     sae.decoder[indices] = direction
     sae.encoder[indices] = direction * gain
     sae.encoder_bias[indices] = 0
-    for parameter in (sae.encoder, sae.encoder_bias, sae.decoder):
+    restarted = [sae.encoder, sae.encoder_bias, sae.decoder]
+    if isinstance(sae.activation, JumpReLU):
+        # The threshold that a feature fell silent under would keep it so.
+        level = level_reached(sae.pre_activations(x)[:, indices], sae.config.start_active or _FIRING)
+        sae.activation.log_threshold[indices] = level.clamp_min(1e-3).log()
+        restarted.append(sae.activation.log_threshold)
+    for parameter in restarted:
         state = optimiser.state.get(parameter, {})
         for moment in ("exp_avg", "exp_avg_sq"):
             if moment in state:

@@ -20,6 +20,7 @@ from cellprism.errors import InputError
 from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.checkpoint import Checkpoint, fingerprint
 from cellprism.sae.config import SAEConfig
+from cellprism.sae.fields import as_seed, as_whole
 from cellprism.sae.geometry import assemble, read_geometry, reading_history
 from cellprism.sae.jobs import Budget, Cancellation, Job, run_jobs, side_by_side
 from cellprism.sae.metrics import describe
@@ -49,7 +50,8 @@ class Fit:
     holdout: NDArray[np.intp]
     """Indices of the cells kept out of training."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Training options as used, defaults filled in; where the recipe was chosen, also ``recipe``: why, and what was tried."""
+    """Training options as used, defaults filled in; where the recipe was chosen, also ``recipe``: why, and what was tried;
+    of a consensus, ``before_consensus``: the metrics of the SAE that it was drawn from."""
     consensus: pd.DataFrame | None = None
     """With ``consensus=True``: a row a feature of :attr:`sae`, see :class:`~cellprism.sae.consensus.Consensus`."""
 
@@ -147,7 +149,7 @@ def fit(
         If the loss becomes NaN, infinite or 10,000 times the first; a FloatingPointError that names the step and the
         remedy and holds the SAE of the last good evaluation.
     """
-    X = check_embedding(X)
+    X, seed, seeds = check_embedding(X), as_seed(seed), as_whole("seeds", seeds)
     if seeds < 1:
         raise InputError("`seeds` must be at least 1", str(seeds), "use 1, or 3 to learn each feature's stability")
     if checkpoint_every < 1:

@@ -12,6 +12,7 @@ from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
 from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.config import SAEConfig
+from cellprism.sae.fields import as_seed
 from cellprism.sae.fit import Fit, make_fit, training_options
 from cellprism.sae.jobs import Job, run_jobs
 from cellprism.sae.model import SAE
@@ -86,7 +87,7 @@ def fit_many(
             raise InputError(
                 f"`{name}` needs one value a config", f"{len(given)} for {len(configs)} configs", "give as many"
             )
-    each_seed = [seed] * len(configs) if seeds is None else [int(s) for s in seeds]
+    each_seed = [as_seed(s) for s in ([seed] * len(configs) if seeds is None else seeds)]
     trainings = [
         training_options({name: v[i] if isinstance(v, list) else v for name, v in options.items()})
         for i in range(len(configs))

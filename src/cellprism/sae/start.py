@@ -9,7 +9,7 @@ from torch import Tensor
 from cellprism.sae.activation import JumpReLU
 from cellprism.sae.model import SAE
 
-__all__ = ["geometric_median", "start_from_data"]
+__all__ = ["geometric_median", "level_reached", "start_from_data"]
 
 _START_ELEMENTS = 2**24
 
@@ -24,8 +24,9 @@ def geometric_median(x: Tensor, iterations: int = 50) -> Tensor:
     return centre
 
 
-def _smallest(values: Tensor, rank: int) -> Tensor:
-    """(columns,) the ``rank``-th smallest number of each column."""
+def level_reached(values: Tensor, share: float) -> Tensor:
+    """(columns,) number of each column that about this share of its numbers reach."""
+    rank = min(len(values), max(1, round((1 - share) * len(values))))
     # Not quantile, which refuses more than 2**24 values; NumPy takes a third of kthvalue's time.
     if values.device.type != "cpu":
         return values.kthvalue(rank, dim=0).values
@@ -50,8 +51,7 @@ def start_from_data(sae: SAE, x: Tensor) -> None:
     if config.start_active is None or config.activation not in ("relu", "gated", "jumprelu"):
         return
     pre = sae.pre_activations(x[: max(256, _START_ELEMENTS // config.width)])
-    rank = min(len(pre), max(1, round((1 - config.start_active) * len(pre))))
-    level = _smallest(pre, rank)
+    level = level_reached(pre, config.start_active)
     if isinstance(sae.activation, JumpReLU):
         sae.activation.log_threshold.copy_(level.clamp_min(1e-3).log())
     else:

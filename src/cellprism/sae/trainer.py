@@ -204,25 +204,27 @@ class Trainer:
         if isinstance(self.last, DeferredResult):
             due, self.due = self.due, self.last
             if due is not None:
-                self._look_at(due.total, self.done - 1)
+                self._look_at(due, self.done - 1)
         else:
-            self._look_at(self.last.total, self.done)
+            self._look_at(self.last, self.done)
 
     def _settle(self) -> None:
         """Look at a loss that has not been looked at."""
         due, self.due = self.due, None
         if due is not None:
-            self._look_at(due.total, self.done)
+            self._look_at(due, self.done)
 
-    def _look_at(self, total: float, step: int) -> None:
+    def _look_at(self, result: StepResult | DeferredResult, step: int) -> None:
+        # The error alone is held against the first: penalties and the auxiliary loss have units of their own.
+        total, error = result.total, result.reconstruction
         if step == 1:
-            self.first_loss = max(self.first_loss, total)
-        if math.isfinite(total) and total <= _EXPLOSION * max(self.first_loss, 1e-12):
+            self.first_loss = max(self.first_loss, error)
+        if math.isfinite(total) and error <= _EXPLOSION * max(self.first_loss, 1e-300):
             return
         self.sae.load_state_dict(self.best_state or self.good_state)
         raise DivergedError(
             f"training diverged: the loss of seed {self.seed} is {total:g} at step {step} of {self.steps}, after "
-            f"{self.first_loss:g} at the start. Remedy: lower lr (now {self.options.lr:g}) or check the embedding for extreme "
+            f"an error of {self.first_loss:g} at the start. Remedy: lower lr (now {self.options.lr:g}) or check the embedding for extreme "
             "values. The weights of the last good evaluation are in this exception's `sae`.",
             self.sae,
         )
@@ -301,7 +303,13 @@ class Trainer:
         source = self.held if len(self.held) * activation.k >= 100 else self.cells
         x = source.some(max(1, _ELEMENTS // self.sae.width), self.generator)
         pre = torch.relu(self.sae.pre_activations(x)).flatten()
-        activation.threshold.copy_(pre.topk(min(activation.k * len(x), pre.numel()), sorted=False).values.min())
+        kept = activation.k * len(x)
+        if kept >= pre.numel():
+            activation.threshold.copy_(pre.min())
+            return
+        # Half way to the first that is not kept: at a value that occurs, rounding would decide whether it stays.
+        largest = pre.topk(kept + 1, sorted=False).values
+        activation.threshold.copy_(largest.topk(2, largest=False).values.mean())
 
     def _snapshot(self) -> dict[str, torch.Tensor]:
         return {k: v.clone() for k, v in self.sae.state_dict().items()}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 
 from cellprism.errors import InputError
+from cellprism.sae.fields import as_number, as_whole
 
 __all__ = ["TrainingOptions", "choose_device", "learning_rate_factor"]
 
@@ -56,10 +58,21 @@ class TrainingOptions:
     be a memory map larger than the memory."""
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(f"`{name}` must be at least {least}", str(value), f"give {least} or more, or None")
+        for name in ("epochs", "batch_size", "patience"):
+            if getattr(self, name) is not None:
+                value = as_whole(name, getattr(self, name))
+                if value < 1:
+                    raise InputError(f"`{name}` must be at least 1", str(value), "give 1 or more, or None")
+                object.__setattr__(self, name, value)
+        for name in ("lr", "warmup", "decay", "holdout", "max_grad_norm", "memory_limit"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_number(name, getattr(self, name)))
+        if not isinstance(self.betas, Sequence) or len(self.betas) != 2:
+            raise InputError("`betas` are two numbers", repr(self.betas), "use (0.9, 0.999)")
+        betas = tuple(as_number("betas", b) for b in self.betas)
+        if not all(0 <= b < 1 for b in betas):
+            raise InputError("`betas` must lie in [0, 1)", str(betas), "use (0.9, 0.999)")
+        object.__setattr__(self, "betas", betas)
         for name, choices in (("kernel", get_args(Kernel)), ("precision", get_args(Precision))):
             if getattr(self, name) not in choices:
                 raise InputError(

@@ -15,6 +15,7 @@ from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
 from cellprism.sae.cells import split_cells
 from cellprism.sae.config import SAEConfig
+from cellprism.sae.fields import as_seed
 from cellprism.sae.fit import Fit, default_config, fit
 from cellprism.sae.recipe.bits import precision_of
 from cellprism.sae.recipe.candidates import PRESETS, candidates, try_candidates
@@ -97,7 +98,7 @@ def choose_recipe(X: ArrayLike, *, preset: str = "standard", seed: int = 0, prog
     InputError
         If X cannot be used or the preset is unknown.
     """
-    X = check_embedding(X)
+    X, seed = check_embedding(X), as_seed(seed)
     return _choose(X, np.arange(len(X)), preset, seed, progress)
 
 
@@ -159,7 +160,7 @@ def fit_auto(
     Fit
         ``options["recipe"]`` holds :meth:`Recipe.to_dict`.
     """
-    X = check_embedding(X)
+    X, seed = check_embedding(X), as_seed(seed)
     kept = split_cells(len(X), holdout, seed)[1]
     recipe = _choose(X, kept, preset, seed, progress)
     fitted = fit(X, recipe.config, seed=seed, seeds=seeds, progress=progress, holdout=holdout, **options)
