@@ -54,7 +54,8 @@ def landscape(
             "the landscape has the columns to be drawn", f"no {', '.join(absent)}", f"choose of {list(table)}"
         )
     ax = own_axes(ax, (4.6, 3.6))
-    groups = table.groupby(by, sort=True) if by in table else [("", table)]
+    in_order = by in table and pd.api.types.is_numeric_dtype(table[by])
+    groups = table.groupby(by, sort=in_order) if by in table else [("", table)]
     for i, (name, group) in enumerate(groups):
         group = group.sort_values(x)
         shade = CATEGORIES[i % len(CATEGORIES)]
@@ -66,6 +67,7 @@ def landscape(
             best[x], best[y], s=130, facecolors="none", edgecolors="black", linewidths=1.2, label="chosen", zorder=3
         )
     ax.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
+    ax.locator_params(nbins=6)
     if ax.get_legend_handles_labels()[1]:
         ax.legend(frameon=False, fontsize=8)
     return plain(ax)

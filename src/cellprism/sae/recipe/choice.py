@@ -222,8 +222,9 @@ def _reasons(scouts: pd.DataFrame, best: int, precision: float, n: int) -> tuple
     row = scouts.iloc[best]
     twice = int(scouts["stability"].notna().sum())
     said = [
-        f"{len(scouts)} candidates were tried on {n:,} cells, {twice} of them from two seeds, and measured on cells kept out, "
-        f"which were described down to an error of {100 * precision:.0f} % of the variance.",
+        f"{len(scouts)} candidates were tried on {n:,} cells, {twice} of them from two seeds, in short trainings (the fit itself "
+        "is longer), and measured on cells kept out, which were described down to an error of "
+        f"{100 * precision:.0f} % of the variance.",
         f"Chosen: {_told(row)}.",
     ]
     read = scouts.loc[scouts["method"] == "geometry", "agreement"].dropna()
