@@ -175,3 +175,17 @@ def test_bad_embedding_is_refused() -> None:
     X[3, 1] = np.nan
     with pytest.raises(InputError, match="1 NaN or infinite values in 1 cells, the first in row 3"):
         fit(X)
+
+
+@pytest.mark.parametrize("scaling", ["none", "global", "whiten"])
+def test_batchtopks_threshold_lies_between_values(scaling: str) -> None:
+    """At a value that occurs, rounding would decide whether the code stays."""
+    X = embedding(600)
+    fitted = fit(X, SAEConfig(24, "batchtopk", k=3, scaling=scaling), epochs=5, holdout=0.2)
+    held = X[fitted.holdout]
+    with torch.no_grad():
+        pre = torch.relu(fitted.sae.pre_activations(fitted.sae.scale(torch.as_tensor(held)))).flatten()
+    ranked = pre.sort(descending=True).values
+    kept = 3 * len(held)
+    assert ranked[kept - 1] > fitted.sae.activation.threshold > ranked[kept]
+    assert fitted.sae.encode(held).nnz == kept

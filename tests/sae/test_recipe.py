@@ -194,8 +194,18 @@ def test_consensus_of_trained_features_fires_as_before():
     new, old = agreed.sae.encode(X).toarray(), fitted.sae.encode(X).toarray()[:, source]
     both = (new > 0) & (old > 0)
     np.testing.assert_allclose(new[both], old[both], rtol=1e-3, atol=1e-3)
-    # The moved bias rounds differently, so a code that lies on the threshold may fall to either side of it.
-    assert ((new > 0) != (old > 0)).mean() < 1e-3
+    # The moved bias rounds differently; no code of the held-out cells lies on the threshold.
+    held = fitted.holdout
+    np.testing.assert_array_equal(new[held] > 0, old[held] > 0)
+
+
+def test_prefixes_of_a_consensus_hold_the_features_they_held():
+    X, _ = world(seed=6, cells=1_000)
+    fitted = fit(X, SAEConfig(width=16, k=4, matryoshka=(6, 12)), seeds=2, epochs=30)
+    agreed = consensus(fitted, X, returned=0.3)
+    source = agreed.table["source"].to_numpy()
+    assert len(source) < 16
+    assert agreed.sae.config.prefixes == tuple(sorted({int((source < m).sum()) for m in (6, 12, 16)} - {0}))
 
 
 @pytest.mark.parametrize(
