@@ -31,6 +31,18 @@ def test_results_live_in_the_anndata_and_survive_a_file(tmp_path: Path) -> None:
     assert back.uns["prism"]["labels"].groupby("value", observed=True)["auroc"].max().max() > 0.9
 
 
+@pytest.mark.parametrize(
+    "config",
+    [prism.SAEConfig.paper("relu", 12), prism.SAEConfig(12, k=2, matryoshka=(4,)), prism.SAEConfig(12, "gated")],
+)
+def test_the_config_survives_a_file(config: prism.SAEConfig, tmp_path: Path) -> None:
+    """What is None too: an .h5ad file holds none."""
+    cells = counts_adata(100)
+    prism.tl.fit(cells, "X_emb", cfg=config, seeds=1, epochs=2)
+    cells.write_h5ad(tmp_path / "a.h5ad")
+    assert prism.tl.sae(ad.read_h5ad(tmp_path / "a.h5ad")).config == config
+
+
 def test_one_seed_has_no_stability() -> None:
     cells = counts_adata(100)
     prism.tl.fit(cells, "X_emb", key="one", cfg=prism.SAEConfig(8, k=2), seeds=1, epochs=2)

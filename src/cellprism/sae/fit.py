@@ -146,7 +146,7 @@ def fit(
         If X is not a finite two-dimensional array with at least two cells and some variance, or an option is wrong;
         with ``consensus``, if no feature returns in most seeds.
     DivergedError
-        If the loss becomes NaN, infinite or 10,000 times the first; a FloatingPointError that names the step and the
+        If the loss becomes NaN or infinite, or the error 10,000 times the first; a FloatingPointError that names the step and the
         remedy and holds the SAE of the last good evaluation.
     """
     X, seed, seeds = check_embedding(X), as_seed(seed), as_whole("seeds", seeds)

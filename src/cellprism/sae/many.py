@@ -70,7 +70,7 @@ def fit_many(
     InputError
         If there is no config, a list has another length than the configs, or as in :func:`cellprism.fit`.
     DivergedError
-        If a model's loss becomes NaN, infinite or 10,000 times the first.
+        If a model's loss becomes NaN or infinite, or its error 10,000 times the first.
     """
     X = check_embedding(X)
     configs = list(configs)

@@ -37,7 +37,7 @@ _SAMPLE = 65_536  # cells looked at for the start, for resampling and for the th
 _ELEMENTS = 2**24  # pre-activations held at a time outside the training step: 64 MiB in float32
 _SPARSE_WIDTH = 64  # from here on the sparse step took at most 0.6 of the dense one's time at all shapes tried
 _MANY = 0.15  # share of features that topk keeps from which products are quicker
-_EXPLOSION = 1e4  # a loss so many times the first one's has diverged
+_EXPLOSION = 1e4  # an error so many times that of the start has diverged
 
 
 class DivergedError(FloatingPointError):
