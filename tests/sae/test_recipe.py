@@ -11,6 +11,7 @@ from cellprism.features.stability import fit_stability
 from cellprism.sae import SAE, SAEConfig, default_config, fit
 from cellprism.sae.cells import split_cells
 from cellprism.sae.consensus import consensus
+from cellprism.sae.geometry import axes_read
 from cellprism.sae.recipe.bits import description_length, explained_signal
 from cellprism.sae.recipe.candidates import PRESETS, candidates
 from cellprism.sae.recipe.choice import _best, _contenders, choose_recipe, fit_auto
@@ -67,10 +68,17 @@ def test_cells_alike_are_told():
             fit(X, config)
 
 
-def test_reading_needs_five_cells_a_dimension_of_all_that_it_may_see():
+def test_readings_need_a_hundred_cells_of_all_that_they_may_see():
     default = SAEConfig(64, "topk", k=4)
-    tried = [candidates((100, 50), n, default, PRESETS["quick"])[0].method for n in (249, 250)]
-    assert tried == ["default", "geometry"]
+    tried = [[c.method for c in candidates((100, 50), n, default, PRESETS["quick"])][:2] for n in (99, 100)]
+    assert tried == [["default", "training"], ["geometry", "kinds"]]
+
+
+@pytest.mark.parametrize(
+    ("cells", "dimensions", "axes"), [(250, 50, 50), (249, 50, 12), (100, 512, 5), (5_000, 512, 200), (30, 50, 1)]
+)
+def test_few_cells_are_read_along_their_leading_axes(cells: int, dimensions: int, axes: int):
+    assert axes_read(cells, dimensions) == axes
 
 
 def test_recipe_chooses_the_geometry_of_a_mixture_and_says_why():
@@ -81,8 +89,8 @@ def test_recipe_chooses_the_geometry_of_a_mixture_and_says_why():
     assert len(recipe["reasons"]) >= 3
     chosen = [row for row in recipe["scouts"] if row["chosen"]]
     assert len(chosen) == 1
-    assert chosen[0]["agreement"] >= 0.5
-    assert [row["method"] for row in recipe["scouts"] if row["stability"] is not None] == ["geometry"]
+    assert chosen[0]["agreement"] >= 0.8
+    assert [row["method"] for row in recipe["scouts"] if row["stability"] is not None] == ["geometry", "kinds"]
     held = fitted.holdout
     assert (best_correlation(fitted.sae.encode(X[held]), truth[held]) > 0.95).mean() >= 0.9
     stable = fit_stability(fitted, X)["stability"]
@@ -95,31 +103,29 @@ def test_recipe_trains_where_there_is_no_room_to_read():
     assert recipe.config == default_config(X)
     assert set(recipe.scouts["method"]) == {"default", "training"}
     assert "none does" in " ".join(recipe.reasons)
-    assert "five cells for each" in " ".join(recipe.reasons)
+    assert "a hundred cells" in " ".join(recipe.reasons)
+
+
+@pytest.mark.parametrize(("agreement", "chosen"), [(0.9, 0), (0.8, 0), (0.79, 1), (0.0, 1)])
+def test_kinds_stand_beside_programs_that_the_data_do_not_determine(agreement: float, chosen: int):
+    scouts = pd.DataFrame({"method": ["geometry", "kinds", "default"], "agreement": [agreement, 0.5, np.nan]})
+    assert _best(scouts) == chosen
 
 
 @pytest.mark.parametrize(
-    ("agreement", "bits", "stability", "explained", "chosen"),
-    [
-        (0.9, 80.0, 0.9, 0.8, 0),
-        (0.5, 80.0, 0.9, 0.8, 0),
-        (0.49, 80.0, 0.9, 0.8, 2),
-        (0.49, 99.0, 0.9, 0.8, 1),
-        (0.49, 80.0, 0.51, 0.8, 1),
-        (0.49, 80.0, 0.9, 0.6, 1),
-    ],
-    ids=["returns", "half returns", "beaten in all", "bits alike", "no steadier", "more error"],
+    ("bits", "stability", "explained", "chosen"),
+    [(80.0, 0.9, 0.8, 1), (99.0, 0.9, 0.8, 0), (80.0, 0.51, 0.8, 0), (80.0, 0.9, 0.6, 0)],
+    ids=["beaten in all", "bits alike", "no steadier", "more error"],
 )
-def test_the_default_stands_unless_beaten_in_all(
-    agreement: float, bits: float, stability: float, explained: float, chosen: int
+def test_without_a_reading_the_default_stands_unless_beaten_in_all(
+    bits: float, stability: float, explained: float, chosen: int
 ):
     scouts = pd.DataFrame(
         {
-            "method": ["geometry", "default", "training", "training"],
-            "agreement": [agreement, 0.1, 0.9, 0.1],
-            "stability": [0.9, 0.5, stability, 0.2],
-            "bits": [190.0, 100.0, bits, 70.0],
-            "explained_signal": [0.9, 0.7, explained, 0.9],
+            "method": ["default", "training", "training"],
+            "stability": [0.5, stability, 0.2],
+            "bits": [100.0, bits, 70.0],
+            "explained_signal": [0.7, explained, 0.9],
         }
     )
     assert _best(scouts) == chosen
@@ -128,15 +134,14 @@ def test_the_default_stands_unless_beaten_in_all(
 def test_second_seeds_are_only_spent_where_they_matter():
     scouts = pd.DataFrame(
         {
-            "method": ["geometry", "default", "training", "training", "training"],
-            "agreement": [0.9, np.nan, np.nan, np.nan, np.nan],
-            "bits": [190.0, 100.0, 80.0, 99.0, 70.0],
-            "explained_signal": [0.9, 0.7, 0.8, 0.9, 0.6],
+            "method": ["geometry", "kinds", "default", "training", "training", "training"],
+            "agreement": [0.2, 0.9, np.nan, np.nan, np.nan, np.nan],
+            "bits": [190.0, 180.0, 100.0, 80.0, 99.0, 70.0],
+            "explained_signal": [0.9, 0.9, 0.7, 0.8, 0.9, 0.6],
         }
     )
     assert _contenders(scouts) == []
-    assert _contenders(scouts.assign(agreement=0.2)) == [1, 2]
-    assert _contenders(scouts[1:].reset_index(drop=True)) == [0, 1]
+    assert _contenders(scouts[2:].reset_index(drop=True)) == [0, 1]
 
 
 def test_noise_does_not_count_as_signal():

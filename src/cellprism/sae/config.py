@@ -32,7 +32,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 _TAKES_K = ("topk", "batchtopk")
 _TAKES_L1 = ("relu", "gated")
-_WHOLE = ("width", "k", "aux_k", "dead_after", "resample_every")
+_WHOLE = ("width", "k", "kinds", "aux_k", "dead_after", "resample_every")
 _NUMBERS = ("l1", "l0", "p_end", "whiten_power", "start_active", "aux_weight", "bandwidth")
 _DEFAULT_L1 = {"relu": 0.3, "gated": 0.4}
 
@@ -101,6 +101,10 @@ class SAEConfig:
     """``tied``: random unit decoder rows, encoder = decoder. ``linear``: the default of a linear layer. ``geometry``
     (jumprelu): the weights are read off the embedding and not trained, see :mod:`cellprism.sae.geometry.reading`."""
 
+    kinds: int = 0
+    """With init ``geometry``: features beside the programs, at most, that mark kinds of cells, from broad to narrow; they come
+    last (:mod:`cellprism.sae.geometry.kinds`). ``width`` is then the number of both at most."""
+
     bias_init: BiasInit = "geometric_median"
     """Start of the decoder's bias; ``linear`` draws every bias as a linear layer does, ``zero`` starts all at 0."""
 
@@ -147,7 +151,13 @@ class SAEConfig:
                 f"matryoshka={self.matryoshka}, resample_every={self.resample_every}",
                 "leave them out, or use init='tied'",
             )
-        for name in ("l1", "l0", "aux_weight", "whiten_power"):
+        if self.kinds and (self.init != "geometry" or self.kinds > self.width):
+            raise InputError(
+                "`kinds` of cells are part of the width of an SAE with init 'geometry'",
+                f"kinds={self.kinds}, init={self.init!r}, width={self.width}",
+                "leave it at 0, or give init='geometry' and a width for programs and kinds together",
+            )
+        for name in ("l1", "l0", "aux_weight", "whiten_power", "kinds"):
             self._at_least(name, 0)
         for name in ("aux_k", "dead_after", "resample_every"):
             self._at_least(name, 1)

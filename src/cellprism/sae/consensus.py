@@ -105,7 +105,8 @@ def _narrowed(sae: SAE, kept: NDArray[np.intp], mean: NDArray[np.floating]) -> S
     config = sae.config
     k = None if config.k is None else min(config.k, len(kept))
     prefixes = sorted({int((kept < m).sum()) for m in config.matryoshka} - {0})
-    narrow = dataclasses.replace(config, width=len(kept), k=k, matryoshka=tuple(prefixes))
+    kinds = int((kept >= config.width - config.kinds).sum())
+    narrow = dataclasses.replace(config, width=len(kept), k=k, matryoshka=tuple(prefixes), kinds=kinds)
     state = sae.state_dict()
     rows = torch.as_tensor(kept)
     dropped = torch.as_tensor(mean, dtype=torch.float32)

@@ -21,7 +21,7 @@ from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.checkpoint import Checkpoint, fingerprint
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.fields import as_seed, as_whole
-from cellprism.sae.geometry import assemble, read_geometry, reading_history
+from cellprism.sae.geometry import assemble, read_geometry, reading_history, with_kinds
 from cellprism.sae.jobs import Budget, Cancellation, Job, run_jobs, side_by_side
 from cellprism.sae.metrics import describe
 from cellprism.sae.model import SAE
@@ -29,7 +29,7 @@ from cellprism.sae.scaling import effective_dimension, fit_scaling
 from cellprism.sae.steps.threads import one_torch_thread
 from cellprism.sae.training import TrainingOptions, choose_device
 
-__all__ = ["Fit", "default_config", "fit"]
+__all__ = ["Fit", "default_config", "fit", "readings"]
 
 _READING_MEMORY = 2.0**33  # bytes that readings at work may take together
 _READING_COPIES = 6  # of the cells in double precision
@@ -170,8 +170,8 @@ def fit(
     held, kept = split_cells(len(X), training.holdout, seed)
     if cfg.init == "geometry":
         # Read off the training cells as they are, so there is nothing to train.
-        results = _readings(X[kept], X[held] if len(held) else X[kept], cfg, range(seed, seed + seeds), progress)
-        saes, histories = zip(*results, strict=True)
+        (found,) = readings(X[kept], X[held] if len(held) else X[kept], [cfg], range(seed, seed + seeds), progress)
+        saes, histories = zip(*found, strict=True)
         return make_fit(X, saes, histories, held, training, len(kept), seed)
     scaling = fit_scaling(X, cfg.scaling, cfg.whiten_power, kept)
     template = SAE(cfg, scaling).to(place)
@@ -186,23 +186,36 @@ def fit(
     return make_fit(X, saes, histories, held, training, len(kept), seed)
 
 
-def _readings(
-    train: NDArray[Any], held: NDArray[Any], cfg: SAEConfig, seeds: Sequence[int], progress: bool
-) -> list[tuple[SAE, pd.DataFrame]]:
-    """SAEs read off the geometry, and a history for each, side by side where memory allows."""
+def readings(
+    train: NDArray[Any],
+    held: NDArray[Any],
+    configs: Sequence[SAEConfig],
+    seeds: Sequence[int],
+    progress: bool = False,
+) -> list[list[tuple[SAE, pd.DataFrame]]]:
+    """SAEs read off the geometry, a list a config with an SAE and its history a seed, side by side where memory allows.
+
+    Each seed's programs are read once for all configs.
+    """
     budget, cancellation = Budget(_READING_MEMORY), Cancellation()
     bar = Progress(disable=not progress, transient=True)
     task = bar.add_task("reading the geometry", total=len(seeds))
 
-    def read(seed: int) -> tuple[SAE, pd.DataFrame]:
+    def read(seed: int) -> list[tuple[SAE, pd.DataFrame]]:
         with budget.room(_READING_COPIES * 8 * train.size), one_torch_thread():
-            sae = assemble(read_geometry(train, seed=seed, check=cancellation.check), cfg, train)
+            programs = read_geometry(train, seed=seed, check=cancellation.check)
+            found = []
+            for config in configs:
+                geometry = with_kinds(programs, train, config.kinds, seed=seed) if config.kinds else programs
+                sae = assemble(geometry, config, train)
+                found.append((sae, reading_history(sae, train, held, seed)))
             bar.advance(task)
-            return sae, reading_history(sae, train, held, seed)
+            return found
 
     # One thread of linear algebra a reading: more would wait for each other, and the last bits depend on how many.
     with bar, threadpool_limits(1, "blas"):
-        return side_by_side([partial(read, seed) for seed in seeds], cancellation)
+        of_seeds = side_by_side([partial(read, seed) for seed in seeds], cancellation)
+    return [list(of_config) for of_config in zip(*of_seeds, strict=True)]
 
 
 def make_fit(

@@ -1,7 +1,8 @@
-"""An SAE from the geometry of the embedding: unmix, find the levels, sharpen or denoise, assemble."""
+"""An SAE from the geometry of the embedding: unmix, find the levels, sharpen or denoise, add kinds of cells, assemble."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 from cellprism.sae.activation import JumpReLU
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.geometry.coding import code_sparsely, least_squares
+from cellprism.sae.geometry.kinds import read_kinds
 from cellprism.sae.geometry.levels import Levels, fit_levels
 from cellprism.sae.geometry.sharpen import sharpen
 from cellprism.sae.geometry.unmix import unmix
 from cellprism.sae.model import SAE
 from cellprism.sae.scaling import fit_scaling
 
-__all__ = ["SHARP", "Geometry", "assemble", "read_geometry", "reading_history"]
+__all__ = ["SHARP", "Geometry", "assemble", "read_geometry", "reading_history", "with_kinds"]
 
 SHARP = 0.03
 """Width of the zero level, relative to the on level, under which an embedding counts as free of noise."""
@@ -35,6 +37,10 @@ times as steep as the usual slope it is."""
 _BLURRED, _PILOT = 0.06, 250
 """Zeros that so many steps of sharpening leave as blurred as this (embeddings without noise: 0.01) will not be sharp after
 more."""
+
+_RIDGE = 0.01
+"""Ridge of the dictionary of programs and kinds, relative to the codes' mean square. Nested kinds say much of the same; without
+it directions of the dictionary are several times as long and cancel each other, at the same held-out error."""
 
 _BATCH = 500  # cells
 _BATCHES = ((2.0, 100), (1.0, 500), (0.5, 40))
@@ -65,6 +71,8 @@ class Geometry(NamedTuple):
     """Median width of the zero level relative to the on level: 0 without noise."""
     steps: tuple[str, ...]
     """What was done, in words."""
+    kinds: int = 0
+    """So many of the last features mark kinds of cells; those before them are programs."""
 
     def codes(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         """(cells, d) -> dense codes (cells, p)."""
@@ -95,6 +103,39 @@ def read_geometry(X: NDArray[np.floating], *, seed: int = 0, check: Callable[[],
         At most as many features as the embedding has directions of variance, and at most 200.
     """
     return _without_leftovers(_read(X, seed, check), np.asarray(X, dtype=np.float64), seed)
+
+
+def with_kinds(geometry: Geometry, X: NDArray[np.floating], most: int, *, seed: int = 0) -> Geometry:
+    """Programs, and behind them kinds of cells (:func:`~cellprism.sae.geometry.kinds.read_kinds`).
+
+    In real embeddings programs and kinds are different things: a response runs through several kinds of cells, and a kind is
+    seldom one program. Both read the same embedding, so the dictionary is fitted to them together.
+
+    Parameters
+    ----------
+    geometry
+        Programs, from :func:`read_geometry`.
+    X
+        (cells, d) training cells.
+    most
+        Kinds at most.
+    seed
+        Of the samples of cells that kinds are found in.
+    """
+    codes = geometry.codes(X)
+    kinds = read_kinds(X, geometry.mean, most, codes, seed=seed)
+    n = len(kinds.offset)
+    both = geometry._replace(
+        readout=np.vstack([geometry.readout, kinds.readout]),
+        offset=np.concatenate([geometry.offset, kinds.offset]),
+        threshold=np.concatenate([geometry.threshold, np.zeros(n)]),
+        steps=(*geometry.steps, f"{n} kinds of cells that two samples agree on"),
+        kinds=n,
+    )
+    if n:
+        dictionary, intercept = least_squares(both.codes(X), np.asarray(X, dtype=np.float64) - geometry.mean, _RIDGE)
+        both = both._replace(dictionary=dictionary, intercept=intercept)
+    return both
 
 
 def _read(X: NDArray[np.floating], seed: int, check: Callable[[], None]) -> Geometry:
@@ -215,35 +256,35 @@ def assemble(geometry: Geometry, config: SAEConfig, X: NDArray[np.floating]) -> 
     Parameters
     ----------
     geometry
-        From :func:`read_geometry`.
+        From :func:`read_geometry`, or :func:`with_kinds`.
     config
-        jumprelu, ``pre_bias="none"``. Its width is the number of features that are kept, those that explain most; where
-        the geometry has fewer, the rest never fire.
+        jumprelu, ``pre_bias="none"``. Its width is the number of features that are kept at most, those that explain most; the
+        SAE is as wide as there are features.
     X
         (cells, d) training cells, for the scaling.
     """
     scaling = fit_scaling(X, config.scaling, config.whiten_power)
-    sae = SAE(config, scaling)
     forward, backward = scaling.forward.astype(np.float64), scaling.backward.astype(np.float64)
     shift = (scaling.mean - geometry.mean) @ geometry.readout.T + geometry.offset
     encoder, decoder = geometry.readout @ backward.T, geometry.dictionary @ forward
     norm = np.linalg.norm(decoder, axis=1).clip(1e-8)
     explained = np.square(geometry.codes(X)).mean(axis=0) * norm**2
     kept = np.sort(np.argsort(-explained, kind="stable")[: config.width])
+    kinds = int((kept >= len(norm) - geometry.kinds).sum())
+    k = None if config.k is None else min(config.k, len(kept))
+    sae = SAE(dataclasses.replace(config, width=len(kept), kinds=kinds, k=k), scaling)
     bias = (geometry.intercept + geometry.mean - scaling.mean) @ forward
-    n = len(kept)
     with torch.no_grad():
-        sae.encoder_bias.fill_(-1.0)
         for parameter, values in (
-            (sae.encoder[:n], (encoder * norm[:, None])[kept]),
-            (sae.encoder_bias[:n], (shift * norm)[kept]),
-            (sae.decoder[:n], (decoder / norm[:, None])[kept]),
+            (sae.encoder, (encoder * norm[:, None])[kept]),
+            (sae.encoder_bias, (shift * norm)[kept]),
+            (sae.decoder, (decoder / norm[:, None])[kept]),
             (sae.decoder_bias, bias),
         ):
             parameter.copy_(torch.as_tensor(values, dtype=torch.float32))
         if isinstance(sae.activation, JumpReLU):
             cut = (geometry.threshold * norm)[kept].clip(1e-6)
-            sae.activation.log_threshold[:n].copy_(torch.as_tensor(np.log(cut), dtype=torch.float32))
+            sae.activation.log_threshold.copy_(torch.as_tensor(np.log(cut), dtype=torch.float32))
     return sae.eval()
 
 

@@ -16,7 +16,7 @@ from sklearn.cluster import MiniBatchKMeans
 
 from cellprism.sae.scaling import fit_scaling
 
-__all__ = ["MAX_AXES", "Unmixing", "joint_diagonaliser", "region_covariances", "unmix"]
+__all__ = ["MAX_AXES", "Unmixing", "axes_read", "joint_diagonaliser", "region_covariances", "unmix"]
 
 _REGIONS = ((2.5, 80), (1.5, 160))
 """Cells a region and axis, and most regions: larger regions are known better, smaller ones hold fewer kinds of cells."""
@@ -29,6 +29,8 @@ _STEPS = 150  # of a diagonalisation
 _LEAST = 30  # cells a region, in few dimensions
 MAX_AXES = 200
 """Readouts of an embedding at most: a step costs regions x axes^3."""
+_CELLS, _SCARCE = 5, 20
+"""Cells a dimension from which on all axes are read, and cells an axis that are read where there are fewer."""
 _RIDGE = 1e-3  # of the mean variance of 1: keeps the logarithm of a vanished variance finite
 
 
@@ -43,6 +45,11 @@ class Unmixing(NamedTuple):
     """Steps taken."""
     regions: NDArray[np.integer]
     """(cells,) region of each cell."""
+
+
+def axes_read(n: int, d: int) -> int:
+    """Leading principal axes of ``n`` cells in ``d`` dimensions that can be read: covariances of regions need cells."""
+    return max(1, min(d, MAX_AXES, n if n >= _CELLS * d else n // _SCARCE))
 
 
 def region_covariances(
@@ -143,12 +150,13 @@ def unmix(X: NDArray[np.floating], *, seed: int = 0) -> Unmixing:
     Returns
     -------
     Unmixing
-        As many axes as the embedding has directions of variance, at most 200. From larger regions, or from smaller ones
+        As many axes as the embedding has directions of variance, at most 200, and one for 20 cells where there are fewer than five
+        cells a dimension. From larger regions, or from smaller ones
         where these are better on regions that neither has seen.
     """
     X64 = np.asarray(X, dtype=np.float64)
     scaling = fit_scaling(X64, "whiten")
-    forward = scaling.forward.astype(np.float64)[:, ::-1][:, :MAX_AXES]  # largest variance first
+    forward = scaling.forward.astype(np.float64)[:, ::-1][:, : axes_read(*X64.shape)]  # largest variance first
     centred = X64 - scaling.mean
     white = centred @ forward
     sd = white.std(axis=0)

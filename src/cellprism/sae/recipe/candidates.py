@@ -12,14 +12,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.fit import fit
-from cellprism.sae.geometry import MAX_AXES
+from cellprism.sae.fit import readings
+from cellprism.sae.geometry import axes_read
 from cellprism.sae.many import fit_many
 from cellprism.sae.model import SAE
 from cellprism.sae.recipe.bits import agreement, description_length, explained_signal
 from cellprism.sae.scaling import fit_scaling
 
-__all__ = ["PRESETS", "Candidate", "Effort", "Preset", "candidates", "try_candidates"]
+__all__ = ["PRESETS", "READ", "Candidate", "Effort", "Preset", "candidates", "reading_config", "try_candidates"]
+
+READ = ("geometry", "kinds")
+"""Methods that are read off: programs alone, and programs with kinds of cells."""
+
+_KINDS = 100
+"""Kinds of cells at most: the splits that are looked at give 124, those of both samples together."""
+
+_FEWEST = 100  # cells that anything is read off
 
 Preset = Literal["quick", "standard", "thorough"]
 
@@ -53,20 +61,32 @@ wide dictionaries, k of 64 and long scouts."""
 class Candidate:
     """A configuration to be tried."""
 
-    method: Literal["geometry", "default", "training"]
+    method: Literal["geometry", "kinds", "default", "training"]
     config: SAEConfig
 
 
-def candidates(shape: tuple[int, ...], readable: int, default: SAEConfig, effort: Effort) -> list[Candidate]:
-    """The reading, the fixed default, and a grid of BatchTopK dictionaries, for training cells of a shape (cells, d).
+def reading_config(n: int, d: int, *, kinds: bool = True) -> SAEConfig | None:
+    """Config of a dictionary read off ``n`` cells in ``d`` dimensions: programs, and kinds of cells where asked for.
 
-    A reading needs five ``readable`` cells a dimension.
+    None where nothing can be read: that takes two dimensions and a hundred cells.
+    """
+    if n < _FEWEST or d < 2:
+        return None
+    kinds_at_most = _KINDS if kinds else 0
+    width = axes_read(n, d) + kinds_at_most
+    return SAEConfig(width, activation="jumprelu", init="geometry", pre_bias="none", kinds=kinds_at_most)
+
+
+def candidates(shape: tuple[int, ...], readable: int, default: SAEConfig, effort: Effort) -> list[Candidate]:
+    """Both readings, the fixed default, and a grid of BatchTopK dictionaries, for training cells of a shape (cells, d).
+
+    The readings see ``readable`` cells.
     """
     n, d = shape
     found: list[Candidate] = []
-    if readable >= 5 * d and d >= 2:
-        config = SAEConfig(min(d, MAX_AXES), activation="jumprelu", init="geometry", pre_bias="none")
-        found.append(Candidate("geometry", config))
+    programs, both = (reading_config(readable, d, kinds=kinds) for kinds in (False, True))
+    if programs is not None and both is not None:
+        found += [Candidate("geometry", programs), Candidate("kinds", both)]
     found.append(Candidate("default", default))
     for width in sorted({int(max(8, min(w * d, n // 10, 4096))) for w in effort.widths}):
         for k in effort.ks:
@@ -86,7 +106,7 @@ def try_candidates(
     *,
     seed: int = 0,
     advance: Callable[[int], None] = lambda _: None,
-) -> tuple[pd.DataFrame, list[SAE]]:
+) -> pd.DataFrame:
     """Read or train every candidate, and measure it.
 
     Parameters
@@ -109,19 +129,20 @@ def try_candidates(
     Returns
     -------
     A row a candidate (columns as in :attr:`~cellprism.sae.recipe.Recipe.scouts` without ``chosen``; ``stability`` and
-    ``agreement`` are NaN where no second seed was needed), and the SAEs.
+    ``agreement`` are NaN where no second seed was needed).
     """
     saes: dict[int, SAE] = {}
     twins: dict[int, SAE] = {}
     seconds = np.zeros(len(tried))
-    trained = [i for i, candidate in enumerate(tried) if candidate.method != "geometry"]
-    for i in sorted({*range(len(tried))} - {*trained}):
-        start = time.perf_counter()
-        fitted = fit(
-            np.concatenate([train, more]), tried[i].config, seed=seed, seeds=2, device="cpu", holdout=0.0
-        )  # fmt: skip
-        saes[i], twins[i] = fitted.sae, fitted.siblings[0]
-        seconds[i] = time.perf_counter() - start
+    trained = [i for i, candidate in enumerate(tried) if candidate.method not in READ]
+    read = [i for i, candidate in enumerate(tried) if candidate.method in READ]
+    start = time.perf_counter()
+    cells = np.concatenate([train, more])
+    for i, of_seeds in zip(
+        read, readings(cells, test, [tried[i].config for i in read], (seed, seed + 1)) if read else [], strict=True
+    ):
+        (saes[i], _), (twins[i], _) = of_seeds
+        seconds[i] = (time.perf_counter() - start) / len(read)  # the programs are read once for both
         advance(1)
 
     def learn(which: Sequence[int], seed: int) -> dict[int, SAE]:
@@ -140,7 +161,7 @@ def try_candidates(
             "method": candidate.method,
             "activation": c.activation,
             "scaling": c.scaling,
-            "width": c.width,
+            "width": saes[i].width,
             "k": np.nan if c.k is None else float(c.k),
         }
         row |= description_length(saes[i], test, precision)
@@ -158,7 +179,7 @@ def try_candidates(
     again = contenders(scouts)
     twins |= learn(again, seed + 1)
     compare(again)
-    return scouts.assign(seconds=seconds.round(3)), [saes[i] for i in range(len(tried))]
+    return scouts.assign(seconds=seconds.round(3))
 
 
 def _train(train: NDArray[np.float32], configs: Sequence[SAEConfig], steps: int, seed: int) -> list[SAE]:
