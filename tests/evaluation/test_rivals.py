@@ -65,7 +65,7 @@ def test_parts_held_stay_where_they_started(cells: dict[str, np.ndarray]) -> Non
     start = partly_trained(X, cfg, "decoder", epochs=1, lr=1e-12).decoder.detach()
     long = {part: partly_trained(X, cfg, part, epochs=60) for part in ("decoder", "soft_decoder", "encoder")}
     np.testing.assert_allclose(long["decoder"].decoder.detach(), start, atol=1e-6)  # rows are scaled back to 1
-    np.testing.assert_array_equal(long["encoder"].encoder.detach(), start)
+    np.testing.assert_allclose(long["encoder"].encoder.detach(), start, atol=1e-6)
     assert float((long["decoder"].encoder.detach() - start).abs().max()) > 0.01
     turned = long["soft_decoder"].decoder.detach()
     cosine = (turned * start).sum(dim=1) / turned.norm(dim=1)
