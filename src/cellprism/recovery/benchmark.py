@@ -38,6 +38,7 @@ RECOVERY_COLUMNS = [
     "probe_r2",
     "probe_abs_r",
     "probe_r2_visible",
+    "probe_abs_r_visible",
     "visible_fraction",
 ]
 

@@ -28,7 +28,7 @@ def kept_table(folder: str | Path | None, name: str, make: Callable[[], pd.DataF
     return part, True
 
 
-def same_settings(folder: Path, settings: Mapping[str, Any], rule: str) -> None:
+def same_settings(folder: Path, settings: Mapping[str, Any], rule: str, *, note: bool = True) -> None:
     """Note in ``settings.json`` of a folder what its parts are of, and refuse to mix them with those of something else.
 
     Parameters
@@ -39,6 +39,8 @@ def same_settings(folder: Path, settings: Mapping[str, Any], rule: str) -> None:
         JSON types.
     rule
         What holds, for the message.
+    note
+        Write them down where nothing is known yet; else only compare.
 
     Raises
     ------
@@ -49,6 +51,8 @@ def same_settings(folder: Path, settings: Mapping[str, Any], rule: str) -> None:
     if kept.is_file():
         if json.loads(kept.read_text(encoding="utf-8")) != settings:
             raise InputError(rule, f"other settings in {kept}", "name another folder, or remove this one")
+        return
+    if not note:
         return
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(settings, indent=1), encoding="utf-8")

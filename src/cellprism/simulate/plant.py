@@ -18,7 +18,7 @@ __all__ = ["Depth", "Planted", "Programme", "cluster_regions", "plant", "whole_c
 
 Depth = Literal["kept", "grown"]
 
-DENSEST = 0.75
+DENSEST = 0.5
 """Share of the cells of its regions in which a confined programme is on at most: more regions are added until it is."""
 
 _ROWS = 1_024  # cells made dense at once
@@ -55,6 +55,8 @@ class Planted(NamedTuple):
     """(cells, genes) float32, whole numbers."""
     activity: NDArray[np.float32]
     """(cells, programmes); 0 where a programme is off."""
+    possible: NDArray[np.bool_]
+    """(cells, programmes): the cells of the regions that a programme may be on in."""
     programmes: pd.DataFrame
     """A row a programme: ``programme`` (its name), ``n_genes``, ``share``, ``fold``, ``confined``, ``regions`` (names of
     those it may be on in, joined by ``|``; empty: all), ``n_on`` (cells)."""
@@ -123,20 +125,25 @@ def plant(
         )
     if not programmes:
         raise InputError("something must be planted", "no programme", "give at least one")
-    label = pd.Categorical(np.asarray(cluster_regions(X, seed=seed) if regions is None else regions).astype(str))
-    if len(label) != X.shape[0]:
+    given = pd.Series(np.asarray(cluster_regions(X, seed=seed) if regions is None else regions), dtype=object)
+    if len(given) != X.shape[0] or given.isna().any():
         raise InputError(
-            "regions need a label a cell", f"{len(label)} for {X.shape[0]} cells", "align them with the counts"
+            "regions need a label a cell",
+            f"{len(given)} for {X.shape[0]} cells, {int(given.isna().sum())} missing",
+            "align them with the counts, and name what is unknown",
         )
+    label = pd.Categorical(given.astype(str))
     of_cell, names = label.codes.astype(np.intp), tuple(map(str, label.categories))
     rng = np.random.default_rng(seed)
     activity = np.zeros((X.shape[0], len(programmes)))
+    possible = np.zeros(activity.shape, dtype=bool)
     log_fold = np.zeros((len(programmes), X.shape[1]))
     found = sparse.csr_array((X > 0).astype(np.float64))
     genes, rows = [], []
     for p, programme in enumerate(programmes):
         where = _regions_of(programme, of_cell, names, rng)
-        may = np.flatnonzero(np.isin(of_cell, where))
+        possible[:, p] = np.isin(of_cell, where)
+        may = np.flatnonzero(possible[:, p])
         on = rng.choice(may, size=max(1, round(programme.share * len(of_cell))), replace=False)
         activity[on, p] = rng.uniform(1 - spread, 1 + spread, size=len(on))
         detected = np.asarray(found[may].mean(axis=0)).ravel()
@@ -162,7 +169,7 @@ def plant(
         for part in (slice(start, start + _ROWS) for start in range(0, X.shape[0], _ROWS))
     ]
     made = sparse.csr_array(sparse.vstack(parts, format="csr"), dtype=np.float32)
-    return Planted(made, activity.astype(np.float32), pd.DataFrame(rows), tuple(genes))
+    return Planted(made, activity.astype(np.float32), possible, pd.DataFrame(rows), tuple(genes))
 
 
 def cluster_regions(counts: Any, n: int = 8, *, seed: int = 0) -> NDArray[np.str_]:
