@@ -25,6 +25,8 @@ __all__ = ["RIVALS", "Dictionary", "Rival", "fit_rival"]
 
 Encode = Callable[[Any], sp.csr_array]
 
+_GENES = 2_000
+
 
 @dataclass(frozen=True)
 class Dictionary:
@@ -65,7 +67,7 @@ def fit_rival(name: str, train: Any, width: int, *, active: float | None = None,
         take it (:attr:`Rival.of`).
     width
         Candidates at most, those of the dictionary in question. Axes give fewer where the embedding has fewer; single
-        genes are all taken, since whoever looks for one looks at all.
+        genes are more: the 2,000 that vary most, since whoever looks for one looks at all of these.
     active
         Mean active features a cell that sparse rivals are held to; None = an eighth of the width.
     seed
@@ -115,7 +117,11 @@ def _independent(train: Any, width: int, active: float, seed: int) -> Encode:
 
 
 def _single_genes(train: Any, width: int, active: float, seed: int) -> Encode:
-    return lambda X: _codes(sp.csr_array(X).maximum(0))
+    cells = sp.csr_array(train)
+    mean = np.asarray(cells.mean(axis=0)).ravel()
+    variance = np.asarray(cells.multiply(cells).mean(axis=0)).ravel() - mean**2
+    genes = np.sort(np.argsort(-variance, kind="stable")[:_GENES])
+    return lambda X: _codes(sp.csr_array(X)[:, genes].maximum(0))
 
 
 def _parts_of_expression(train: Any, width: int, active: float, seed: int) -> Encode:
@@ -123,23 +129,23 @@ def _parts_of_expression(train: Any, width: int, active: float, seed: int) -> En
     return lambda X: _codes(read(X))
 
 
-def plain_config(train: NDArray[Any], width: int, active: float) -> SAEConfig:
+def _plain_config(train: NDArray[Any], width: int, active: float) -> SAEConfig:
     """The default SAE of an embedding at another width and number of active features, without prefixes."""
     k = int(np.clip(round(active), 1, width))
     return replace(default_config(train), width=width, k=k, matryoshka=())
 
 
 def _untrained(train: Any, width: int, active: float, seed: int) -> Encode:
-    return untrained(train, plain_config(train, width, active), seed=seed).encode
+    return untrained(train, _plain_config(train, width, active), seed=seed).encode
 
 
 def _shuffled(train: Any, width: int, active: float, seed: int) -> Encode:
-    return trained_on_shuffled(train, plain_config(train, width, active), seed=seed).encode
+    return trained_on_shuffled(train, _plain_config(train, width, active), seed=seed).encode
 
 
 def _partly(part: Part) -> Callable[[Any, int, float, int], Encode]:
     return lambda train, width, active, seed: (
-        partly_trained(train, plain_config(train, width, active), part, seed=seed).encode
+        partly_trained(train, _plain_config(train, width, active), part, seed=seed).encode
     )
 
 
