@@ -3,7 +3,7 @@
 python benchmarks/planted.py [SETTING ...] --data ../shared/data
 
 Each setting plants 24 programmes of 30 random genes (of those found in 5 % of the cells) in 3 to 40 % of the cells, half of
-them confined to some regions, at fourfold means, embeds the cells anew and fits every dictionary anew. NMF of the data
+them confined to some regions, at fourfold means (threefold in the last settings), embeds the cells anew and fits every dictionary anew. NMF of the data
 is told a rank of 32: the programmes and the eight regions. ``topk`` has a width of 20 a dimension.
 """
 
@@ -31,22 +31,23 @@ FILES = {
     "kang": "kang2018_ifnb_muscat",
     "eccite": "citeseq_eccite_pbmc_citefuse",
 }
-PROGRAMMES = [Programme(30, float(s), 4.0, confined=i % 2 == 1) for i, s in enumerate(np.geomspace(0.03, 0.4, 24))]
+SHARES = np.geomspace(0.03, 0.4, 24)
 RANK = 32
 METHODS = (*(name for name in METHODS_BESIDE if name != "nmf"), "topk", "nmf-data")
 
 
 class Setting(NamedTuple):
-    """Cells, embedding model, its dimensions, seed."""
+    """Cells, embedding model, its dimensions, seed, fold of the programmes."""
 
     data: str
     embed: str
     d: int
     seed: int
+    fold: float = 4.0
 
 
 SETTINGS = {
-    f"{s.data}-{s.embed}{s.d}-{s.seed}": s
+    f"{s.data}-{s.embed}{s.d}-{s.seed}" + ("" if s.fold == 4 else f"-fold{s.fold:g}"): s
     for s in (
         Setting("marrow", "pca", 30, 0),
         Setting("paul", "pca", 30, 0),
@@ -57,6 +58,9 @@ SETTINGS = {
         Setting("marrow", "pca", 20, 2),
         Setting("paul", "pca", 20, 2),
         Setting("kang", "pca", 20, 1),
+        Setting("marrow", "pca", 30, 3, 3.0),
+        Setting("paul", "pca", 30, 3, 3.0),
+        Setting("kang", "pca", 30, 3, 3.0),
     )
 }
 
@@ -68,12 +72,12 @@ def measure(name: str, data: Path, parts: Path) -> list[dict[str, Any]]:
     found = planted(
         cells.X,
         cells.var_names,
-        PROGRAMMES,
+        [Programme(30, float(s), setting.fold, confined=i % 2 == 1) for i, s in enumerate(SHARES)],
         embed=setting.embed,
         embed_options=dimensions(setting.embed, setting.d),
         methods=METHODS,
         options={"topk": {"width": 20 * setting.d}, "nmf-data": {"components": RANK}},
-        per_round=len(PROGRAMMES),
+        per_round=len(SHARES),
         seed=setting.seed,
         folder=parts / name,
         report=lambda line: print(f"{name}: {line}", flush=True),

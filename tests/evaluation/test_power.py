@@ -6,7 +6,8 @@ from statsmodels.stats.proportion import proportion_confint
 from cellprism.errors import InputError
 from cellprism.evaluation.found import judged, share_interval, share_of_ceiling
 from cellprism.evaluation.power import interval, power_curve, power_table, sentences
-from cellprism.evaluation.spike_in import COLUMNS, evaluation_rows
+from cellprism.evaluation.result import COLUMNS
+from cellprism.evaluation.spike_in import evaluation_rows, spike_in
 
 
 def recovery(hits: dict[float, tuple[int, int]], method: str = "cellprism", share: float = 0.1) -> pd.DataFrame:
@@ -135,18 +136,32 @@ def test_readable_and_found_by_hand(best, probe, null, readable, found):
 def test_rows_of_an_evaluation():
     both = pd.concat([recovery({2: (5, 2), 4: (10, 9)}), recovery({2: (5, 0), 4: (10, 1)}, "random")])
     rows = evaluation_rows(both)
-    assert list(rows.columns) == COLUMNS
+    assert tuple(rows.columns) == COLUMNS
     assert set(rows["dictionary"]) == {"dictionary", "random"}
     assert (rows["k"] == 1).all()
     at = rows.set_index(["measure", "target", "dictionary"])
-    found = at.loc[("planted found", "readable", "dictionary")]
+    found = at.loc[("planted_found", "readable", "dictionary")]
     assert found["value"] == pytest.approx(11 / 15)
     assert (found["low"], found["high"]) == pytest.approx(proportion_confint(11, 15, method="wilson"))
-    power = at.loc[("planted power", "30 genes, 10 % of cells, 4-fold", "random")]
+    power = at.loc[("planted_power", "30 genes, 10 % of cells, 4-fold", "random")]
     assert (power["value"], power["ceiling"]) == (0.1, 1.0)
-    share = at.loc[("planted share of ceiling", "all cells", "dictionary")]
+    share = at.loc[("planted_share", "mean", "dictionary")]
     assert share["value"] == pytest.approx((11 * 0.4 + 9 * 0.1) / 10)
     assert share["low"] < share["value"] < share["high"]
-    each = rows[(rows["measure"] == "planted |r|") & (rows["dictionary"] == "random")]
+    each = rows[(rows["measure"] == "planted_abs_r") & (rows["dictionary"] == "random")]
     assert len(each) == 20
     assert (each["ceiling"] == 0.5).all()
+
+
+def test_spike_ins_are_rows_of_an_evaluation():
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(rng.gamma(4, 0.5, size=120), size=(400, 120))
+    genes = [f"G{i}" for i in range(120)]
+    options = {"embed_options": {"n_components": 5}, "methods": ["random"], "recipe": {"width": 10, "k": 3}}
+    first, again = (spike_in(counts, genes, n=2, seed=3, **options) for _ in range(2))
+    pd.testing.assert_frame_equal(first, again)
+    assert tuple(first.columns) == COLUMNS
+    assert set(first["dictionary"]) == {"dictionary", "random"}
+    assert set(first["measure"]) == {"planted_abs_r", "planted_share", "planted_found", "planted_power"}
+    assert (first["measure"] == "planted_abs_r").sum() == 4
+    assert all(said.startswith("In your cells a programme of 30 genes") for said in first.attrs["said"])

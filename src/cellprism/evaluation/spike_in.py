@@ -11,12 +11,11 @@ import pandas as pd
 from cellprism.evaluation.found import share_interval, share_of_ceiling
 from cellprism.evaluation.planted import DICTIONARY, FAST, Embed, over_grid, planted
 from cellprism.evaluation.power import interval, power_table
+from cellprism.evaluation.result import COLUMNS, THIS
 from cellprism.sae import SAEConfig
 from cellprism.simulate.plant import Programme
 
-__all__ = ["COLUMNS", "evaluation_rows", "spike_in"]
-
-COLUMNS = ["measure", "target", "dictionary", "k", "value", "low", "high", "ceiling"]
+__all__ = ["evaluation_rows", "spike_in"]
 
 
 def spike_in(
@@ -59,16 +58,18 @@ def spike_in(
 
     Returns
     -------
-    See :func:`evaluation_rows`.
+    See :func:`evaluation_rows`; its ``attrs["said"]`` are sentences on what is found in these cells.
     """
     what = over_grid(n) if programmes is None else programmes
     found = planted(
         counts, genes, what, embed=embed, recipe=recipe, methods=methods, seed=seed, report=report, **options
     )
-    return evaluation_rows(found.recovery, seed=seed)
+    table = evaluation_rows(found.recovery, seed=seed)
+    table.attrs["said"] = found.said
+    return table
 
 
-def evaluation_rows(recovery: pd.DataFrame, *, seed: int = 0, dictionary: str = "dictionary") -> pd.DataFrame:
+def evaluation_rows(recovery: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Planted programmes in the form of an evaluation.
 
     Parameters
@@ -77,39 +78,37 @@ def evaluation_rows(recovery: pd.DataFrame, *, seed: int = 0, dictionary: str = 
         :attr:`~cellprism.evaluation.planted.PlantedBenchmark.recovery`.
     seed
         Of the bootstrap over programmes, which draws the same for every dictionary.
-    dictionary
-        What the dictionary in question is called.
 
     Returns
     -------
     Columns ``measure``, ``target``, ``dictionary``, ``k`` (features that read a target: one), ``value``, ``low``,
     ``high``, ``ceiling``. Measures:
 
-    - ``planted |r|``: of the best feature with a programme's activity, held-out cells; target: the programme; ceiling: of
-      the linear probe.
-    - ``planted share of ceiling``: mean of these over programmes over the mean of their ceilings; 95 % interval by
-      bootstrap over programmes; ceiling 1. Target: ``all cells``, or ``cells of its regions``, where the region itself
-      tells nothing of a confined programme.
-    - ``planted found``: share of the readable programmes that are found; Wilson's interval; ceiling 1.
-    - ``planted power``: share of all planted at a point of the grid; Wilson's interval; ceiling: share readable.
+    - ``planted_abs_r``: |r| of the best feature with a programme's activity, held-out cells; target: the programme;
+      ceiling: of the linear probe.
+    - ``planted_share``: mean of these over programmes over the mean of their ceilings; 95 % interval by bootstrap over
+      programmes; ceiling 1. Target: ``mean``, or ``mean in their regions``, where the region itself tells nothing of a
+      confined programme.
+    - ``planted_found``: share of the readable programmes that are found; Wilson's interval; ceiling 1.
+    - ``planted_power``: share of all planted at a point of the grid; Wilson's interval; ceiling: share readable.
     """
     rows: list[dict[str, Any]] = []
     for method, part in recovery.groupby("method", sort=False):
-        name = dictionary if method == DICTIONARY else str(method)
+        name = THIS if method == DICTIONARY else str(method)
         rows += [
-            _row("planted |r|", _programme(p), name, p["best_abs_r"], ceiling=p["probe_abs_r"])
+            _row("planted_abs_r", _programme(p), name, p["best_abs_r"], ceiling=p["probe_abs_r"])
             for p in part.to_dict("records")
         ]
-        for suffix, cells in (("", "all cells"), ("_visible", "cells of its regions")):
+        for suffix, cells in (("", "mean"), ("_visible", "mean in their regions")):
             low, high = share_interval(part, suffix, seed=seed)
-            rows.append(_row("planted share of ceiling", cells, name, share_of_ceiling(part, suffix), low, high))
+            rows.append(_row("planted_share", cells, name, share_of_ceiling(part, suffix), low, high))
         hits, n = int(part["found"].sum()), int(part["readable"].sum())
-        rows.append(_row("planted found", "readable", name, hits / n if n else np.nan, *interval(hits, n)))
+        rows.append(_row("planted_found", "readable", name, hits / n if n else np.nan, *interval(hits, n)))
     for point in power_table(recovery).to_dict("records"):
-        name = dictionary if point["method"] == DICTIONARY else str(point["method"])
+        name = THIS if point["method"] == DICTIONARY else str(point["method"])
         target, ceiling = _kind(point), point["n_readable"] / point["n"]
-        rows.append(_row("planted power", target, name, point["power"], point["low"], point["high"], ceiling))
-    return pd.DataFrame(rows, columns=COLUMNS)
+        rows.append(_row("planted_power", target, name, point["power"], point["low"], point["high"], ceiling))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _row(
