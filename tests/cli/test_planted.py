@@ -98,6 +98,7 @@ def test_bad_arguments_exit_with_2_and_write_nothing(file, tmp_path, capsys):
         [file, "--fold", -1],
         [file, "--per-round", 0],
         [file, "--seed", -1],
+        [file, "--held-out", 0.1],
         [file, "--recipe", tmp_path / "none.yaml"],
         [],
     ):

@@ -39,9 +39,14 @@ def planted(
         typer.Option(help="obs column to confine programmes to, such as cell types.", show_default="clusters"),
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(help="Dictionaries beside, separated by commas.", show_default="every rival")
+        str | None,
+        typer.Option(
+            help="Dictionaries beside, separated by commas; 'all': also every method of the other benchmarks.",
+            show_default="every rival",
+        ),
     ] = None,
     recipe: Annotated[str, typer.Option(help="auto, or a YAML file with the fields of SAEConfig.")] = "auto",
+    held_out: Annotated[float, typer.Option(help="Share of cells that are only scored; at least 100 cells.")] = 0.3,
     thin: Annotated[bool, typer.Option("--thin", help="Embed half of the molecules, as run does.")] = False,
     seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = 0,
     layer: Layer = None,
@@ -76,9 +81,10 @@ def planted(
         embed_options={} if components is None else models.dimensions(embed, components),
         thinned=thin,
         recipe=None if recipe == "auto" else read_yaml(Path(recipe)),
-        methods=None if methods is None else [name.strip() for name in methods.split(",") if name.strip()],
+        methods=_names(methods),
         regions=where,
         per_round=per_round,
+        held_out=held_out,
         seed=seed,
         folder=parts,
         report=say,
@@ -92,6 +98,15 @@ def planted(
     for sentence in found.said:
         out.print(f"\n{sentence}", highlight=False)
     out.print(f"\nTables, figures and page: {output / 'index.html'}", highlight=False, soft_wrap=True)
+
+
+def _names(methods: str | None) -> list[str] | None:
+    from cellprism.evaluation.rivals import RIVALS
+    from cellprism.recovery.methods import METHODS
+
+    if methods == "all":
+        return [*RIVALS, *(name for name, method in METHODS.items() if method.installed)]
+    return None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
 
 
 def _counts(path: Path, *, layer: str | None, raw: bool, regions: str | None) -> tuple[Any, tuple[str, ...], Any]:
