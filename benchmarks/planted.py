@@ -122,13 +122,32 @@ def difference(own: pd.DataFrame, other: pd.DataFrame, draws: int = 2_000) -> di
     return {"mean": float((a - b).sum() / ceiling.sum()), "low": float(low), "high": float(high)}
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: a line a setting, a column a dictionary, the share of the ceiling; the mean below."""
+    shares = pd.DataFrame(rows).pivot(index="setting", columns="method", values="share_of_ceiling")
+    first = pd.DataFrame(rows).query("method == 'cellprism'").set_index("setting")
+    order = ["cellprism", *shares.drop(columns=["cellprism", "probe"]).mean().sort_values(ascending=False).index]
+    lines = ["| setting | probe | readable | found | " + " | ".join(order) + " |", "|---" * (4 + len(order)) + "|"]
+    for name, row in shares.loc[[name for name in SETTINGS if name in shares.index], order].iterrows():
+        about = first.loc[name]
+        cells = " | ".join(f"{value:.2f}" for value in row)
+        lines.append(f"| {name} | {about['probe_abs_r']:.2f} | {about['n_readable']} | {about['n_found']} | {cells} |")
+    means = " | ".join(f"{value:.2f}" for value in shares[order].mean())
+    total = f"{first['n_readable'].sum()} | {first['n_found'].sum()}"
+    return "\n".join([*lines, f"| mean | {first['probe_abs_r'].mean():.2f} | {total} | {means} |"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(SETTINGS))
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
     parser.add_argument("--parts", type=Path, default=Path(tempfile.gettempdir()) / "cellprism-planted")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "planted.json")
+    parser.add_argument("--table", action="store_true", help="only print what is there, as Markdown")
     options = parser.parse_args()
+    if options.table:
+        print(table(json.loads(options.output.read_text())["rows"]))
+        return
     for name in options.names:
         new = measure(name, options.data, options.parts)
         kept = json.loads(options.output.read_text())["rows"] if options.output.exists() else []

@@ -106,6 +106,10 @@ def test_a_stopped_call_goes_on_and_ends_the_same(tmp_path, monkeypatch):
         planted(cells(), GENES, programmes, per_round=2, folder=tmp_path, seed=1, **QUICK)
     with pytest.raises(InputError, match="goes on only with"):
         planted(cells(seed=1), GENES, programmes, per_round=2, folder=tmp_path, **QUICK)
+    with pytest.raises(InputError, match="goes on only with"):
+        planted(cells(), GENES[::-1], programmes, per_round=2, folder=tmp_path, **QUICK)
+    with pytest.raises(InputError, match="goes on only with"):
+        planted(cells(), GENES, programmes, per_round=2, folder=tmp_path, regions=["a", "b"] * 200, **QUICK)
 
 
 def test_seeds_differ_and_the_same_seed_gives_the_same():

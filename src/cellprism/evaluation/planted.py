@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -212,24 +213,7 @@ def planted(
     """
     X, seed = whole_counts(counts), as_seed(seed)
     names = list(map(str, genes))
-    if len(names) != X.shape[1] or len(set(names)) < len(names):
-        raise InputError(
-            "genes must name every column, each by its own name",
-            f"{len(set(names))} different names for {X.shape[1]} columns",
-            "give var_names, made unique",
-        )
-    if per_round < 1 or not programmes:
-        raise InputError(
-            "a round plants one programme at least", f"{len(programmes)} programmes, {per_round} a round", "give more"
-        )
-    if not 0 < held_out < 1 or round(held_out * X.shape[0]) < LEAST_HELD:
-        raise InputError(
-            f"{LEAST_HELD} cells must be held out, and others left",
-            f"a share of {held_out} of {X.shape[0]:,} cells",
-            "give more cells, or a larger share",
-        )
-    if obs is not None and len(obs) != X.shape[0]:
-        raise InputError("obs has a row a cell", f"{len(obs)} rows for {X.shape[0]} cells", "align them")
+    _check(X, names, programmes, per_round, held_out, obs)
     wanted = _known(methods)
     how = {name: dict(of) for name, of in (options or {}).items()}
     config = recipe.to_dict() if isinstance(recipe, SAEConfig) else recipe
@@ -243,17 +227,21 @@ def planted(
         "preset": "planted",
         "level": LEVEL,
         "seeds": [seed],
-        "counts": _hash(X),
+        "counts": _hash(X.indptr.astype(np.int64), X.indices.astype(np.int64), X.data),
+        "genes": _hash(np.array(names)),
         "embed": embed if isinstance(embed, str) else getattr(embed, "__qualname__", repr(embed)),
         "embed_options": {k: repr(v) for k, v in anew.embed_options.items()},
         "thinned": thinned,
         "methods": {name: {k: repr(v) for k, v in how.get(name, {}).items()} for name in wanted},
+        "obs": None if obs is None else _hash(pd.util.hash_pandas_object(obs, index=False).to_numpy()),
+        "cells": _hash(np.asarray(where, dtype=str)),
         "regions": {str(name): int(n) for name, n in pd.Series(where).astype(str).value_counts().items()},
         "per_round": per_round,
         "held_out": held_out,
         "spread": spread,
         "depth": depth,
         "programmes": [asdict(programme) for programme in programmes],
+        "version": version("cellprism"),
     }
     about = json.loads(json.dumps(about))
     settle = functools.partial(_settle, folder, about)
@@ -272,6 +260,34 @@ def planted(
             table, _ = kept_table(folder, f"round{r}-{name}.parquet", functools.partial(_part, made, name, settle))
             kept.append(table.assign(round=r, seed=seed))
     return PlantedBenchmark(stacked(recovery), stacked(summary), about)
+
+
+def _check(
+    X: sparse.csr_array,
+    names: list[str],
+    programmes: Sequence[Programme],
+    per_round: int,
+    held_out: float,
+    obs: pd.DataFrame | None,
+) -> None:
+    if len(names) != X.shape[1] or len(set(names)) < len(names):
+        raise InputError(
+            "genes must name every column, each by its own name",
+            f"{len(set(names))} different names for {X.shape[1]} columns",
+            "give var_names, made unique",
+        )
+    if per_round < 1 or not programmes:
+        raise InputError(
+            "a round plants one programme at least", f"{len(programmes)} programmes, {per_round} a round", "give more"
+        )
+    if not 0 < held_out < 1 or round(held_out * X.shape[0]) < LEAST_HELD:
+        raise InputError(
+            f"{LEAST_HELD} cells must be held out, and others left",
+            f"a share of {held_out} of {X.shape[0]:,} cells",
+            "give more cells, or a larger share",
+        )
+    if obs is not None and len(obs) != X.shape[0]:
+        raise InputError("obs has a row a cell", f"{len(obs)} rows for {X.shape[0]} cells", "align them")
 
 
 def _known(methods: Sequence[str] | None) -> tuple[str, ...]:
@@ -385,8 +401,8 @@ _KINDS = {
 }
 
 
-def _hash(X: sparse.csr_array) -> str:
-    digest = hashlib.sha256(repr(X.shape).encode())
-    for array in (X.indptr.astype(np.int64), X.indices.astype(np.int64), X.data):
-        digest.update(np.ascontiguousarray(array).tobytes())
+def _hash(*arrays: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
