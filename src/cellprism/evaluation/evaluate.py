@@ -108,8 +108,8 @@ def evaluate(
     expression
         (cells, genes) log1p expression, for single genes and NMF as rivals, and as what few features predict.
     counts
-        (cells, genes) molecules that the embedding has not seen (the other part of a count split), to be predicted from
-        few features; None: that is not measured.
+        (cells, genes) molecules that the embedding has not seen (the other part of a count split), or their log1p, to be
+        predicted from few features; None: that is not measured.
     replicate
         (cells,) donors or replicates: features are then chosen in some and scored in the others, transfer is measured,
         and a feature that reads a replicate is warned of.

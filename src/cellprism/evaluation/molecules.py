@@ -70,7 +70,8 @@ def held_out_molecules(
 
 
 def _expression(counts: Any) -> NDArray[np.float32]:
-    log = to_log1p(sp.csr_array(counts, dtype=np.float32), "counts")
+    values = sp.csr_array(counts, dtype=np.float32)
+    log = to_log1p(values, "log1p" if np.mod(values.data, 1).any() else "counts")
     mean = np.asarray(log.mean(axis=0)).ravel()
     variance = np.asarray(log.multiply(log).mean(axis=0)).ravel() - mean**2
     genes = np.sort(np.argsort(-variance, kind="stable")[:_GENES])

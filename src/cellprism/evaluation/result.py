@@ -84,7 +84,7 @@ def headline(table: pd.DataFrame, differences: pd.DataFrame, *, listed: int = 8)
         more = f" and {len(best) - listed} more" if len(best) > listed else ""
         words = ", ".join(rival_words(r) for r in nulls)
         lines.append(
-            f"{len(beyond)} of {len(targets)} labels are read by a single feature better than by any of {words}"
+            f"A single feature reads {len(beyond)} of {len(targets)} labels better than any of {words}"
             + (f": {named}{more}." if beyond else ".")
         )
     mean = mine.loc["mean"]
