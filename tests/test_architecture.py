@@ -15,7 +15,7 @@ FLOORS = [
     {"errors"},
     {"data", "genesets", "datasets"},
     {"stats", "sae", "embed", "simulate"},
-    {"features", "steer", "recovery"},
+    {"features", "steer", "recovery", "evaluation"},
     {"report"},
     {"run", "pl"},
     {"tl", "demo"},

@@ -4,6 +4,8 @@ from importlib.metadata import version
 
 from cellprism import datasets, embed, genesets, pl, recovery, simulate, tl
 from cellprism.errors import InputError
+from cellprism.evaluation.evaluate import evaluate
+from cellprism.evaluation.result import Evaluation
 from cellprism.features.annotate import Annotation, annotate
 from cellprism.features.differential import differential
 from cellprism.features.export import feature_network, feature_sets
@@ -20,6 +22,7 @@ __all__ = [
     "SAE",
     "Annotation",
     "DivergedError",
+    "Evaluation",
     "Fit",
     "InputError",
     "Recipe",
@@ -33,6 +36,7 @@ __all__ = [
     "differential",
     "effect",
     "embed",
+    "evaluate",
     "export_sae",
     "feature_network",
     "feature_sets",

@@ -11,7 +11,16 @@ from rich.table import Table
 
 from cellprism.run.folder import RunFolder
 
-__all__ = ["best_features", "console", "gene_list", "name_pair", "print_findings", "print_shares", "say"]
+__all__ = [
+    "best_features",
+    "console",
+    "gene_list",
+    "name_pair",
+    "print_evaluation",
+    "print_findings",
+    "print_shares",
+    "say",
+]
 
 
 def console() -> Console:
@@ -67,10 +76,37 @@ def print_shares(records: list[dict[str, Any]], out: Console) -> None:
         )
 
 
+def print_evaluation(table: pd.DataFrame, headline: list[str], out: Console) -> None:
+    """Print what single features read and no null reaches, then every dictionary beside the others."""
+    from cellprism.evaluation.result import THIS, rival_words
+
+    for line in headline:
+        out.print(line, highlight=False, markup=False)
+    means = table[(table["target"] == "mean") & table["measure"].isin(["probe_f1", "probe_auroc"])]
+    if means.empty:
+        return
+    shown = Table(title="Best features on cells that did not choose them, mean over labels", title_justify="left")
+    asked = list(dict.fromkeys(zip(means["measure"], means["k"], strict=True)))
+    value = means.set_index(["dictionary", "measure", "k"])["value"]
+    ceiling = means.groupby("measure")["ceiling"].first()
+    shown.add_column("")
+    for measure, k in asked:
+        words = f"{k} feature{'s' if k > 1 else ''}"
+        shown.add_column(f"{'F1' if measure == 'probe_f1' else 'AUROC'}, {words}", justify="right")
+    for name in means["dictionary"].unique():
+        found = [value.get((name, *pair), float("nan")) for pair in asked]
+        words = "these features" if name == THIS else rival_words(name)
+        shown.add_row(words, *(f"{v:.3f}" if pd.notna(v) else "" for v in found))
+    shown.add_row("linear probe", *(f"{ceiling[measure]:.3f}" for measure, _ in asked))
+    out.print(shown)
+
+
 def print_findings(folder: RunFolder, n: int = 10) -> None:
     """Print the headline, the shares beside their nulls, and the best-supported features."""
     out, info = console(), folder.info
     out.print(f"\n{info['summary']}\n", highlight=False)
+    if "evaluation" in info:
+        print_evaluation(folder.evaluation, info["evaluation"]["headline"], out)
     print_shares(info["shares"], out)
     if info["descriptive"]:
         out.print(

@@ -218,6 +218,7 @@ def _overview(
     return {
         **{k: info.get(k) for k in ("cellprism", "arguments", "input", "seeds", "timings", "metrics")},
         "landscape": choice(info),
+        "found": (info.get("evaluation") or {}).get("headline") or [],
         "shares": shares,
         "descriptive": bool(info.get("descriptive", True)),  # without a word from the run, do not claim more
         "expression": info.get("expression"),

@@ -104,6 +104,15 @@ class RunFolder:
         return self._table("cells")
 
     @cached_property
+    def evaluation(self) -> pd.DataFrame:
+        """A row a measure, target, dictionary and k; see :class:`cellprism.evaluation.result.Evaluation`."""
+        if not (self.path / "evaluation.parquet").is_file():
+            raise InputError(
+                "this run has no evaluation", f"no evaluation.parquet in {self.path}", "cellprism evaluate RUN_DIR"
+            )
+        return self._table("evaluation")
+
+    @cached_property
     def codes(self) -> sp.csr_array:
         """(cells, width) float32."""
         return sp.csr_array(sp.load_npz(self.path / "codes.npz"))

@@ -10,7 +10,8 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from cellprism.sae import SAE, Fit, fit
+from cellprism.sae import SAE, Fit
+from cellprism.sae.controls import trained_on_shuffled, untrained
 from cellprism.sae.scaling import AffineScaling
 
 __all__ = ["match_activity", "null_codes"]
@@ -39,13 +40,12 @@ def null_codes(
     sae = fitted.sae
     if "untrained" in wanted:
         scaling = AffineScaling(*(t.numpy() for t in (sae.mean, sae.forward_map, sae.backward_map)))
-        blank = SAE(sae.config, scaling, torch.Generator().manual_seed(seed + 1_000_003))
+        blank = untrained(X, sae.config, seed=seed + 1_000_003, scaling=scaling)
         found["untrained"] = match_activity(_scores(blank, X), target)
     if "shuffled" in wanted:
-        rng = np.random.default_rng(seed)
-        mixed = np.column_stack([rng.permutation(column) for column in np.asarray(X).T])
         options = {k: v for k, v in fitted.options.items() if k not in ("seed", "seeds", "recipe", "before_consensus")}
-        found["shuffled"] = match_activity(_scores(fit(mixed, sae.config, seed=seed, **options).sae, X), target)
+        mixed = trained_on_shuffled(X, sae.config, seed=seed, **options)
+        found["shuffled"] = match_activity(_scores(mixed, X), target)
     return found
 
 

@@ -17,6 +17,7 @@ from cellprism.features.annotate import Annotation, annotate
 from cellprism.features.redundant import mark_redundant
 from cellprism.features.stability import fit_matches
 from cellprism.report import build
+from cellprism.run.evaluation import evaluate_inputs, evaluation_record, evaluation_tables
 from cellprism.run.folder import FORMAT_VERSION, RunFolder, check_output, staged
 from cellprism.run.gene_sets import gene_set_table
 from cellprism.run.nulls import null_codes
@@ -90,6 +91,9 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
     say("naming the features: genes, gene sets, labels, and the same for the nulls")
     with clock.step("annotate"):
         annotation = _annotate(options, inputs, fitted, codes)
+    say("probing the labels with single features, beside rivals")
+    with clock.step("evaluate"):
+        evaluation = evaluate_inputs(options, inputs, fitted, codes)
     features, matches = _with_stability(annotation.features, fitted, inputs.embedding)
     say("writing the tables and the page")
     with staged(options.output, overwrite=options.overwrite) as folder:
@@ -107,6 +111,7 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
                 "gene_sets": gene_set_table(inputs.matched, inputs.expression.genes, options.gene_sets),
                 "training": fitted.history,
             }
+            | evaluation_tables(evaluation)
             | ({} if matches is None else {"matches": matches})
             | ({"regulators": annotation.regulators} if inputs.networks else {}),
         )
@@ -114,7 +119,8 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
             write_tables(folder, {"consensus": fitted.consensus.reset_index()})
         if "recipe" in fitted.options:
             write_landscape(folder, fitted.options["recipe"]["scouts"])
-        write_json(folder / "run.json", _about(options, inputs, fitted, codes, annotation, features, clock.seconds))
+        about = _about(options, inputs, fitted, codes, annotation, features, clock.seconds)
+        write_json(folder / "run.json", about | {"evaluation": evaluation_record(evaluation)})
         with clock.step("report"):
             build(folder, say=say, name=str(options.output))
     return RunFolder.open(options.output)

@@ -82,6 +82,18 @@ class BatchTopK(ActivationPart):
         positive = torch.relu(pre)
         return positive * (positive >= self.threshold)
 
+    @torch.no_grad()
+    def calibrate(self, pre: Tensor) -> None:
+        """Set the threshold so that these cells (cells, width) have k active features on average."""
+        values = torch.relu(pre).flatten()
+        kept = self.k * len(pre)
+        if kept >= values.numel():
+            self.threshold.copy_(values.min())
+            return
+        # Half way to the first that is not kept: at a value that occurs, rounding would decide whether it stays.
+        largest = values.topk(kept + 1, sorted=False).values
+        self.threshold.copy_(largest.topk(2, largest=False).values.mean())
+
 
 class _JumpReLU(torch.autograd.Function):
     """``pre * H(pre - threshold)`` with the kernel estimate of the threshold's gradient."""

@@ -302,14 +302,7 @@ class Trainer:
             return
         source = self.held if len(self.held) * activation.k >= 100 else self.cells
         x = source.some(max(1, _ELEMENTS // self.sae.width), self.generator)
-        pre = torch.relu(self.sae.pre_activations(x)).flatten()
-        kept = activation.k * len(x)
-        if kept >= pre.numel():
-            activation.threshold.copy_(pre.min())
-            return
-        # Half way to the first that is not kept: at a value that occurs, rounding would decide whether it stays.
-        largest = pre.topk(kept + 1, sorted=False).values
-        activation.threshold.copy_(largest.topk(2, largest=False).values.mean())
+        activation.calibrate(self.sae.pre_activations(x))
 
     def _snapshot(self) -> dict[str, torch.Tensor]:
         return {k: v.clone() for k, v in self.sae.state_dict().items()}

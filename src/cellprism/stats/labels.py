@@ -11,7 +11,7 @@ from scipy import stats
 from cellprism.stats.expression import column_order
 from cellprism.stats.kernels import auroc_f1, lift_over_zeros
 
-__all__ = ["LabelResult", "category_detectors", "spearman"]
+__all__ = ["LabelResult", "category_detectors", "known_labels", "spearman"]
 
 
 class LabelResult(NamedTuple):
@@ -30,7 +30,7 @@ class LabelResult(NamedTuple):
     """Tie-corrected rank-sum z of the AUROC."""
 
 
-def category_detectors(codes: sp.csc_array, labels: np.ndarray) -> LabelResult:
+def category_detectors(codes: sp.csc_array, labels: np.ndarray, order: np.ndarray | None = None) -> LabelResult:
     """AUROC and best F1 of every feature for every category of one label column.
 
     Parameters
@@ -39,13 +39,15 @@ def category_detectors(codes: sp.csc_array, labels: np.ndarray) -> LabelResult:
         (cells, features) CSC of positive values without stored zeros.
     labels
         (cells,) categories; None, NaN and "" are missing and those cells are left out.
+    order
+        Of :func:`~cellprism.stats.expression.column_order`, where it is known already.
     """
     names, number, sizes = _encode(labels)
     ptr = codes.indptr.astype(np.int64)
     auroc = np.empty((codes.shape[1], sizes.size))
     ties = np.empty(codes.shape[1])
     best = np.zeros((codes.shape[1], sizes.size, 4))
-    order = column_order(ptr, codes.data)
+    order = column_order(ptr, codes.data) if order is None else order
     auroc_f1(ptr, codes.indices.astype(np.int64), codes.data, order, number, sizes, auroc, ties, best)
     usable = (sizes >= 2) & (sizes < sizes.sum())
     n = float(sizes.sum())
@@ -57,9 +59,14 @@ def category_detectors(codes: sp.csc_array, labels: np.ndarray) -> LabelResult:
     return LabelResult(names[usable], auroc[:, usable], f1, threshold, precision, recall, z)
 
 
+def known_labels(raw: np.ndarray) -> np.ndarray:
+    """(cells,) whether a label is known: None, NaN and "" are not, nor are these as text."""
+    return np.array([not (v is None or v != v or str(v) in {"", "nan", "None", "<NA>"}) for v in raw], dtype=bool)
+
+
 def _encode(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     raw = np.asarray(labels, dtype=object)
-    missing = np.array([v is None or v != v or str(v) in {"", "nan", "None", "<NA>"} for v in raw])
+    missing = ~known_labels(raw)
     text = np.array([str(v) for v in raw], dtype=object)
     names, inverse = np.unique(text[~missing].astype(str), return_inverse=True)
     number = np.full(raw.size, -1, dtype=np.int64)

@@ -5,10 +5,22 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-__all__ = ["matched_directions", "permuted_codes", "random_sets"]
+__all__ = ["covariance_directions", "matched_directions", "permuted_codes", "random_sets"]
 
 _GENES_A_BIN, _CANDIDATES = 50, 8
 _CORRELATED = 0.01  # mean correlation from which a set counts as correlated
+
+
+def covariance_directions(centred: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Random unit directions with the covariance of centred cells (cells, d), so that they point where the cells lie.
+
+    Returns
+    -------
+    (d, n).
+    """
+    # a normal mix of the cells has the covariance of the cells; no factorisation, any rank
+    directions = centred.T @ rng.standard_normal((centred.shape[0], n))
+    return np.asarray(directions / np.maximum(np.linalg.norm(directions, axis=0), 1e-300))
 
 
 def matched_directions(embedding: np.ndarray, n_active: np.ndarray, rng: np.random.Generator) -> sp.csc_array:
@@ -32,9 +44,7 @@ def matched_directions(embedding: np.ndarray, n_active: np.ndarray, rng: np.rand
     centred = np.asarray(embedding, dtype=np.float64)
     centred = centred - centred.mean(axis=0)
     n = centred.shape[0]
-    # a normal mix of the cells has the covariance of the cells; no factorisation, any rank
-    directions = centred.T @ rng.standard_normal((n, n_active.size))
-    directions /= np.maximum(np.linalg.norm(directions, axis=0), 1e-300)
+    directions = covariance_directions(centred, n_active.size, rng)
     rows, data, ptr = [], [], [0]
     for f in range(n_active.size):
         height = centred @ directions[:, f]

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import NMF, PCA, FastICA, MiniBatchDictionaryLearning, TruncatedSVD
+from sklearn.decomposition import PCA, MiniBatchDictionaryLearning, TruncatedSVD
 from sklearn.exceptions import ConvergenceWarning
 
 from cellprism.recovery.task import Task
+from cellprism.stats.decompositions import at_most, independent_axes, nonnegative_parts
 
 __all__ = [
     "dictionary_learning",
@@ -26,8 +27,6 @@ __all__ = [
 
 COMPONENTS = 150
 """Components of a decomposition of the data, as in the paper; fewer where the data has fewer dimensions."""
-
-_NMF_CELLS = 5_000
 
 Codes = NDArray[Any]
 
@@ -45,7 +44,8 @@ def pca_embedding(task: Task, seed: int) -> Codes:
 
 def ica_embedding(task: Task, seed: int, *, max_iter: int = 300) -> Codes:
     """Independent components of the embedding, all of them."""
-    return _ica(task.train_embedding, task.held_embedding, task.embedding.shape[1], seed, max_iter)
+    read = independent_axes(task.train_embedding, task.embedding.shape[1], seed, max_iter=max_iter)
+    return read(task.held_embedding)
 
 
 def pca_data(task: Task, seed: int, *, components: int = COMPONENTS) -> Codes:
@@ -60,27 +60,17 @@ def svd_data(task: Task, seed: int, *, components: int = COMPONENTS) -> Codes:
 
 def ica_data(task: Task, seed: int, *, components: int = COMPONENTS, max_iter: int = 300) -> Codes:
     """Independent components of expression, within its first principal components."""
-    return _ica(task.dense(~task.held_out), task.dense(task.held_out), components, seed, max_iter)
+    read = independent_axes(task.dense(~task.held_out), components, seed, max_iter=max_iter)
+    return read(task.dense(task.held_out))
 
 
 def nmf_data(task: Task, seed: int, *, components: int = COMPONENTS, max_iter: int = 400) -> Codes:
     """Non-negative factors of expression, each gene at unit variance; its small negative values count as zero.
 
-    Fitted to 5,000 cells at most by coordinate descent to its end. Without equal variances, or by minibatches, the solver
-    stops far from a solution (on the simulations of docs/recovery.md it then finds no program, and else nearly all).
+    See :func:`~cellprism.stats.decompositions.nonnegative_parts`.
     """
-    train, held = (np.maximum(task.dense(rows), 0) for rows in (~task.held_out, task.held_out))
-    spread = train.std(axis=0)
-    varying = spread > 0
-    train, held = (x[:, varying] / spread[varying] for x in (train, held))
-    if len(train) > _NMF_CELLS:
-        train = train[np.random.default_rng(seed).permutation(len(train))[:_NMF_CELLS]]
-    model = NMF(_at_most(components, train), init="random", random_state=seed, max_iter=max_iter)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(train)
-        # ``transform`` ends when the cells together have moved little: down to here each cell has ended on its own.
-        return _codes(model.set_params(tol=1e-8, max_iter=2_000).transform(held))
+    read = nonnegative_parts(task.dense(~task.held_out), components, seed, max_iter=max_iter)
+    return read(task.dense(task.held_out))
 
 
 def dictionary_learning(
@@ -106,26 +96,11 @@ def dictionary_learning(
         return _codes(model.transform((held - mean) / scale))
 
 
-def _ica(train: Codes, held: Codes, components: int, seed: int, max_iter: int) -> Codes:
-    reduce = PCA(_at_most(components, train), random_state=seed).fit(train)
-    # Directions without variance cannot be whitened: an over-complete embedding has them.
-    kept = max(int((reduce.explained_variance_ratio_ > 1e-7).sum()), 1)
-    before, after = (reduce.transform(X)[:, :kept].astype(np.float64) for X in (train, held))
-    model = FastICA(kept, whiten="unit-variance", whiten_solver="eigh", random_state=seed, max_iter=max_iter, tol=1e-3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return _codes(model.fit(before).transform(after))
-
-
 def _of_data(make: Callable[[int], Any], task: Task, components: int, *, keep_below: bool = False) -> Codes:
     train = task.dense(~task.held_out)
-    n = _at_most(components, train) - (1 if keep_below and components >= min(train.shape) else 0)
+    n = at_most(components, train) - (1 if keep_below and components >= min(train.shape) else 0)
     model = make(max(n, 1)).fit(train)
     return _codes(model.transform(task.dense(task.held_out)))
-
-
-def _at_most(components: int, train: Codes) -> int:
-    return int(min(components, *train.shape))
 
 
 def _codes(values: Any) -> Codes:

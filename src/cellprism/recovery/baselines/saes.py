@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import torch
 from scipy import sparse
 
 from cellprism.recovery.task import Task
-from cellprism.sae import SAE, SAEConfig, fit
+from cellprism.sae import SAEConfig, fit
 from cellprism.sae.config import PaperForm
-from cellprism.sae.scaling import fit_scaling
+from cellprism.sae.controls import trained_on_shuffled
+from cellprism.sae.controls import untrained as blank
 
 __all__ = ["batchtopk", "cellprism", "paper", "shuffled", "topk", "untrained"]
 
@@ -81,16 +80,13 @@ def paper(
 
 def untrained(task: Task, seed: int, *, width: int | None = None, k: int = K) -> sparse.csr_array:
     """Encode with a random TopK SAE: what directions of the embedding give without learning."""
-    cfg = _plain(task, "topk", width, k)
-    scaling = fit_scaling(task.train_embedding, cfg.scaling, cfg.whiten_power)
-    return SAE(cfg, scaling, torch.Generator().manual_seed(seed)).encode(task.held_embedding)
+    return blank(task.train_embedding, _plain(task, "topk", width, k), seed=seed).encode(task.held_embedding)
 
 
 def shuffled(task: Task, seed: int, *, width: int | None = None, k: int = K, **training: Any) -> sparse.csr_array:
     """Fit on an embedding whose columns are shuffled apart, and encode the real one: margins without structure."""
-    columns = np.random.default_rng(seed).permuted(task.train_embedding, axis=0)
-    fitted = fit(columns, _plain(task, "batchtopk", width, k), seed=seed, **training)
-    return fitted.sae.encode(task.held_embedding)
+    cfg = _plain(task, "batchtopk", width, k)
+    return trained_on_shuffled(task.train_embedding, cfg, seed=seed, **training).encode(task.held_embedding)
 
 
 def _plain(task: Task, activation: Any, width: int | None, k: int) -> SAEConfig:

@@ -33,6 +33,7 @@ export function overviewView() {
     "div",
     { class: "view overview" },
     el("p", { class: "summary" }, o.summary ?? `${count(o.n_features)} features of ${count(o.n_cells)} cells.`),
+    o.found?.length ? found(o) : null,
     cautions(o),
     tiles(o, features),
     o.shares.length ? shares(o) : null,
@@ -58,6 +59,11 @@ function cellsPanel(maps) {
   paint();
   const legend = categoryLegend(column.names);
   return panel(`Cells by ${column.name}`, { id: "overview-cells", tools: [button("Explore", () => go({ view: "cells", by: column.name }), { class: "quiet small" }), ...mapTools("cells", () => map, () => legend)] }, el("div", { class: "stage" }, map.node), legend); // prettier-ignore
+}
+
+/** What single features read and no null reaches, and what they do not: the head of the page. */
+function found(o) {
+  return panel("What was found and no null reaches", { wide: true, id: "found" }, el("ul", { class: "found" }, o.found.map((line) => el("li", {}, line))));
 }
 
 function cautions(o) {

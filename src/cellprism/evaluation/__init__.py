@@ -1,0 +1,1 @@
+"""How good a dictionary is, beside what others would use and what learned nothing."""

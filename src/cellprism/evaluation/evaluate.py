@@ -1,0 +1,323 @@
+"""``evaluate``: a dictionary beside what others would use and what learned nothing, as one tidy table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from cellprism.data.checks import check_embedding
+from cellprism.errors import InputError
+from cellprism.evaluation.absorption import absorption
+from cellprism.evaluation.assess import Calls, Judged, difference, interval, judge, mean_draws
+from cellprism.evaluation.molecules import held_out_molecules
+from cellprism.evaluation.probing import best_features, few_features, linear_probe, make_folds, usable_targets
+from cellprism.evaluation.replication import replication
+from cellprism.evaluation.result import COLUMNS, THIS, Evaluation, empty_table
+from cellprism.evaluation.rivals import RIVALS, fit_rival
+from cellprism.evaluation.targets import Column, read_truth
+from cellprism.evaluation.transfer import transfer
+from cellprism.sae.model import SAE
+
+__all__ = ["CHEAP", "evaluate"]
+
+Preset = Literal["cheap", "full"]
+
+CHEAP = tuple(name for name, rival in RIVALS.items() if rival.cost == "cheap")
+"""Rivals that need no training."""
+
+_KS = (1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What every dictionary is asked."""
+
+    targets: list[tuple[Column, int]]
+    folds: NDArray[np.intp]
+    units: NDArray[np.intp] | None
+    members: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, targets: list[tuple[Column, int]], folds: NDArray[np.intp], units: NDArray[np.intp] | None) -> _Setting:
+        shape = (len(targets), len(folds))
+        members = np.array([column.members(c) for column, c in targets], dtype=bool).reshape(shape)
+        known = np.array([column.known for column, _ in targets], dtype=bool).reshape(shape)
+        return cls(targets, folds, units, members, known)
+
+    @property
+    def names(self) -> list[str]:
+        return [column.target(category) for column, category in self.targets]
+
+    def judged(self, calls: Calls, seed: int) -> Judged:
+        return judge(calls, self.members, self.known, self.folds, self.units, np.random.default_rng(seed))
+
+
+@dataclass
+class _Rows:
+    """The tidy table as it grows."""
+
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def add(
+        self, measure: str, target: str, dictionary: str, k: int, value: float, low: float, high: float, top: float
+    ) -> None:
+        self.rows.append((measure, target, dictionary, k, value, low, high, top))
+
+    def table(self) -> pd.DataFrame:
+        return pd.DataFrame(self.rows, columns=list(COLUMNS)) if self.rows else empty_table()
+
+
+def evaluate(
+    codes: SAE | ArrayLike | sp.sparray | sp.spmatrix,
+    embedding: ArrayLike,
+    truth: Any = None,
+    *,
+    expression: Any = None,
+    counts: Any = None,
+    replicate: ArrayLike | None = None,
+    within: ArrayLike | None = None,
+    batch: Mapping[str, Any] | pd.DataFrame | None = None,
+    hierarchy: Sequence[str] | Mapping[str, str] | None = None,
+    others: Mapping[str, Any] | None = None,
+    fitted: ArrayLike | None = None,
+    preset: Preset = "cheap",
+    rivals: Sequence[str] | None = None,
+    ks: Sequence[int] | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Measure what a dictionary's features are worth, beside rivals, nulls and the ceiling of the embedding.
+
+    See docs/evaluation.md for each measure, its formula and what it cannot see.
+
+    Parameters
+    ----------
+    codes
+        An SAE, or codes (cells, features), sparse or dense, non-negative.
+    embedding
+        (cells, d) that the SAE was fitted to.
+    truth
+        What the embedding was not told of the cells: a mapping or table, name -> categories (cells,), or numbers
+        (cells,) or tables of numbers (cells, proteins), which are split in two where there are two groups.
+    expression
+        (cells, genes) log1p expression, for single genes and NMF as rivals, and as what few features predict.
+    counts
+        (cells, genes) molecules that the embedding has not seen (the other part of a count split), or their log1p, to be
+        predicted from few features; None: that is not measured.
+    replicate
+        (cells,) donors or replicates: features are then chosen in some and scored in the others, transfer is measured,
+        and a feature that reads a replicate is warned of.
+    within
+        (cells,) cell types, so that transfer is from one type and replicate to other types and replicates.
+    batch
+        Further columns that a good feature need not, or should not, read: name -> categories.
+    hierarchy
+        Columns of ``truth`` from broad to narrow, or narrow category -> broad category, for absorption.
+    others
+        Further dictionaries of the same cells, name -> SAE or codes.
+    fitted
+        Mask or indices of the cells that the dictionary was fitted to; rivals are fitted to the same. None: all.
+    preset
+        ``cheap``: one feature beside the rivals that need no training. ``full``: also few features, trained nulls, NMF,
+        molecules where counts are given, and replication where an SAE is given.
+    rivals
+        Names of :data:`~cellprism.evaluation.rivals.RIVALS` in place of the preset's.
+    ks
+        Numbers of features in place of the preset's.
+    seed
+        Of everything random.
+
+    Returns
+    -------
+    Evaluation
+        Table, paired differences, chosen features and what was left out.
+
+    Raises
+    ------
+    InputError
+        If cells do not agree, codes are negative, or an option is unknown.
+    """
+    X = np.ascontiguousarray(check_embedding(embedding), dtype=np.float32)
+    n = len(X)
+    _check(preset, n, {"expression": expression, "counts": counts, "replicate": replicate, "within": within})
+    found = {THIS: _codes_of(codes, X)} | {name: _codes_of(c, X) for name, c in (others or {}).items()}
+    rows = np.arange(n) if fitted is None else np.arange(n)[np.asarray(fitted)]
+    width, active = found[THIS].shape[1], found[THIS].nnz / max(n, 1)
+    chosen_rivals = _chosen(rivals, preset, expression is not None)
+    for name in chosen_rivals:
+        data = X if RIVALS[name].of == "embedding" else sp.csr_array(expression)
+        found[name] = fit_rival(name, data[rows], width, active=active, seed=seed).encode(data)
+    columns, notes = read_truth(truth if truth is not None else {}, n)
+    folds = make_folds(n, None if replicate is None else np.asarray(replicate), seed)
+    units = None if replicate is None else np.unique(np.asarray(replicate, dtype=str), return_inverse=True)[1]
+    targets, refused = usable_targets(columns, folds)
+    setting = _Setting.of(targets, folds, units)
+    out = _Rows()
+    calls, differences = _probe(setting, found, X, out, _chosen_ks(ks, preset), seed)
+    features = _feature_table(setting, calls)
+    warned = _warnings(batch, replicate, found[THIS], X, out, seed)
+    if replicate is not None and targets:
+        transfer(found, columns, np.asarray(replicate), None if within is None else np.asarray(within), out.add)
+    if hierarchy is not None:
+        absorption(found, columns, hierarchy, folds, out.add)
+    if counts is not None:
+        held_out_molecules(found, X, counts, folds, out.add)
+    if preset == "full" and isinstance(codes, SAE):
+        replication(codes, X, columns, replicate, out.add, seed)
+    return Evaluation(
+        table=out.table(),
+        differences=differences,
+        features=features,
+        notes=(*notes, *refused, *warned),
+        rivals=tuple(name for name in found if name != THIS),
+    )
+
+
+def _probe(
+    setting: _Setting,
+    found: Mapping[str, sp.csr_array],
+    X: NDArray[np.float32],
+    out: _Rows,
+    ks: Sequence[int],
+    seed: int,
+) -> tuple[Calls | None, pd.DataFrame]:
+    """Probing rows of all dictionaries; calls of single features of this one, and paired differences to the others."""
+    columns = ["measure", "target", "rival", "k", "difference", "low", "high", "targets"]
+    if not setting.targets:
+        return None, pd.DataFrame({c: [] for c in columns})
+    top = setting.judged(linear_probe(X, setting.targets, setting.folds, seed), seed)
+    records: list[tuple[Any, ...]] = []
+    mine: dict[int, tuple[Calls, Judged]] = {}
+    for name, codes in found.items():
+        read: dict[int, Calls] = {1: best_features(codes, setting.targets, setting.folds)} if 1 in ks else {}
+        read |= few_features(codes, setting.targets, setting.folds, [k for k in ks if k > 1], seed)
+        for k, calls in read.items():
+            judged = setting.judged(calls, seed)
+            _probe_rows(setting.names, name, k, judged, top, out, seed)
+            if name == THIS:
+                mine[k] = calls, judged
+            elif k in mine:
+                records += _paired(setting, mine[k], (calls, judged), name, k, seed)
+    return mine.get(1, (None,))[0], pd.DataFrame(records, columns=columns)
+
+
+def _probe_rows(
+    names: Sequence[str], dictionary: str, k: int, judged: Judged, top: Judged, out: _Rows, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    for measure, values in judged.value.items():
+        draws, best = judged.draws[measure], top.value[measure]
+        for t, name in enumerate(names):
+            out.add(f"probe_{measure}", name, dictionary, k, values[t], *interval(draws[:, t]), best[t])
+        low, high = interval(mean_draws(values, draws, rng))
+        out.add(
+            f"probe_{measure}", "mean", dictionary, k, float(np.nanmean(values)), low, high, float(np.nanmean(best))
+        )
+
+
+def _paired(
+    setting: _Setting, mine: tuple[Calls, Judged], other: tuple[Calls, Judged], name: str, k: int, seed: int
+) -> list[tuple[Any, ...]]:
+    rng = np.random.default_rng(seed)
+    rows: list[tuple[Any, ...]] = []
+    gaps = difference(mine, other, setting.members, setting.known, setting.folds, setting.units, rng)
+    for measure, (values, draws) in gaps.items():
+        for t, target in enumerate(setting.names):
+            rows.append((f"probe_{measure}", target, name, k, values[t], *interval(draws[:, t]), 1))
+        low, high = interval(mean_draws(values, draws, rng))
+        rows.append((f"probe_{measure}", "mean", name, k, float(np.nanmean(values)), low, high, len(values)))
+    return rows
+
+
+def _feature_table(setting: _Setting, calls: Calls | None) -> pd.DataFrame:
+    """A row a target and fold: the feature that was chosen and its threshold."""
+    if calls is None:
+        return pd.DataFrame({"target": [], "fold": [], "feature": [], "threshold": []})
+    t, f = np.indices(calls.features.shape).reshape(2, -1)
+    names = np.array(setting.names, dtype=object)[t]
+    table = {"target": names, "fold": f, "feature": calls.features.ravel(), "threshold": calls.thresholds.ravel()}
+    return pd.DataFrame(table)
+
+
+def _warnings(
+    batch: Mapping[str, Any] | pd.DataFrame | None,
+    replicate: ArrayLike | None,
+    codes: sp.csr_array,
+    X: NDArray[np.float32],
+    out: _Rows,
+    seed: int,
+) -> list[str]:
+    """How well a feature reads what it need not: rows ``batch_…``, and a line for each that is read well."""
+    given = {str(name): values for name, values in (batch.items() if batch is not None else ())}
+    if replicate is not None:
+        given = {"replicate": np.asarray(replicate).astype(str)} | given
+    columns, _ = read_truth(given, len(X))
+    folds = make_folds(len(X), None, seed)
+    targets, _ = usable_targets(columns, folds)
+    if not targets:
+        return []
+    setting = _Setting.of(targets, folds, None)
+    calls = best_features(codes, targets, folds)
+    judged, top = setting.judged(calls, seed), setting.judged(linear_probe(X, targets, folds, seed), seed)
+    said = []
+    for t, name in enumerate(setting.names):
+        for measure in ("f1", "auroc"):
+            low, high = interval(judged.draws[measure][:, t])
+            out.add(f"batch_{measure}", name, THIS, 1, judged.value[measure][t], low, high, top.value[measure][t])
+        if judged.value["auroc"][t] > _READS_BATCH:
+            said.append(
+                f"feature {calls.features[t, 0]} reads {name} (AUROC {judged.value['auroc'][t]:.2f}): look whether "
+                "that is biology"
+            )
+    return said
+
+
+_READS_BATCH = 0.8
+
+
+def _codes_of(given: Any, X: NDArray[np.float32]) -> sp.csr_array:
+    codes = given.encode(X) if isinstance(given, SAE) else sp.csr_array(given, dtype=np.float32)
+    if codes.shape[0] != len(X):
+        raise InputError(
+            "codes and embedding have the same cells", f"{codes.shape[0]} and {len(X)} cells", "align them first"
+        )
+    if codes.nnz and (not np.isfinite(codes.data).all() or codes.data.min() < 0):
+        raise InputError(
+            "codes must be finite and not negative",
+            f"a smallest value of {codes.data.min():g}",
+            "give both signs of an axis as two columns, each cut at zero",
+        )
+    codes.eliminate_zeros()
+    codes.sort_indices()
+    return codes
+
+
+def _chosen(rivals: Sequence[str] | None, preset: Preset, has_expression: bool) -> list[str]:
+    names = list(rivals) if rivals is not None else list(RIVALS if preset == "full" else CHEAP)
+    for name in names:
+        if name not in RIVALS:
+            raise InputError("a rival must be one of " + ", ".join(RIVALS), repr(name), "correct the name")
+        if rivals is not None and RIVALS[name].of == "expression" and not has_expression:
+            raise InputError(f"the rival {name!r} is fitted to expression", "none", "give expression=")
+    return [name for name in names if has_expression or RIVALS[name].of == "embedding"]
+
+
+def _chosen_ks(ks: Sequence[int] | None, preset: Preset) -> Sequence[int]:
+    found = tuple(ks) if ks is not None else _KS if preset == "full" else _KS[:1]
+    if not found or min(found) < 1:
+        raise InputError("`ks` are numbers of features, 1 or more", str(found), "use (1, 2, 4, 8, 16)")
+    return sorted(set(found))
+
+
+def _check(preset: str, n: int, given: Mapping[str, Any]) -> None:
+    if preset not in ("cheap", "full"):
+        raise InputError("`preset` is cheap or full", repr(preset), "give one of them")
+    for name, values in given.items():
+        if values is not None and (values.shape[0] if hasattr(values, "shape") else len(values)) != n:
+            raise InputError(f"`{name}` has a row a cell of the embedding", f"not {n} of them", "align the cells first")

@@ -1,0 +1,114 @@
+"""Replication: dictionaries of cells that share nothing, from starts that share nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
+
+from cellprism.evaluation.probing import make_folds
+from cellprism.evaluation.result import THIS
+from cellprism.evaluation.rivals import RIVALS, fit_rival
+from cellprism.evaluation.targets import Column
+from cellprism.features.matching import match
+from cellprism.sae.controls import untrained
+from cellprism.sae.fit import fit
+from cellprism.sae.model import SAE
+from cellprism.stats.labels import category_detectors
+from cellprism.stats.nulls import covariance_directions
+
+__all__ = ["replication"]
+
+_NAMED = 0.5  # F1 from which on a feature carries a label
+_OTHER_START = 1_000_003
+
+
+def replication(
+    sae: SAE,
+    X: NDArray[np.float32],
+    columns: Sequence[Column],
+    replicate: ArrayLike | None,
+    add: Callable[..., None],
+    seed: int = 0,
+    **training: Any,
+) -> None:
+    """Rows ``replication_…`` of two dictionaries with the config of ``sae``, fitted to disjoint cells from other starts.
+
+    The cells are split in three: groups of whole replicates where there are three or more, else 40, 40 and 20 % at random. One
+    part fits each dictionary and the third, seen by neither, compares them.
+
+    ``replication_correlation``: mean over live features of the correlation of codes with the one-to-one partner; of rivals
+    that need no training too, and of ``permuted`` cells. ``replication_cosine``: mean cosine of decoder directions matched
+    one to one for the largest sum; of ``start`` the same before training, since what starts alike ends alike.
+    ``replication_labels``: labels that some feature carries (F1 of 0.5 or more in its own part) in both, as a share of the
+    mean number in one; a label counts once.
+    """
+    first, second, third = _thirds(len(X), replicate, seed)
+    parts = [X[first], X[second]]
+    starts = [seed, seed + _OTHER_START]
+    twins = [fit(part, sae.config, seed=s, **training).sae for part, s in zip(parts, starts, strict=True)]
+    rng = np.random.default_rng(seed)
+
+    def row(measure: str, name: str, value: float) -> None:
+        add(f"replication_{measure}", "all features", name, 0, value, np.nan, np.nan, np.nan)
+
+    codes = [twin.encode(X[third]) for twin in twins]
+    row("correlation", THIS, _returned(*codes))
+    row("correlation", "permuted", _returned(codes[0], codes[1][rng.permutation(len(third))]))
+    for name, rival in RIVALS.items():
+        if rival.cost == "cheap" and rival.of == "embedding":
+            pair = [
+                fit_rival(name, part, sae.width, active=codes[0].nnz / len(third), seed=s).encode(X[third])
+                for part, s in zip(parts, starts, strict=True)
+            ]
+            row("correlation", name, _returned(*pair))
+    row("cosine", THIS, _matched_cosine(*(twin.decoder_directions() for twin in twins)))
+    if sae.config.init == "geometry":  # read off the cells, from no start: random directions stand for one
+        start = [covariance_directions(part - part.mean(axis=0), sae.width, rng).T for part in parts]
+    else:
+        start = [
+            untrained(part, sae.config, seed=s).decoder_directions() for part, s in zip(parts, starts, strict=True)
+        ]
+    row("cosine", "start", _matched_cosine(*start))
+    names = [_carried(t.encode(X[rows]), columns, rows) for t, rows in zip(twins, (first, second), strict=True)]
+    if any(names):
+        row("labels", THIS, 2 * len(names[0] & names[1]) / (len(names[0]) + len(names[1])))
+
+
+def _thirds(n: int, replicate: ArrayLike | None, seed: int) -> tuple[NDArray[np.intp], ...]:
+    if replicate is not None and len(np.unique(np.asarray(replicate, dtype=str))) >= 3:
+        group = make_folds(n, np.asarray(replicate), seed, folds=3)
+    else:
+        place = np.random.default_rng(seed).permutation(n) / n
+        group = np.searchsorted([0.4, 0.8], place, side="right")
+    return tuple(np.flatnonzero(group == g) for g in range(3))
+
+
+def _returned(codes: sp.csr_array, others: sp.csr_array) -> float:
+    found = match(codes, others).partner_correlation
+    return float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
+
+
+def _matched_cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    one, other = (d / np.linalg.norm(d, axis=1, keepdims=True).clip(1e-12) for d in (a, b))
+    cosine = one @ other.T
+    rows, columns = linear_sum_assignment(cosine, maximize=True)
+    return float(cosine[rows, columns].mean())
+
+
+def _carried(codes: sp.csr_array, columns: Sequence[Column], rows: NDArray[np.intp]) -> set[str]:
+    """Targets that some feature carries; each feature carries the one that it detects best."""
+    best, names = [], []
+    for column in columns:
+        found = category_detectors(sp.csc_array(codes), column.labels(rows))
+        asked = [j for j, c in enumerate(found.categories) if column.categories.index(c) in column.asked]
+        best.append(found.f1[:, asked])
+        names += [f"{column.name}: {found.categories[j]}" for j in asked]
+    if not names:
+        return set()
+    f1 = np.concatenate(best, axis=1)
+    return {names[i] for i in f1.argmax(axis=1)[f1.max(axis=1) >= _NAMED]}

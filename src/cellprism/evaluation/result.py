@@ -1,0 +1,107 @@
+"""What an evaluation found, as tables and in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cellprism.evaluation.rivals import RIVALS
+
+__all__ = ["COLUMNS", "THIS", "Evaluation", "empty_table", "headline", "rival_words"]
+
+COLUMNS = ("measure", "target", "dictionary", "k", "value", "low", "high", "ceiling")
+
+THIS = "dictionary"
+"""Name of the dictionary in question in the column ``dictionary``."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A dictionary beside its rivals."""
+
+    table: pd.DataFrame
+    """A row a measure, target, dictionary and k (features, or what else the measure is told at): ``value``, ``low`` and
+    ``high`` (95 %; NaN where there is no interval), ``ceiling`` (the linear probe of the embedding; NaN where there is
+    none). ``target`` is ``mean`` over targets."""
+    differences: pd.DataFrame
+    """A row a measure, target (or ``mean``), rival and k: this dictionary less the rival, paired over the same cells,
+    with 95 % interval; the mean's is over targets where there are six or more, else over cells."""
+    features: pd.DataFrame
+    """A row a target and fold: the single ``feature`` that was chosen on the other folds, and its ``threshold``."""
+    notes: tuple[str, ...]
+    """What was not asked for and why; features that read a batch."""
+    rivals: tuple[str, ...]
+    """Dictionaries beside this one."""
+
+    def mean(self, measure: str = "probe_f1", k: int = 1) -> pd.Series[Any]:
+        """Mean over targets of each dictionary, the highest first."""
+        part = self.table.query("measure == @measure and target == 'mean' and k == @k")
+        return part.set_index("dictionary")["value"].sort_values(ascending=False)
+
+    def summary(self) -> str:
+        """What was found in words, the shortfalls included."""
+        lines = headline(self.table, self.differences)
+        return "\n".join([*lines, *self.notes])
+
+
+def empty_table() -> pd.DataFrame:
+    """The table without rows."""
+    text = {c: pd.Series(dtype=object) for c in COLUMNS[:3]}
+    return pd.DataFrame(text | {"k": pd.Series(dtype=int)} | {c: pd.Series(dtype=float) for c in COLUMNS[4:]})
+
+
+def rival_words(name: str) -> str:
+    """A rival in words."""
+    return RIVALS[name].words if name in RIVALS else name
+
+
+def headline(table: pd.DataFrame, differences: pd.DataFrame, *, listed: int = 8) -> list[str]:
+    """What one feature reads and no null reaches, and what stands in the way; a line each.
+
+    Parameters
+    ----------
+    table, differences
+        Of an :class:`Evaluation`.
+    listed
+        Targets named at most.
+    """
+    f1 = table[(table["measure"] == "probe_f1") & (table["k"] == 1)]
+    mine = f1[f1["dictionary"] == THIS].set_index("target")
+    if mine.empty:
+        return ["No label to be detected was given, so that nothing says what the features are worth; give labels."]
+    gaps = differences[(differences["measure"] == "probe_f1") & (differences["k"] == 1)]
+    nulls = [r for r in gaps["rival"].unique() if r in RIVALS and RIVALS[r].kind == "null"]
+    lines = []
+    targets = mine.drop(index="mean")
+    if nulls:
+        lowest = gaps[gaps["rival"].isin(nulls) & (gaps["target"] != "mean")].groupby("target", sort=False)["low"].min()
+        beyond = [t for t in targets.index if lowest.get(t, -np.inf) > 0]
+        best = targets.loc[beyond, "value"].sort_values(ascending=False)
+        named = ", ".join(f"{t} (F1 {v:.2f})" for t, v in best.head(listed).items())
+        more = f" and {len(best) - listed} more" if len(best) > listed else ""
+        words = ", ".join(rival_words(r) for r in nulls)
+        lines.append(
+            f"A single feature reads {len(beyond)} of {len(targets)} labels better than any of {words}"
+            + (f": {named}{more}." if beyond else ".")
+        )
+    mean = mine.loc["mean"]
+    share = mean["value"] / mean["ceiling"] if mean["ceiling"] > 0 else np.nan
+    lines.append(
+        f"The best single feature reaches a mean F1 of {mean['value']:.2f} ({mean['low']:.2f} to {mean['high']:.2f}) in cells "
+        f"that had no part in choosing it, {share:.2f} of the {mean['ceiling']:.2f} of a linear probe of the whole embedding."
+    )
+    means = gaps[gaps["target"] == "mean"].set_index("rival")
+    above = [r for r in means.index if means.loc[r, "low"] > 0]
+    if above:
+        lines.append("Above: " + "; ".join(_gap(r, means.loc[r]) for r in above) + ".")
+    below = [r for r in means.index if not means.loc[r, "low"] > 0]
+    if below:
+        lines.append("Not above: " + "; ".join(_gap(r, means.loc[r]) for r in below) + ".")
+    return lines
+
+
+def _gap(rival: str, row: Any) -> str:
+    return f"{rival_words(rival)} ({row['difference']:+.2f}, {row['low']:+.2f} to {row['high']:+.2f})"

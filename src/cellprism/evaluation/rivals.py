@@ -1,0 +1,164 @@
+"""Dictionaries to hold a dictionary against: nulls that learned nothing, and what a user would take instead.
+
+All have one face: fitted to training rows of an embedding (or of expression), they turn any rows into non-negative codes
+with at most as many columns as the dictionary in question has features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from cellprism.errors import InputError
+from cellprism.sae.config import SAEConfig
+from cellprism.sae.controls import Part, partly_trained, trained_on_shuffled, untrained
+from cellprism.sae.fit import default_config
+from cellprism.stats.decompositions import independent_axes, nonnegative_parts, principal_axes
+from cellprism.stats.nulls import covariance_directions
+
+__all__ = ["RIVALS", "Dictionary", "Rival", "fit_rival"]
+
+Encode = Callable[[Any], sp.csr_array]
+
+_GENES = 2_000
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """Features that any cells can be read with."""
+
+    name: str
+    width: int
+    """Candidates."""
+    encode: Encode
+    """Rows of an embedding, or of expression -> codes (cells, width), CSR, float32, non-negative."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A way to features that is not the dictionary in question."""
+
+    words: str
+    """What it is called in tables and pictures."""
+    kind: Literal["null", "rival"]
+    """A null learned nothing, or nothing that matters; a rival is what a user would take instead."""
+    of: Literal["embedding", "expression"]
+    """What it is fitted to."""
+    cost: Literal["cheap", "trained", "slow"]
+    """Well under a second on 3,000 cells, a training, or more."""
+    fit: Callable[[Any, int, float, int], Encode]
+    """Training rows, candidates at most, mean active features a cell, seed."""
+
+
+def fit_rival(name: str, train: Any, width: int, *, active: float | None = None, seed: int = 0) -> Dictionary:
+    """Fit a rival.
+
+    Parameters
+    ----------
+    name
+        One of :data:`RIVALS`.
+    train
+        (cells, d) training rows of the embedding, or (cells, genes) of log expression, dense or sparse, for those that
+        take it (:attr:`Rival.of`).
+    width
+        Candidates at most, those of the dictionary in question. Axes give fewer where the embedding has fewer; single
+        genes are more: the 2,000 that vary most, since whoever looks for one looks at all of these.
+    active
+        Mean active features a cell that sparse rivals are held to; None = an eighth of the width.
+    seed
+        Of everything random in it.
+
+    Raises
+    ------
+    InputError
+        If there is no such rival or no candidate.
+    """
+    if name not in RIVALS:
+        raise InputError("a rival must be one of " + ", ".join(RIVALS), repr(name), "correct the name")
+    if width < 1:
+        raise InputError("a rival needs a candidate or more", f"width {width}", "give the dictionary's width")
+    encode = RIVALS[name].fit(train, width, width / 8 if active is None else active, seed)
+    return Dictionary(name, encode(train[:1]).shape[1], encode)
+
+
+def _codes(values: Any) -> sp.csr_array:
+    found = sp.csr_array(values, dtype=np.float32)
+    found.eliminate_zeros()
+    found.sort_indices()
+    return found
+
+
+def _both_signs(scores: NDArray[Any], width: int) -> sp.csr_array:
+    """Each column above zero, and below, side by side."""
+    sides = np.stack([np.maximum(scores, 0), np.maximum(-scores, 0)], axis=2).reshape(len(scores), -1)
+    return _codes(sides[:, :width])
+
+
+def _random_directions(train: Any, width: int, active: float, seed: int) -> Encode:
+    mean = np.mean(train, axis=0, dtype=np.float64)
+    centred = np.asarray(train, dtype=np.float64) - mean
+    directions = covariance_directions(centred, -(-width // 2), np.random.default_rng(seed))
+    return lambda X: _both_signs((np.asarray(X, dtype=np.float64) - mean) @ directions, width)
+
+
+def _principal(train: Any, width: int, active: float, seed: int) -> Encode:
+    read = principal_axes(train, -(-width // 2), seed)
+    return lambda X: _both_signs(read(X), width)
+
+
+def _independent(train: Any, width: int, active: float, seed: int) -> Encode:
+    read = independent_axes(train, -(-width // 2), seed)
+    return lambda X: _both_signs(read(X), width)
+
+
+def _single_genes(train: Any, width: int, active: float, seed: int) -> Encode:
+    cells = sp.csr_array(train)
+    mean = np.asarray(cells.mean(axis=0)).ravel()
+    variance = np.asarray(cells.multiply(cells).mean(axis=0)).ravel() - mean**2
+    genes = np.sort(np.argsort(-variance, kind="stable")[:_GENES])
+    return lambda X: _codes(sp.csr_array(X)[:, genes].maximum(0))
+
+
+def _parts_of_expression(train: Any, width: int, active: float, seed: int) -> Encode:
+    read = nonnegative_parts(train, width, seed, max_iter=200, tol=1e-4, transform_iter=200)
+    return lambda X: _codes(read(X))
+
+
+def _plain_config(train: NDArray[Any], width: int, active: float) -> SAEConfig:
+    """The default SAE of an embedding at another width and number of active features, without prefixes."""
+    k = int(np.clip(round(active), 1, width))
+    return replace(default_config(train), width=width, k=k, matryoshka=())
+
+
+def _untrained(train: Any, width: int, active: float, seed: int) -> Encode:
+    return untrained(train, _plain_config(train, width, active), seed=seed).encode
+
+
+def _shuffled(train: Any, width: int, active: float, seed: int) -> Encode:
+    return trained_on_shuffled(train, _plain_config(train, width, active), seed=seed).encode
+
+
+def _partly(part: Part) -> Callable[[Any, int, float, int], Encode]:
+    return lambda train, width, active, seed: (
+        partly_trained(train, _plain_config(train, width, active), part, seed=seed).encode
+    )
+
+
+RIVALS: Mapping[str, Rival] = {
+    "random": Rival("random directions", "null", "embedding", "cheap", _random_directions),
+    "untrained": Rival("untrained SAE", "null", "embedding", "cheap", _untrained),
+    "shuffled": Rival("SAE of the shuffled embedding", "null", "embedding", "trained", _shuffled),
+    "frozen_decoder": Rival("frozen decoder", "null", "embedding", "trained", _partly("decoder")),
+    "soft_frozen_decoder": Rival("soft-frozen decoder", "null", "embedding", "trained", _partly("soft_decoder")),
+    "frozen_encoder": Rival("frozen encoder", "null", "embedding", "trained", _partly("encoder")),
+    "pca": Rival("principal axes, both signs", "rival", "embedding", "cheap", _principal),
+    "ica": Rival("independent axes, both signs", "rival", "embedding", "cheap", _independent),
+    "gene": Rival("best single gene", "rival", "expression", "cheap", _single_genes),
+    "nmf": Rival("NMF of the expression", "rival", "expression", "slow", _parts_of_expression),
+}
+"""Every rival by its name in the tables."""

@@ -1,0 +1,160 @@
+"""Evaluation of a run: beside it as it is made, and later with more truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from cellprism.data.read import describe_keys, modalities, read_cells
+from cellprism.errors import InputError
+from cellprism.evaluation.evaluate import evaluate
+from cellprism.evaluation.result import Evaluation, headline
+from cellprism.report import build
+from cellprism.run.folder import RunFolder
+from cellprism.run.options import PRESETS, RunOptions
+from cellprism.run.prepare import Inputs
+from cellprism.run.write import write_json, write_tables
+from cellprism.sae import Fit, load
+
+__all__ = ["evaluate_folder", "evaluate_inputs", "evaluation_record", "evaluation_tables"]
+
+
+def evaluate_inputs(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.csr_array) -> Evaluation:
+    """Probe the label columns of a run; strata and donors are what a feature should not read."""
+    not_asked = {c for c in (options.strata, options.donor) if c}
+    kinds = [c for c in inputs.obs if isinstance(inputs.obs[c].dtype, pd.CategoricalDtype)]
+    full = PRESETS[options.preset].evaluation == "full"
+    return evaluate(
+        fitted.sae if full else codes,
+        inputs.embedding,
+        {c: inputs.obs[c].to_numpy() for c in kinds if c not in not_asked},
+        expression=inputs.expression.values,
+        counts=inputs.expression.values if full and inputs.thinned else None,
+        batch={c: inputs.obs[c].to_numpy() for c in kinds if c in not_asked},
+        preset=PRESETS[options.preset].evaluation,
+        seed=options.seed,
+    )
+
+
+def evaluation_tables(found: Evaluation) -> dict[str, pd.DataFrame]:
+    """Tables of the run folder."""
+    return {
+        "evaluation": found.table,
+        "evaluation_differences": found.differences,
+        "evaluation_features": found.features,
+    }
+
+
+def evaluation_record(found: Evaluation) -> dict[str, Any]:
+    """What run.json says of an evaluation, for the printed result and the head of the report."""
+    return {"headline": headline(found.table, found.differences), "notes": list(found.notes)}
+
+
+def evaluate_folder(
+    folder: RunFolder,
+    *,
+    truth: Sequence[str] = (),
+    replicate: str | None = None,
+    within: str | None = None,
+    hierarchy: Sequence[str] = (),
+    data: str | Path | None = None,
+    full: bool = True,
+    seed: int = 0,
+) -> Evaluation:
+    """Evaluate a finished run, write its tables into the folder and draw the page anew.
+
+    Parameters
+    ----------
+    folder
+        Of ``cellprism run``.
+    truth
+        Columns of the run's cells or of ``obs`` of its data, or ``obsm:KEY`` for a table of proteins; none: the label
+        columns of the run.
+    replicate, within
+        Columns of donors or replicates, and of cell types, as for :func:`cellprism.evaluate`.
+    hierarchy
+        Columns of truth from broad to narrow.
+    data
+        The run's data, where it is no longer at the path that the run knew.
+    full
+        Also few features, trained nulls, NMF and replication.
+    seed
+        Of everything random.
+    """
+    info = folder.info
+    names = list(truth) or list(info.get("label_columns", []))
+    columns = _Columns(folder, data)
+    wanted = list(dict.fromkeys([*names, *hierarchy]))
+    expression, thinned = folder.path / "expression.npz", bool(info.get("thinned"))
+    values = sp.csr_array(sp.load_npz(expression)) if expression.is_file() else None
+    found = evaluate(
+        load(folder.path / "sae"),
+        np.asarray(folder.embedding),
+        {name.removeprefix("obsm:"): columns.of(name) for name in wanted},
+        expression=values,
+        counts=values if thinned and full and info.get("expression") == "measured" else None,
+        replicate=None if replicate is None else columns.of(replicate),
+        within=None if within is None else columns.of(within),
+        hierarchy=hierarchy or None,
+        preset="full" if full else "cheap",
+        seed=seed,
+    )
+    write_tables(folder.path, evaluation_tables(found))
+    content = json.loads((folder.path / "run.json").read_text())
+    write_json(folder.path / "run.json", content | {"evaluation": evaluation_record(found)})
+    build(folder.path, name=str(folder.path))
+    return found
+
+
+class _Columns:
+    """Columns of the run's cells, or of the file that the run was made of, in the order of the run's cells."""
+
+    def __init__(self, folder: RunFolder, data: str | Path | None) -> None:
+        self.folder = folder
+        self.path = Path(data if data is not None else folder.info["input"]["data"]["path"])
+        self._data: ad.AnnData | None = None
+
+    def of(self, name: str) -> Any:
+        """Values of a column (cells,), or of a table (cells, columns)."""
+        if name in self.folder.cells and not name.startswith("obsm:"):
+            values = self.folder.cells[name]
+            return values.to_numpy(dtype=object) if values.dtype.kind not in "fiu" else values.to_numpy()
+        data = self.data()
+        if name.startswith("obsm:"):
+            key = name.removeprefix("obsm:")
+            if key not in data.obsm:
+                raise InputError(
+                    "--truth obsm:KEY names a table of the data",
+                    f"{key!r}; there are {describe_keys(data.obsm)}",
+                    "give one of these",
+                )
+            return data.obsm[key]
+        if name not in data.obs:
+            raise InputError(
+                "a column is one of obs", f"{name!r}; there are {describe_keys(data.obs.columns)}", "give one of these"
+            )
+        values = data.obs[name]
+        return values.to_numpy(dtype=object) if values.dtype.kind not in "fiu" else values.to_numpy()
+
+    def data(self) -> ad.AnnData:
+        """The data of the run, its cells in the run's order."""
+        if self._data is None:
+            if not self.path.exists():
+                raise InputError(
+                    "the data of a run must be where they were", f"no {self.path}", "give the path with --data"
+                )
+            first = next(iter(modalities(read_cells(self.path)).values()))
+            rows = pd.Index(first.obs_names.astype(str)).get_indexer(pd.Index(self.folder.cells["cell"].astype(str)))
+            if (rows < 0).any():
+                raise InputError(
+                    "the data hold every cell of the run", f"{int((rows < 0).sum())} are missing", "give its data"
+                )
+            self._data = first[rows]
+        return self._data
