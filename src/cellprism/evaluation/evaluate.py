@@ -91,6 +91,7 @@ def evaluate(
     rivals: Sequence[str] | None = None,
     ks: Sequence[int] | None = None,
     seed: int = 0,
+    **training: Any,
 ) -> Evaluation:
     """Measure what a dictionary's features are worth, beside rivals, nulls and the ceiling of the embedding.
 
@@ -132,6 +133,8 @@ def evaluate(
         Numbers of features in place of the preset's.
     seed
         Of everything random.
+    training
+        Options of :func:`cellprism.fit` for what is trained here: nulls, and the dictionaries of replication.
 
     Returns
     -------
@@ -152,7 +155,7 @@ def evaluate(
     chosen_rivals = _chosen(rivals, preset, expression is not None)
     for name in chosen_rivals:
         data = X if RIVALS[name].of == "embedding" else sp.csr_array(expression)
-        found[name] = fit_rival(name, data[rows], width, active=active, seed=seed).encode(data)
+        found[name] = fit_rival(name, data[rows], width, active=active, seed=seed, **training).encode(data)
     columns, notes = read_truth(truth if truth is not None else {}, n)
     folds = make_folds(n, None if replicate is None else np.asarray(replicate), seed)
     units = None if replicate is None else np.unique(np.asarray(replicate, dtype=str), return_inverse=True)[1]
@@ -169,7 +172,7 @@ def evaluate(
     if counts is not None:
         held_out_molecules(found, X, counts, folds, out.add)
     if preset == "full" and isinstance(codes, SAE):
-        replication(codes, X, columns, replicate, out.add, seed)
+        replication(codes, X, columns, replicate, out.add, seed, **training)
     return Evaluation(
         table=out.table(),
         differences=differences,
