@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cellprism.cli.planted import planted
 from cellprism.cli.run import Output, Overwrite
 
-__all__ = ["register"]
+__all__ = ["SIMULATED", "register"]
+
+SIMULATED = ("small", "reduced", "paper")
+"""Presets of :data:`cellprism.recovery.PRESETS`, named here so that the command line starts without torch."""
 
 
 def benchmark(
-    preset: Annotated[str, typer.Argument(help="small, reduced or paper.", show_default=False)],
+    preset: str,
     output: Output,
     seed: Annotated[
         list[int] | None, typer.Option(help="Data set and fits; may be repeated.", show_default="0")
@@ -100,6 +106,23 @@ def _split(names: str | None) -> list[str] | None:
     return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
 
 
+def _of(preset: str) -> Callable[..., None]:
+    """The command of one preset: :func:`benchmark` without its first argument."""
+
+    def command(**options: Any) -> None:
+        benchmark(preset, **options)
+
+    whole = inspect.signature(benchmark, eval_str=True)
+    own = whole.replace(parameters=[p for name, p in whole.parameters.items() if name != "preset"])
+    command.__signature__ = own  # type: ignore[attr-defined]
+    command.__doc__ = benchmark.__doc__
+    return command
+
+
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(benchmark)
+    """Add the commands: one a preset, and that of planted programmes."""
+    group = typer.Typer(help="How much of a known truth each method finds.", no_args_is_help=True)
+    for preset in SIMULATED:
+        group.command(preset)(_of(preset))
+    group.command()(planted)
+    app.add_typer(group, name="benchmark")

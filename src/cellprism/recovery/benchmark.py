@@ -20,7 +20,7 @@ from cellprism.recovery.presets import PRESETS, Preset
 from cellprism.recovery.scores import THRESHOLDS, Scores, score
 from cellprism.recovery.task import Task
 
-__all__ = ["Benchmark", "benchmark", "compare", "preset_of"]
+__all__ = ["Benchmark", "benchmark", "compare", "method_tables", "preset_of", "stacked", "told"]
 
 RECOVERY_COLUMNS = [
     "method",
@@ -38,6 +38,7 @@ RECOVERY_COLUMNS = [
     "probe_r2",
     "probe_abs_r",
     "probe_r2_visible",
+    "probe_abs_r_visible",
     "visible_fraction",
 ]
 
@@ -182,18 +183,22 @@ def compare(
         codes = codes_of(name, task, seed, **(options or {}).get(name, {}))
         seconds = time.perf_counter() - started
         scores = score(codes, truth, ceiling=task.ceiling, seed=seed)
-        rows.append(scores.variables.assign(method=name, seed=seed)[RECOVERY_COLUMNS])
-        levels.append(_summary(name, seed, scores, seconds))
+        per_variable, per_level = method_tables(name, METHODS[name].kind, scores, seed=seed, seconds=seconds)
+        rows.append(per_variable)
+        levels.append(per_level)
         if report:
-            report(_line(name, scores, seconds))
-    return Benchmark(_stacked(rows), _stacked(levels))
+            report(told(name, scores, seconds))
+    return Benchmark(stacked(rows), stacked(levels))
 
 
-def _summary(name: str, seed: int, scores: Scores, seconds: float) -> pd.DataFrame:
+def method_tables(
+    name: str, kind: str, scores: Scores, *, seed: int, seconds: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of one method as rows of :attr:`Benchmark.recovery` and of :attr:`Benchmark.summary`."""
     table = scores.levels.assign(
         method=name,
         seed=seed,
-        kind=METHODS[name].kind,
+        kind=kind,
         n_features=scores.n_features,
         n_live=scores.n_live,
         l0=scores.l0,
@@ -202,10 +207,12 @@ def _summary(name: str, seed: int, scores: Scores, seconds: float) -> pd.DataFra
     )
     lead = ["method", "seed", "level", f"share_over_{THRESHOLDS[0]}", "mean_best_abs_r", "mcc", "n_live", "l0"]
     lead += ["redundant", "seconds"]
-    return table[[*lead, *(c for c in table.columns if c not in lead)]]
+    variables = scores.variables.assign(method=name, seed=seed)[RECOVERY_COLUMNS]
+    return variables, table[[*lead, *(c for c in table.columns if c not in lead)]]
 
 
-def _line(name: str, scores: Scores, seconds: float) -> str:
+def told(name: str, scores: Scores, seconds: float) -> str:
+    """One line on a method, for people who wait."""
     columns = ("level", "mean_best_abs_r", f"share_over_{THRESHOLDS[0]}")
     triples = zip(*(scores.levels[column] for column in columns), strict=True)
     shown = ", ".join(f"{level} {r:.2f} ({100 * share:.0f} %)" for level, r, share in triples)
@@ -233,7 +240,7 @@ def _check(names: Sequence[str]) -> None:
         )
 
 
-def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
+def stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
     """Concatenate by column: columns that are all NaN in one table must not change the type of the whole."""
     return pd.DataFrame({c: np.concatenate([t[c].to_numpy() for t in tables]) for c in tables[0].columns})
 

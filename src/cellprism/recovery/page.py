@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,8 +52,8 @@ def headline(benchmark: Benchmark, level: str) -> pd.DataFrame:
     return means.sort_values("mean best |r|", ascending=False, kind="stable", ignore_index=True)
 
 
-def write_page(benchmark: Benchmark, figures: list[Path], path: Path) -> None:
-    """Write the page: what was run, a table a level, the figures, the settings."""
+def write_page(benchmark: Benchmark, figures: list[Path], path: Path, lead: Sequence[str] = ()) -> None:
+    """Write the page: what was run, what it says (``lead``, a paragraph each), the figures, a table a level, the settings."""
     about = benchmark.about
     levels = list(benchmark.summary["level"].unique())
     first = about.get("level", levels[0])
@@ -63,6 +64,7 @@ def write_page(benchmark: Benchmark, figures: list[Path], path: Path) -> None:
         f"<b>Best |r|</b> is the largest correlation of a feature with the variable; its null is the same with the truth of "
         f"other cells; <b>MCC</b> matches features and variables one to one; the method <b>probe</b> is the ceiling of "
         f"any linear feature.</p>",
+        *(f"<p>{html.escape(said)}</p>" for said in lead),
     ]
     for image in figures:
         data = base64.b64encode(image.read_bytes()).decode()

@@ -15,13 +15,21 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from cellprism.errors import InputError
 from cellprism.recovery.grid import UNTRAINED
-from cellprism.recovery.methods import METHODS
 from cellprism.recovery.scores import THRESHOLDS
 
 if TYPE_CHECKING:
     from cellprism.recovery.benchmark import Benchmark
 
-__all__ = ["landscape", "landscape_by_level", "overview", "probe_against_loss", "save_figures", "sorted_recovery"]
+__all__ = [
+    "blank_figure",
+    "colour_of",
+    "landscape",
+    "landscape_by_level",
+    "overview",
+    "probe_against_loss",
+    "save_figures",
+    "sorted_recovery",
+]
 
 # Okabe-Ito: told apart by readers with any colour vision.
 COLOURS = {"sae": "#0072B2", "embedding": "#E69F00", "data": "#009E73", "null": "#999999", "ceiling": "#000000"}
@@ -47,14 +55,14 @@ def overview(benchmark: Benchmark, metric: str = "mean_best_abs_r", levels: Sequ
         )
     shown = [level for level in table["level"].unique() if table.loc[table["level"] == level, metric].notna().any()]
     shown = list(levels or shown)
-    methods = list(table["method"].unique())[::-1]
-    figure = _figure(2.2 + 2.3 * len(shown), 0.6 + 0.26 * len(methods))
+    kinds = table.groupby("method", sort=False)["kind"].first()[::-1]
+    figure = blank_figure(2.2 + 2.3 * len(shown), 0.6 + 0.26 * len(kinds))
     axes = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for ax, level in zip(axes, shown, strict=True):
         part = table[table["level"] == level]
-        for y, method in enumerate(methods):
+        for y, (method, kind) in enumerate(kinds.items()):
             rows = part[part["method"] == method]
-            ax.barh(y, rows[metric].mean(), color=COLOURS[METHODS[method].kind], height=0.7, alpha=0.75)
+            ax.barh(y, rows[metric].mean(), color=COLOURS[kind], height=0.7, alpha=0.75)
             if len(rows) > 1:
                 ax.plot(rows[metric], np.full(len(rows), y), "o", color="black", markersize=2.5, alpha=0.6)
             if f"null_{metric}" in rows:
@@ -63,7 +71,7 @@ def overview(benchmark: Benchmark, metric: str = "mean_best_abs_r", levels: Sequ
         ax.set_xlim(0, 1)
         ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set_yticks(range(len(methods)), methods, fontsize=8)
+    axes[0].set_yticks(range(len(kinds)), list(kinds.index), fontsize=8)
     figure.supxlabel(f"{metric.replace('_', ' ')} (vertical mark: truth of other cells)", fontsize=9)
     return figure
 
@@ -72,12 +80,13 @@ def sorted_recovery(benchmark: Benchmark, level: str, methods: Sequence[str] | N
     """Draw the best |r| of every variable of a level, sorted, a line a method (first seed), with the probe's ceiling."""
     table = benchmark.recovery
     table = table[(table["level"] == level) & (table["seed"] == table["seed"].min())]
-    figure = _figure(6.4, 3.8)
+    figure = blank_figure(6.4, 3.8)
     ax = figure.subplots()
-    for i, method in enumerate(methods or [m for m in table["method"].unique() if METHODS[m].kind != "ceiling"]):
+    kinds = benchmark.summary.groupby("method", sort=False)["kind"].first()
+    for i, method in enumerate(methods or list(kinds.index[kinds != "ceiling"])):
         r = np.sort(table.loc[table["method"] == method, "best_abs_r"].dropna())[::-1]
-        style = "--" if METHODS[method].kind == "null" else "-"
-        ax.plot(np.linspace(0, 1, len(r)) if len(r) > 1 else [0.5], r, style, label=method, color=_cycle(i))
+        style = "--" if kinds[method] == "null" else "-"
+        ax.plot(np.linspace(0, 1, len(r)) if len(r) > 1 else [0.5], r, style, label=method, color=colour_of(i))
     ceiling = np.sort(table.drop_duplicates("variable")["probe_abs_r"].dropna())[::-1]
     ax.plot(np.linspace(0, 1, len(ceiling)), ceiling, color="black", linewidth=2, label="linear probe")
     ax.axhline(THRESHOLDS[0], color="black", linewidth=0.6, linestyle=":")
@@ -99,7 +108,7 @@ def probe_against_loss(probes: pd.DataFrame, levels: Sequence[str] = ("X2", "X1"
     levels
         A panel each.
     """
-    figure = _figure(1.5 + 2.8 * len(levels), 3.3)
+    figure = blank_figure(1.5 + 2.8 * len(levels), 3.3)
     axes = figure.subplots(1, len(levels), sharey=True, squeeze=False)[0]
     markers = {"narrow": "o", "wide": "s"}
     latents = sorted(probes["latent"].unique())
@@ -110,7 +119,9 @@ def probe_against_loss(probes: pd.DataFrame, levels: Sequence[str] = ("X2", "X1"
                 rows = part[(part["latent"] == latent) & (part["shape"] == shape)]
                 if len(rows):
                     size = 12 + 10 * rows["depth"]
-                    ax.scatter(rows["validation_loss"], rows["r2"], s=size, marker=marker, color=_cycle(i), alpha=0.7)
+                    ax.scatter(
+                        rows["validation_loss"], rows["r2"], s=size, marker=marker, color=colour_of(i), alpha=0.7
+                    )
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter(ScalarFormatter())
@@ -120,7 +131,7 @@ def probe_against_loss(probes: pd.DataFrame, levels: Sequence[str] = ("X2", "X1"
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("R² of a linear probe, held out")
     for i, latent in enumerate(latents):
-        axes[-1].scatter([], [], color=_cycle(i), label=f"latent {latent}")
+        axes[-1].scatter([], [], color=colour_of(i), label=f"latent {latent}")
     for shape in probes["shape"].unique():
         axes[-1].scatter([], [], color="grey", marker=markers[shape], label=shape)
     axes[-1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -144,13 +155,13 @@ def landscape(sweep: pd.DataFrame, x: str, metrics: Sequence[str], *, level: str
         Column that colours the dots.
     """
     table = sweep[sweep["level"] == level]
-    figure = _figure(1.4 + 2.6 * len(metrics), 3.0)
+    figure = blank_figure(1.4 + 2.6 * len(metrics), 3.0)
     axes = figure.subplots(1, len(metrics), squeeze=False)[0]
     groups = list(pd.unique(table[colour]))
     for ax, metric in zip(axes, metrics, strict=True):
         for i, group in enumerate(groups):
             rows = table[table[colour] == group].dropna(subset=[x, metric])
-            ax.plot(rows[x], rows[metric], "o", color=_cycle(i), markersize=3.5, alpha=0.6, label=str(group))
+            ax.plot(rows[x], rows[metric], "o", color=colour_of(i), markersize=3.5, alpha=0.6, label=str(group))
         if (table[x] > 0).all() and table[x].max() > 20 * table[x].min():
             ax.set_xscale("log")
             ax.xaxis.set_minor_formatter(NullFormatter())  # a narrow panel has room for decades alone
@@ -181,7 +192,7 @@ def landscape_by_level(sweep: pd.DataFrame, levels: Sequence[str]) -> Figure:
     """
     variants = [variant for variant in pd.unique(sweep["variant"]) if variant != UNTRAINED]
     counts = {"n_live": "live", "l0": "L0", "redundant": "redundant"}
-    figure = _figure(1.6 + 1.75 * (len(counts) + len(levels)), 0.5 + 1.75 * len(variants))
+    figure = blank_figure(1.6 + 1.75 * (len(counts) + len(levels)), 0.5 + 1.75 * len(variants))
     axes = figure.subplots(len(variants), len(counts) + len(levels), squeeze=False, sharex=True)
     for row, variant in zip(axes, variants, strict=True):
         of_variant = sweep[sweep["variant"] == variant]
@@ -236,11 +247,13 @@ def save_figures(benchmark: Benchmark, folder: Path) -> list[Path]:
     return paths
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank_figure(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches that no global state knows."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _cycle(i: int) -> Any:
+def colour_of(i: int) -> Any:
+    """Colour of the i-th of several lines."""
     return LEVEL_COLOURS[i] if i < len(LEVEL_COLOURS) else f"C{i}"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from cellprism.errors import InputError
 from cellprism.recovery.embedding import embed
 from cellprism.recovery.grid import UNTRAINED, Trial
+from cellprism.recovery.parts import kept_table, same_settings
 from cellprism.recovery.presets import Preset
 from cellprism.recovery.scores import score
 from cellprism.recovery.task import Task
@@ -71,32 +71,18 @@ def sweep(
         # Named by the trials themselves: other variants or penalties of the same width are other SAEs.
         mark = _mark([asdict(trial) for trial in group], batch_size, levels)
         name = f"width{factor}x-lr{lr:g}-epochs{epochs}-seed{seed}-{mark}.parquet"
-        part, is_new = _kept(folder, name, partial(_group, task, truth, group, seed, batch_size))
+        part, is_new = kept_table(folder, name, partial(_group, task, truth, group, seed, batch_size))
         parts.append(part)
         if report and is_new:
             report(f"width {factor} x d, lr {lr:g}, {epochs} epochs: {len(group)} SAEs")
     for factor in sorted({factor for factor, _, _ in groups}):
         name = f"untrained-width{factor}x-seed{seed}-{_mark(levels)}.parquet"
-        parts.append(_kept(folder, name, partial(_untrained, task, truth, factor, seed))[0])
+        parts.append(kept_table(folder, name, partial(_untrained, task, truth, factor, seed))[0])
     return pd.concat(parts, ignore_index=True)
 
 
 def _mark(*settings: Any) -> str:
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
-
-
-def _kept(folder: str | Path | None, name: str, make: Callable[[], pd.DataFrame]) -> tuple[pd.DataFrame, bool]:
-    """The table of this name in the folder, or a new one, which is put there; and whether it is new."""
-    kept = None if folder is None else Path(folder) / name
-    if kept is not None and kept.is_file():
-        return pd.read_parquet(kept), False
-    part = make()
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = kept.with_suffix(".partial")
-        part.to_parquet(unfinished, index=False)
-        unfinished.rename(kept)
-    return part, True
 
 
 def _untrained(task: Task, truth: Truth, factor: int, seed: int) -> pd.DataFrame:
@@ -204,25 +190,14 @@ def sweep_embeddings(
 
 def _same_sweep(folder: Path, preset: Preset, seed: int) -> None:
     """Refuse to mix the parts of two data sets."""
-    import json
-
     settings: dict[str, Any] = {
         "simulation": preset.simulation,
         "cells": {name: repr(value) for name, value in preset.cells.items()},
         "autoencoder": {k: v for k, v in preset.autoencoder.items() if k != "latent"},
         "seed": seed,
     }
-    kept = folder / "parts" / "settings.json"
-    if kept.is_file():
-        if json.loads(kept.read_text(encoding="utf-8")) != settings:
-            raise InputError(
-                "a sweep goes on only with the cells, autoencoder and seed it began with",
-                f"other settings in {kept}",
-                "name another folder, or remove this one",
-            )
-        return
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    rule = "a sweep goes on only with the cells, autoencoder and seed it began with"
+    same_settings(folder / "parts", settings, rule)
 
 
 def _save_landscapes(table: pd.DataFrame, level: str, folder: Path) -> None:

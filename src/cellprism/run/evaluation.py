@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cellprism.report import build
 from cellprism.run.folder import RunFolder
 from cellprism.run.options import PRESETS, RunOptions
 from cellprism.run.prepare import Inputs
+from cellprism.run.spike_in import spike_in_run
 from cellprism.run.write import write_json, write_tables
 from cellprism.sae import Fit, load
 
@@ -66,7 +68,9 @@ def evaluate_folder(
     hierarchy: Sequence[str] = (),
     data: str | Path | None = None,
     full: bool = True,
+    spike_in: int = 0,
     seed: int = 0,
+    report: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Evaluate a finished run, write its tables into the folder and draw the page anew.
 
@@ -85,12 +89,20 @@ def evaluate_folder(
         The run's data, where it is no longer at the path that the run knew.
     full
         Also few features, trained nulls, NMF and replication.
+    spike_in
+        Programmes to plant in the run's counts; see :func:`~cellprism.run.spike_in.spike_in_run`. Their sentences lead the
+        notes.
     seed
         Of everything random.
+    report
+        Called with a line as each step of the spike-ins ends.
     """
+    if spike_in < 0:
+        raise InputError("--spike-in is a number of programmes", str(spike_in), "give 60, say")
     info = folder.info
     names = list(truth) or list(info.get("label_columns", []))
     columns = _Columns(folder, data)
+    planted = spike_in_run(folder, columns.data(), spike_in, seed=seed, report=report) if spike_in else None
     wanted = list(dict.fromkeys([*names, *hierarchy]))
     expression, thinned = folder.path / "expression.npz", bool(info.get("thinned"))
     values = sp.csr_array(sp.load_npz(expression)) if expression.is_file() else None
@@ -106,6 +118,9 @@ def evaluate_folder(
         preset="full" if full else "cheap",
         seed=seed,
     )
+    if planted is not None:
+        table = pd.concat([found.table, planted], ignore_index=True)
+        found = dataclasses.replace(found, table=table, notes=(*planted.attrs["said"], *found.notes))
     write_tables(folder.path, evaluation_tables(found))
     content = json.loads((folder.path / "run.json").read_text())
     write_json(folder.path / "run.json", content | {"evaluation": evaluation_record(found)})

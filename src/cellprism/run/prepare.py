@@ -78,8 +78,8 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
         say(f"training the embedding model {options.embed!r}" + (" on half of the molecules" if thinned else ""))
         extra: dict[str, Any] = {}
         if options.components is not None:
-            extra[_COMPONENTS[options.embed]] = options.components
-        if options.strata is not None and options.embed in _BATCH_AWARE:
+            extra |= embed.dimensions(options.embed, options.components)
+        if options.strata is not None and options.embed in embed.BATCH_AWARE:
             made.obs[options.strata] = obs[options.strata].astype(str).to_numpy()
             extra["batch"] = options.strata
             say(f"the model is told the batch, {options.strata!r}")
@@ -125,11 +125,6 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
         hashes=_hashes(options),
         warnings=warnings,
     )
-
-
-# What each model calls the dimensions of its embedding.
-_BATCH_AWARE = ("dgd", "scvi")
-_COMPONENTS = {"pca": "n_components", "dgd": "latent", "scvi": "n_latent", "autoencoder": "latent"}
 
 
 def _training_cells(

@@ -1,0 +1,408 @@
+"""A positive control in a user's own cells: plant programmes in the counts, embed and fit anew, and see which are found."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from cellprism import embed as models
+from cellprism.data.expression import to_log1p
+from cellprism.data.thin import thin
+from cellprism.embed import EmbeddingModel
+from cellprism.errors import InputError
+from cellprism.evaluation.found import judged, share_of_ceiling
+from cellprism.evaluation.power import power_curve, power_table, sentences
+from cellprism.evaluation.rivals import RIVALS, fit_rival
+from cellprism.recovery.benchmark import Benchmark, method_tables, stacked, told
+from cellprism.recovery.methods import METHODS, codes_of
+from cellprism.recovery.parts import kept_table, same_settings
+from cellprism.recovery.probe import probe
+from cellprism.recovery.scores import score
+from cellprism.recovery.task import Task
+from cellprism.recovery.truth import Level, Truth
+from cellprism.sae import SAEConfig
+from cellprism.sae.fields import as_seed
+from cellprism.simulate.plant import Depth, Programme, cluster_regions, plant, whole_counts
+
+__all__ = ["DICTIONARY", "FAST", "METHODS_BESIDE", "PlantedBenchmark", "over_grid", "planted"]
+
+DICTIONARY = "cellprism"
+"""The dictionary in question: the same recipe on the planted cells."""
+
+LEAST_HELD = 100
+"""Cells held out at least: in fewer, the best of a hundred features is chance at |r| of 0.25 and more."""
+
+FAST = (DICTIONARY, *(name for name, rival in RIVALS.items() if rival.cost != "slow" and rival.of == "embedding"))
+"""The dictionary and those rivals that are fitted to the embedding."""
+
+METHODS_BESIDE = (DICTIONARY, *RIVALS, "probe")
+"""The dictionary, every rival, and the ceiling."""
+
+Embed = str | Callable[[AnnData, int], EmbeddingModel]
+
+LEVEL = "planted"
+
+
+@dataclass(frozen=True)
+class PlantedBenchmark:
+    """What was planted, and how much of it each dictionary found."""
+
+    recovery: pd.DataFrame
+    """A row a dictionary and programme: the columns of :attr:`cellprism.recovery.Benchmark.recovery`, and ``round``,
+    ``n_genes``, ``share``, ``fold``, ``confined``, ``n_on``, ``readable``, ``found``. ``visible`` means: among the cells
+    of the regions that the programme may be on in."""
+    summary: pd.DataFrame
+    """A row a dictionary and round: the columns of :attr:`cellprism.recovery.Benchmark.summary`, and ``round``,
+    ``share_of_ceiling`` (mean best |r| over mean |r| of the probe), ``share_of_ceiling_visible``, ``n_readable``,
+    ``n_found``."""
+    about: dict[str, Any] = field(default_factory=dict)
+    """Settings."""
+
+    @property
+    def said(self) -> list[str]:
+        """Sentences on what is found in these cells; see :func:`~cellprism.evaluation.power.sentences`."""
+        return sentences(power_table(self.recovery), DICTIONARY)
+
+    @property
+    def plain(self) -> Benchmark:
+        """The same tables as the other benchmarks have them."""
+        return Benchmark(self.recovery, self.summary, self.about | {"said": self.said})
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``recovery.parquet``, ``power.parquet``, ``run.json``, ``figures/``, ``index.html``, ``summary.parquet``."""
+        from cellprism.recovery.page import write_page
+        from cellprism.recovery.plots import overview
+
+        out = Path(folder)
+        figures = out / "figures"
+        figures.mkdir(parents=True, exist_ok=True)
+        table, plain = power_table(self.recovery), self.plain
+        drawn = {"power": power_curve(table, DICTIONARY), "recovery": overview(plain)}
+        for name, figure in drawn.items():
+            figure.savefig(figures / f"{name}.png", dpi=120)
+        self.recovery.to_parquet(out / "recovery.parquet", index=False)
+        table.to_parquet(out / "power.parquet", index=False)
+        (out / "run.json").write_text(json.dumps(plain.about, indent=1), encoding="utf-8")
+        write_page(plain, [figures / f"{name}.png" for name in drawn], out / "index.html", lead=self.said)
+        # Last, since a folder with this table reads as a finished benchmark.
+        self.summary.to_parquet(out / "summary.parquet", index=False)
+
+
+class _Anew(NamedTuple):
+    """How planted counts become features: the recipe that is put to the test."""
+
+    embed: Embed
+    embed_options: Mapping[str, Any]
+    thinned: bool
+    obs: pd.DataFrame | None
+    methods: tuple[str, ...]
+    options: Mapping[str, Mapping[str, Any]]
+    held_out: float
+    planting: Mapping[str, Any]
+
+
+def over_grid(
+    n: int,
+    *,
+    n_genes: Sequence[int] = (30,),
+    shares: Sequence[float] = (0.03, 0.1, 0.3),
+    folds: Sequence[float] = (1.5, 2.0, 3.0, 4.0, 8.0),
+) -> list[Programme]:
+    """Programmes over a grid, turn by turn, every other one confined to some regions.
+
+    Parameters
+    ----------
+    n
+        Programmes; a multiple of the size of the grid gives each point as many.
+    n_genes, shares, folds
+        See :class:`~cellprism.simulate.Programme`.
+    """
+    grid = list(itertools.product(n_genes, shares, folds))
+    if n < 1 or not grid:
+        raise InputError("something must be planted", f"{n} programmes over {len(grid)} points", "give n >= 1")
+    # In the next turn those are confined that were not in the last.
+    return [Programme(*grid[i % len(grid)], confined=(i % len(grid) + i // len(grid)) % 2 == 1) for i in range(n)]
+
+
+def planted(
+    counts: Any,
+    genes: Sequence[str],
+    programmes: Sequence[Programme],
+    *,
+    embed: Embed = "pca",
+    embed_options: Mapping[str, Any] | None = None,
+    thinned: bool = False,
+    obs: pd.DataFrame | None = None,
+    recipe: SAEConfig | Mapping[str, Any] | None = None,
+    methods: Sequence[str] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    regions: ArrayLike | None = None,
+    per_round: int = 15,
+    held_out: float = 0.3,
+    spread: float = 0.5,
+    depth: Depth = "kept",
+    seed: int = 0,
+    folder: str | Path | None = None,
+    report: Callable[[str], None] | None = None,
+) -> PlantedBenchmark:
+    """Plant programmes a few at a time; each time embed the training cells, fit every dictionary, score the held-out cells.
+
+    Parameters
+    ----------
+    counts
+        (cells, genes) whole numbers, sparse or dense.
+    genes
+        Unique names.
+    programmes
+        What to plant, in the order of the rounds; see :func:`over_grid`.
+    embed
+        Name of an embedding model (:data:`cellprism.embed.MODELS`) that is trained here, or a function of training cells
+        (AnnData of counts) and seed that gives a model with ``encode``.
+    embed_options
+        Of the model's ``fit``, such as ``n_components``.
+    thinned
+        Embed a random half of the molecules, as ``run`` does.
+    obs
+        Columns a cell that the embedding model is told, such as a batch.
+    recipe
+        SAE config of the dictionary; None: the automatic recipe.
+    methods
+        Names in :data:`cellprism.evaluation.rivals.RIVALS`, which get as many candidates as the dictionary and its number
+        of active features, or in :data:`cellprism.recovery.METHODS`; ``cellprism`` itself always runs, and first. None:
+        all rivals and ``probe``.
+    options
+        Options of the dictionary (those of :func:`cellprism.fit`) and of single methods of :data:`METHODS`.
+    regions
+        A label a cell; see :func:`cellprism.simulate.plant`.
+    per_round
+        Programmes that are in the counts at the same time.
+    held_out
+        Share of cells that neither the embedding nor a dictionary sees before it encodes them.
+    spread, depth
+        See :func:`cellprism.simulate.plant`.
+    seed
+        Of everything random.
+    folder
+        Where finished rounds are kept: a call that was stopped goes on from there.
+    report
+        Called with a line as each step ends.
+
+    Returns
+    -------
+    PlantedBenchmark
+
+    Raises
+    ------
+    InputError
+        If the counts, names or options cannot be used, fewer than 100 cells would be held out, or ``folder`` holds the
+        rounds of other settings.
+    """
+    X, seed = whole_counts(counts), as_seed(seed)
+    names = list(map(str, genes))
+    _check(X, names, programmes, per_round, held_out, obs)
+    wanted = _known(methods)
+    how = {name: dict(of) for name, of in (options or {}).items()}
+    config = recipe.to_dict() if isinstance(recipe, SAEConfig) else recipe
+    if config is not None:
+        how[DICTIONARY] = how.get(DICTIONARY, {}) | {"recipe": dict(config)}
+    anew = _Anew(
+        embed, dict(embed_options or {}), thinned, obs, wanted, how, held_out, {"spread": spread, "depth": depth}
+    )
+    where = cluster_regions(X, seed=seed) if regions is None else np.asarray(regions)
+    about = {
+        "preset": "planted",
+        "level": LEVEL,
+        "seeds": [seed],
+        "counts": _hash(X.indptr.astype(np.int64), X.indices.astype(np.int64), X.data),
+        "genes": _hash(np.array(names)),
+        "embed": embed if isinstance(embed, str) else getattr(embed, "__qualname__", repr(embed)),
+        "embed_options": {k: repr(v) for k, v in anew.embed_options.items()},
+        "thinned": thinned,
+        "methods": {name: {k: repr(v) for k, v in how.get(name, {}).items()} for name in wanted},
+        "obs": None if obs is None else _hash(pd.util.hash_pandas_object(obs, index=False).to_numpy()),
+        "cells": _hash(np.asarray(where, dtype=str)),
+        "regions": {str(name): int(n) for name, n in pd.Series(where).astype(str).value_counts().items()},
+        "per_round": per_round,
+        "held_out": held_out,
+        "spread": spread,
+        "depth": depth,
+        "programmes": [asdict(programme) for programme in programmes],
+        "version": version("cellprism"),
+    }
+    about = json.loads(json.dumps(about))
+    settle = functools.partial(_settle, folder, about)
+    settle(note=False)
+    say = report or (lambda line: None)
+    rounds = [programmes[start : start + per_round] for start in range(0, len(programmes), per_round)]
+    recovery: list[pd.DataFrame] = []
+    summary: list[pd.DataFrame] = []
+    for r, of_round in enumerate(rounds):
+        say(
+            f"round {r + 1} of {len(rounds)}: {len(of_round)} programmes in {X.shape[0]:,} cells x {X.shape[1]:,} genes"
+        )
+        own = int(np.random.SeedSequence([seed, r]).generate_state(1)[0])
+        made = functools.cache(functools.partial(_round, X, tuple(of_round), where, names, anew, own, say))
+        for kept, name in ((recovery, "recovery"), (summary, "summary")):
+            table, _ = kept_table(folder, f"round{r}-{name}.parquet", functools.partial(_part, made, name, settle))
+            kept.append(table.assign(round=r, seed=seed))
+    return PlantedBenchmark(stacked(recovery), stacked(summary), about)
+
+
+def _check(
+    X: sparse.csr_array,
+    names: list[str],
+    programmes: Sequence[Programme],
+    per_round: int,
+    held_out: float,
+    obs: pd.DataFrame | None,
+) -> None:
+    if len(names) != X.shape[1] or len(set(names)) < len(names):
+        raise InputError(
+            "genes must name every column, each by its own name",
+            f"{len(set(names))} different names for {X.shape[1]} columns",
+            "give var_names, made unique",
+        )
+    if per_round < 1 or not programmes:
+        raise InputError(
+            "a round plants one programme at least", f"{len(programmes)} programmes, {per_round} a round", "give more"
+        )
+    if not 0 < held_out < 1 or round(held_out * X.shape[0]) < LEAST_HELD:
+        raise InputError(
+            f"{LEAST_HELD} cells must be held out, and others left",
+            f"a share of {held_out} of {X.shape[0]:,} cells",
+            "give more cells, or a larger share",
+        )
+    if obs is not None and len(obs) != X.shape[0]:
+        raise InputError("obs has a row a cell", f"{len(obs)} rows for {X.shape[0]} cells", "align them")
+
+
+def _known(methods: Sequence[str] | None) -> tuple[str, ...]:
+    """Names that can run, the dictionary first."""
+    wanted = METHODS_BESIDE if methods is None else (DICTIONARY, *methods)
+    unknown = [name for name in wanted if name not in RIVALS and name not in METHODS]
+    if unknown:
+        raise InputError(
+            "dictionaries must be among " + ", ".join({**RIVALS, **METHODS}), ", ".join(unknown), "correct the names"
+        )
+    missing = [name for name in wanted if name not in RIVALS and not METHODS[name].installed]
+    if missing:
+        packages = ", ".join(str(METHODS[name].package) for name in missing)
+        raise InputError(f"{', '.join(missing)} need optional packages", f"no {packages}", "install or leave them out")
+    return tuple(dict.fromkeys(wanted))
+
+
+def _round(
+    X: sparse.csr_array,
+    programmes: tuple[Programme, ...],
+    regions: NDArray[Any],
+    genes: list[str],
+    anew: _Anew,
+    seed: int,
+    say: Callable[[str], None],
+) -> dict[str, pd.DataFrame]:
+    """Plant, embed, fit and score once."""
+    made = plant(X, programmes, regions=regions, seed=seed, **anew.planting)
+    truth = Truth({LEVEL: Level(made.activity, tuple(made.programmes["programme"]), made.possible)})
+    task = _task(made.counts, genes, truth, anew, seed)
+    say(f"planted and embedded in {task.embedding.shape[1]} dimensions")
+    return _compared(task, made.programmes, anew, seed, say)
+
+
+def _settle(folder: str | Path | None, settings: Mapping[str, Any], *, note: bool = True) -> None:
+    """Hold a folder to one planting."""
+    if folder is not None:
+        rule = "planting goes on only with the cells and settings that it began with"
+        same_settings(Path(folder), settings, rule, note=note)
+
+
+def _part(made: Callable[[], dict[str, pd.DataFrame]], name: str, settle: Callable[[], None]) -> pd.DataFrame:
+    """A table of a round; only once there is one are the settings written down, so that bad input leaves no trace."""
+    table = made()[name]
+    settle()
+    return table
+
+
+def _task(counts: sparse.csr_array, genes: list[str], truth: Truth, anew: _Anew, seed: int) -> Task:
+    """Embed planted cells with a model of those that are not held out."""
+    n = counts.shape[0]
+    held = np.zeros(n, dtype=bool)
+    held[np.random.default_rng(seed).permutation(n)[: round(anew.held_out * n)]] = True
+    seen = thin(counts, seed=seed)[0] if anew.thinned else counts
+    names = pd.RangeIndex(n).astype(str)
+    obs = pd.DataFrame(index=names) if anew.obs is None else anew.obs.set_axis(names)
+    cells = AnnData(sparse.csr_matrix(seen), obs=obs, var=pd.DataFrame(index=pd.Index(genes)))
+    train = cells[~held].copy()
+    if isinstance(anew.embed, str):
+        model = models.train(anew.embed, train, seed=seed, **anew.embed_options)
+    else:
+        model = anew.embed(train, seed)
+    Z = np.asarray(model.encode(cells), dtype=np.float32)
+    return Task(
+        expression=to_log1p(seen, "counts"),
+        embedding=Z,
+        held_out=held,
+        truth=truth,
+        ceiling=probe(Z, truth, held_out=held, seed=seed),
+    )
+
+
+def _compared(
+    task: Task, programmes: pd.DataFrame, anew: _Anew, seed: int, say: Callable[[str], None]
+) -> dict[str, pd.DataFrame]:
+    """Fit every dictionary and score it: rows a programme, and rows a dictionary."""
+    recovery, summary = [], []
+    width, active = 0, 0.0
+    for name in anew.methods:
+        started = time.perf_counter()
+        if name in RIVALS:
+            rows = task.embedding if RIVALS[name].of == "embedding" else task.expression
+            rival = fit_rival(name, rows[~task.held_out], width, active=active, seed=seed)
+            codes, kind = rival.encode(rows[task.held_out]), _KINDS[RIVALS[name].kind, RIVALS[name].of]
+        else:
+            codes, kind = codes_of(name, task, seed, **anew.options.get(name, {})), METHODS[name].kind
+        seconds = time.perf_counter() - started
+        if name == DICTIONARY:
+            width, active = codes.shape[1], codes.nnz / codes.shape[0]
+        scores = score(codes, task.held_truth, ceiling=task.ceiling, seed=seed)
+        of_programmes, of_method = method_tables(name, kind, scores, seed=seed, seconds=seconds)
+        told_of = judged(of_programmes, programmes)
+        recovery.append(told_of)
+        summary.append(
+            of_method.assign(
+                share_of_ceiling=share_of_ceiling(told_of),
+                share_of_ceiling_visible=share_of_ceiling(told_of, "_visible"),
+                n_readable=int(told_of["readable"].sum()),
+                n_found=int(told_of["found"].sum()),
+            )
+        )
+        say(told(name, scores, seconds))
+    return {"recovery": stacked(recovery), "summary": stacked(summary)}
+
+
+_KINDS = {
+    ("null", "embedding"): "null",
+    ("null", "expression"): "null",
+    ("rival", "embedding"): "embedding",
+    ("rival", "expression"): "data",
+}
+
+
+def _hash(*arrays: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
