@@ -50,6 +50,8 @@ def cells(file: Path, truth: tuple[str, ...]) -> tuple[np.ndarray, sp.csr_array,
     for name in truth:
         key = name.removeprefix("obsm:")
         known[key] = data.obsm[key] if name != key else data.obs[name].astype(str).to_numpy()
+        if "protein_names" in data.uns and name != key:
+            known[key] = pd.DataFrame(np.asarray(data.obsm[key]), columns=list(data.uns["protein_names"]))
     return X, log, known
 
 

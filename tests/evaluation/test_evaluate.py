@@ -96,8 +96,10 @@ def test_rivals_learn_from_the_cells_that_the_dictionary_was_fitted_to(world: di
 def test_the_full_preset_holds_everything(world: dict[str, Any]) -> None:
     X = world["embedding"]
     sae = prism.fit(X, prism.SAEConfig(8, "batchtopk", k=1), epochs=20).sae
-    full = {"expression": world["expression"], "counts": world["expression"], "preset": "full"}
-    found = prism.evaluate(sae, X, world["truth"], ks=(1, 2), epochs=3, **full)
+    genes = [f"g{i}" for i in range(20)]
+    sets = {f"set {i}": genes[5 * i : 5 * i + 5] for i in range(4)}
+    full = {"expression": world["expression"], "genes": genes, "gene_sets": sets, "counts": world["expression"]}
+    found = prism.evaluate(sae, X, world["truth"], ks=(1, 2), epochs=3, preset="full", **full)
     assert set(found.rivals) == set(RIVALS)
     parts = {m.split("_")[0] for m in found.table["measure"]}
     assert parts == {"probe", "molecules", "replication"}
@@ -115,6 +117,7 @@ def test_the_full_preset_holds_everything(world: dict[str, Any]) -> None:
         ({"rivals": ["best"]}, "rival must be one of"),
         ({"rivals": ["nmf"]}, "fitted to expression"),
         ({"preset": "quick"}, "cheap or full"),
+        ({"gene_sets": {"a": ["g"]}}, "Gene sets need expression"),
         ({"ks": (0,)}, "1 or more"),
         ({"truth": {"a": ["x"] * 3}}, "a row a cell"),
     ],

@@ -19,6 +19,7 @@ from cellprism.evaluation.evaluate import evaluate
 from cellprism.evaluation.result import Evaluation, headline
 from cellprism.report import build
 from cellprism.run.folder import RunFolder
+from cellprism.run.gene_sets import gene_set_table
 from cellprism.run.options import PRESETS, RunOptions
 from cellprism.run.prepare import Inputs
 from cellprism.run.spike_in import spike_in_run
@@ -38,6 +39,10 @@ def evaluate_inputs(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.
         inputs.embedding,
         {c: inputs.obs[c].to_numpy() for c in kinds if c not in not_asked},
         expression=inputs.expression.values,
+        genes=inputs.expression.genes,
+        gene_sets=_measured(gene_set_table(inputs.matched, inputs.expression.genes, options.gene_sets))
+        if full
+        else None,
         counts=inputs.expression.values if full and inputs.thinned else None,
         batch={c: inputs.obs[c].to_numpy() for c in kinds if c in not_asked},
         preset=PRESETS[options.preset].evaluation,
@@ -106,11 +111,14 @@ def evaluate_folder(
     wanted = list(dict.fromkeys([*names, *hierarchy]))
     expression, thinned = folder.path / "expression.npz", bool(info.get("thinned"))
     values = sp.csr_array(sp.load_npz(expression)) if expression.is_file() else None
+    sets = folder.path / "gene_sets.parquet"
     found = evaluate(
         load(folder.path / "sae"),
         np.asarray(folder.embedding),
         {name.removeprefix("obsm:"): columns.of(name) for name in wanted},
         expression=values,
+        genes=None if values is None else json.loads((folder.path / "expression_genes.json").read_text()),
+        gene_sets=_measured(pd.read_parquet(sets)) if full and values is not None and sets.is_file() else None,
         counts=values if thinned and full and info.get("expression") == "measured" else None,
         replicate=None if replicate is None else columns.of(replicate),
         within=None if within is None else columns.of(within),
@@ -126,6 +134,11 @@ def evaluate_folder(
     write_json(folder.path / "run.json", content | {"evaluation": evaluation_record(found)})
     build(folder.path, name=str(folder.path))
     return found
+
+
+def _measured(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Set -> measured genes, of the rows of gene_sets.parquet."""
+    return {str(name): list(map(str, genes)) for name, genes in zip(table["set"], table["genes"], strict=True)}
 
 
 class _Columns:
