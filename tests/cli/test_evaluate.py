@@ -15,6 +15,9 @@ from helpers import counts_adata, type_sets
 from cellprism import InputError
 from cellprism.evaluation.result import COLUMNS
 from cellprism.genesets.gmt import write_gmt
+from cellprism.report.bundle import bundle
+from cellprism.report.pack import unpack
+from cellprism.report.source import read_source
 from cellprism.run import RunFolder, RunOptions, run
 
 
@@ -46,6 +49,7 @@ def test_a_run_is_evaluated_as_it_is_made(made: Path) -> None:
     assert {t.split(":")[0] for t in folder.evaluation.query("measure == 'batch_f1'")["target"]} == {"donor"}
     said = folder.info["evaluation"]["headline"]
     assert said[0].startswith("A single feature reads ")
+    assert unpack(bundle(read_source(folder.path)).blocks["overview"])[1]["found"] == said
 
 
 def test_more_truth_is_read_from_the_data(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

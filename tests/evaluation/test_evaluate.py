@@ -114,6 +114,7 @@ def test_the_full_preset_holds_everything(world: dict[str, Any]) -> None:
         ({"codes": np.ones((700, 2))}, "same cells"),
         ({"expression": np.ones((700, 2))}, "`expression` has a row a cell"),
         ({"replicate": ["a"] * 700}, "`replicate` has a row a cell"),
+        ({"replicate": ["a"] * 800}, "one replicate"),
         ({"rivals": ["best"]}, "rival must be one of"),
         ({"rivals": ["nmf"]}, "fitted to expression"),
         ({"preset": "quick"}, "cheap or full"),

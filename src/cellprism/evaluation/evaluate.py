@@ -167,6 +167,8 @@ def evaluate(
     for name in chosen_rivals:
         data = X if RIVALS[name].of == "embedding" else sp.csr_array(expression)
         found[name] = fit_rival(name, data[rows], width, active=active, seed=seed, **training).encode(data)
+    if replicate is not None and len(np.unique(np.asarray(replicate, dtype=str))) < 2:
+        raise InputError("features are chosen in some replicates and scored in others", "one replicate", "leave it out")
     columns, notes = read_truth(truth if truth is not None else {}, n)
     folds = make_folds(n, None if replicate is None else np.asarray(replicate), seed)
     units = None if replicate is None else np.unique(np.asarray(replicate, dtype=str), return_inverse=True)[1]
