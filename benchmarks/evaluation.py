@@ -103,6 +103,40 @@ def markdown(results: list[dict[str, Any]], measure_name: str) -> str:
     return "\n".join(lines)
 
 
+def verdicts(results: list[dict[str, Any]], measure_name: str) -> str:
+    """A row a set and seed: share of the ceiling, and the paired difference to the strongest null and rival with its interval."""
+    head = [
+        "set",
+        "seed",
+        "cells",
+        "targets",
+        "recipe",
+        "value (95 %)",
+        "of the probe",
+        "strongest null",
+        "strongest rival",
+    ]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for one in results:
+        kept = [r for r in one["means"] if r["measure"] == measure_name and r["k"] == 1]
+        mine = next(r for r in kept if r["dictionary"] == THIS)
+        gaps = [g for g in one["differences"] if g["measure"] == measure_name and g["k"] == 1]
+        told = []
+        for kind in ("null", "rival"):
+            best = min((g for g in gaps if RIVALS.get(g["rival"]) and RIVALS[g["rival"]].kind == kind),
+                       key=lambda g: g["difference"])  # fmt: skip
+            told.append(
+                f"{RIVALS[best['rival']].words}: {best['difference']:+.2f} ({best['low']:+.2f} to {best['high']:+.2f})"
+            )
+        cells = [one["set"], one["seed"], f"{one['cells']:,}", one["targets"], f"{one['recipe']}, {one['width']}"]
+        cells += [
+            f"{mine['value']:.2f} ({mine['low']:.2f} to {mine['high']:.2f})",
+            f"{mine['value'] / mine['ceiling']:.2f}",
+        ]
+        lines.append("| " + " | ".join(map(str, [*cells, *told])) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure, save, print the table of the docs."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -121,7 +155,7 @@ def main() -> None:
             content = {"machine": machine(), "components": COMPONENTS, "results": results}
             args.output.write_text(json.dumps(content, indent=1) + "\n")
     for m in ("probe_f1", "probe_auroc"):
-        print(f"\n{m}\n{markdown(results, m)}")
+        print(f"\n{m}\n{markdown(results, m)}\n\n{verdicts(results, m)}")
 
 
 if __name__ == "__main__":

@@ -117,6 +117,8 @@ def test_the_full_preset_holds_everything(world: dict[str, Any]) -> None:
         ({"replicate": ["a"] * 800}, "one replicate"),
         ({"rivals": ["best"]}, "rival must be one of"),
         ({"rivals": ["nmf"]}, "fitted to expression"),
+        ({"expression": sp.csr_array((800, 9)), "rivals": ["nmf"]}, "genes that vary"),
+        ({"counts": sp.csr_array((800, 9))}, "must vary over cells"),
         ({"preset": "quick"}, "cheap or full"),
         ({"gene_sets": {"a": ["g"]}}, "Gene sets need expression"),
         ({"ks": (0,)}, "1 or more"),
@@ -127,6 +129,22 @@ def test_wrong_input_is_refused(world: dict[str, Any], change: dict[str, Any], m
     given: dict[str, Any] = {k: world[k] for k in ("codes", "embedding", "truth")} | change
     with pytest.raises(InputError, match=match):
         prism.evaluate(**given)
+
+
+@pytest.mark.parametrize(("n", "d"), [(12, 2), (45, 1), (60, 80)])
+def test_few_cells_and_odd_shapes_are_taken(n: int, d: int) -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.random((n, 6)) * (rng.random((n, 6)) < 0.3)
+    genes = np.log1p(rng.poisson(1, (n, 15)))
+    found = prism.evaluate(codes, rng.normal(size=(n, d)), {"l": rng.choice(list("ab"), n)}, expression=genes)
+    assert found.table["value"].notna().all()
+    assert bool(len(found.table)) == (n >= 40)  # of twelve cells no label has enough
+
+
+def test_dead_features_find_nothing(world: dict[str, Any]) -> None:
+    found = prism.evaluate(sp.csr_array((800, 6)), world["embedding"], world["truth"], rivals=["random"])
+    assert found.mean()[THIS] == 0
+    assert found.mean("probe_auroc")[THIS] == 0.5
 
 
 def test_the_picture_shows_every_dictionary(world: dict[str, Any]) -> None:
