@@ -56,8 +56,10 @@ def test_single_features_are_those_of_scikit_learn(seed: int) -> None:
             choose, held = folds != f, folds == f
             feature, level, ranked = by_hand(codes[choose], member[choose])
             assert calls.features[t, f] == feature
-            assert calls.thresholds[t, f] == pytest.approx(level, abs=1e-6)
-            called[held] = codes[held, feature] >= level
+            lower = codes[choose, feature][codes[choose, feature] < level].max(initial=0)
+            threshold = (level + lower) / 2 if lower else 0
+            assert calls.thresholds[t, f] == pytest.approx(threshold, abs=1e-6)
+            called[held] = codes[held, feature] > threshold
             areas.append(roc_auc_score(member[held], codes[held, ranked]))
         assert judged.value["f1"][t] == pytest.approx(f1_score(member, called))
         assert judged.value["auroc"][t] == pytest.approx(np.mean(areas))
@@ -91,10 +93,11 @@ def test_thresholds_reach_the_largest_f1(seed: int) -> None:
 def test_perfect_features_score_one_with_any_number_of_features() -> None:
     kinds = np.repeat(["a", "b", "c"], 40)
     codes = np.stack([kinds == k for k in "abc"], axis=1).astype(float)
+    graded = codes * np.random.default_rng(0).gamma(9, size=(120, 1))
     folds = make_folds(120, None, 0)
     targets, _ = usable_targets([Column.of("kind", kinds)], folds)
     members = np.array([column.members(c) for column, c in targets])
-    read = {1: best_features(codes, targets, folds)} | few_features(codes, targets, folds, [2, 3, 8])
+    read = {1: best_features(graded, targets, folds)} | few_features(codes, targets, folds, [2, 3, 8])
     assert set(read) == {1, 2, 3}  # there are no eight features
     for calls in read.values():
         judged = judge(calls, members, np.ones_like(members), folds, None, np.random.default_rng(0))

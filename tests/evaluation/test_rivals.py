@@ -26,7 +26,7 @@ def cells() -> dict[str, np.ndarray | sp.csr_array]:
 def test_one_face(cells: dict[str, np.ndarray | sp.csr_array], name: str) -> None:
     X = cells[RIVALS[name].of]
     half = X[: N // 2]
-    found = fit_rival(name, half, WIDTH, active=ACTIVE, seed=1)
+    found = fit_rival(name, half, WIDTH, active=ACTIVE, seed=1, epochs=30)
     codes = found.encode(X)
     assert isinstance(codes, sp.csr_array)
     assert codes.shape == (N, found.width)
@@ -37,14 +37,14 @@ def test_one_face(cells: dict[str, np.ndarray | sp.csr_array], name: str) -> Non
     # rows are read one by one with what the training rows gave
     part = found.encode(X[N // 2 :][::-1])
     np.testing.assert_allclose(part.toarray(), codes.toarray()[N // 2 :][::-1], rtol=1e-3, atol=1e-3)
-    again = fit_rival(name, half, WIDTH, active=ACTIVE, seed=1).encode(X)
+    again = fit_rival(name, half, WIDTH, active=ACTIVE, seed=1, epochs=30).encode(X)
     np.testing.assert_array_equal(again.toarray(), codes.toarray())
 
 
 @pytest.mark.parametrize("name", ["untrained", "shuffled", "frozen_decoder", "soft_frozen_decoder", "frozen_encoder"])
 def test_sparse_rivals_are_as_active_as_asked(cells: dict[str, np.ndarray], name: str) -> None:
     X = cells["embedding"]
-    codes = fit_rival(name, X, WIDTH, active=ACTIVE).encode(X)
+    codes = fit_rival(name, X, WIDTH, active=ACTIVE, epochs=30).encode(X)
     assert codes.nnz / N == pytest.approx(ACTIVE, rel=0.5)
 
 

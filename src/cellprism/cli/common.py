@@ -82,17 +82,20 @@ def print_evaluation(table: pd.DataFrame, headline: list[str], out: Console) -> 
 
     for line in headline:
         out.print(line, highlight=False, markup=False)
-    means = table[(table["target"] == "mean") & table["measure"].isin(["probe_f1", "probe_auroc"])]
+    first = (table["measure"] == "probe_auroc") & (table["k"] == 1)
+    means = table[(table["target"] == "mean") & ((table["measure"] == "probe_f1") | first)]
     if means.empty:
         return
-    shown = Table(title="Best features on cells that did not choose them, mean over labels", title_justify="left")
+    shown = Table(
+        title="The best k features, scored on cells that had no part in choosing them, mean over labels",
+        title_justify="left",
+    )
     asked = list(dict.fromkeys(zip(means["measure"], means["k"], strict=True)))
     value = means.set_index(["dictionary", "measure", "k"])["value"]
     ceiling = means.groupby("measure")["ceiling"].first()
     shown.add_column("")
     for measure, k in asked:
-        words = f"{k} feature{'s' if k > 1 else ''}"
-        shown.add_column(f"{'F1' if measure == 'probe_f1' else 'AUROC'}, {words}", justify="right")
+        shown.add_column(f"{'F1' if measure == 'probe_f1' else 'AUROC'}, k {k}", justify="right", no_wrap=True)
     for name in means["dictionary"].unique():
         found = [value.get((name, *pair), float("nan")) for pair in asked]
         words = "these features" if name == THIS else rival_words(name)

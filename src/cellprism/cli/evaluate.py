@@ -30,6 +30,9 @@ def evaluate(
     quick: Annotated[
         bool, typer.Option("--quick", help="One feature beside rivals without training, and nothing else.")
     ] = False,
+    spike_in: Annotated[
+        int, typer.Option(help="Programmes to plant in the run's counts, to be embedded and fitted anew.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = 0,
 ) -> None:
     """Hold a run's features against nulls, rivals and a linear probe; writes evaluation.parquet into the folder."""
@@ -48,6 +51,8 @@ def evaluate(
         hierarchy=tuple(hierarchy.split(",")) if hierarchy else (),
         data=data,
         full=not quick,
+        spike_in=spike_in,
+        report=say,
         seed=seed,
     )
     out = console()

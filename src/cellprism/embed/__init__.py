@@ -11,7 +11,7 @@ from cellprism.embed.base import EmbeddingModel, is_counts, option_names
 from cellprism.embed.files import read_settings
 from cellprism.errors import InputError
 
-__all__ = ["MODELS", "EmbeddingModel", "dimensions", "is_counts", "load", "train"]
+__all__ = ["BATCH_AWARE", "MODELS", "EmbeddingModel", "dimensions", "is_counts", "load", "train"]
 
 # Name -> module and class. The modules are imported on use: some need torch or an optional package.
 # Each class has `fit(adata, *, seed, progress, **options)` and `load(path)` as class methods.
@@ -22,6 +22,9 @@ MODELS: dict[str, tuple[str, str]] = {
     "scvi": ("cellprism.embed.scvi", "SCVIModel"),
     "transformer": ("cellprism.embed.transformer", "TransformerModel"),
 }
+
+BATCH_AWARE = ("dgd", "scvi")
+"""Models that can be told a batch, as the option ``batch`` that names a column of ``obs``."""
 
 _DIMENSIONS = {"pca": "n_components", "dgd": "latent", "scvi": "n_latent", "autoencoder": "latent"}
 

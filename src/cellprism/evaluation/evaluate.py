@@ -17,11 +17,12 @@ from cellprism.evaluation.absorption import absorption
 from cellprism.evaluation.assess import Calls, Judged, difference, interval, judge, mean_draws
 from cellprism.evaluation.molecules import held_out_molecules
 from cellprism.evaluation.probing import best_features, few_features, linear_probe, make_folds, usable_targets
-from cellprism.evaluation.replication import replication
+from cellprism.evaluation.replication import SetNames, replication
 from cellprism.evaluation.result import COLUMNS, THIS, Evaluation, empty_table
 from cellprism.evaluation.rivals import RIVALS, fit_rival
 from cellprism.evaluation.targets import Column, read_truth
 from cellprism.evaluation.transfer import transfer
+from cellprism.features.annotate import annotate
 from cellprism.sae.model import SAE
 
 __all__ = ["CHEAP", "evaluate"]
@@ -80,6 +81,8 @@ def evaluate(
     truth: Any = None,
     *,
     expression: Any = None,
+    genes: Sequence[str] | None = None,
+    gene_sets: Mapping[str, Sequence[str]] | None = None,
     counts: Any = None,
     replicate: ArrayLike | None = None,
     within: ArrayLike | None = None,
@@ -91,6 +94,7 @@ def evaluate(
     rivals: Sequence[str] | None = None,
     ks: Sequence[int] | None = None,
     seed: int = 0,
+    **training: Any,
 ) -> Evaluation:
     """Measure what a dictionary's features are worth, beside rivals, nulls and the ceiling of the embedding.
 
@@ -107,6 +111,8 @@ def evaluate(
         (cells,) or tables of numbers (cells, proteins), which are split in two where there are two groups.
     expression
         (cells, genes) log1p expression, for single genes and NMF as rivals, and as what few features predict.
+    genes, gene_sets
+        Names of the columns of ``expression``, and sets of them: whether features of disjoint cells carry the same sets.
     counts
         (cells, genes) molecules that the embedding has not seen (the other part of a count split), or their log1p, to be
         predicted from few features; None: that is not measured.
@@ -132,6 +138,8 @@ def evaluate(
         Numbers of features in place of the preset's.
     seed
         Of everything random.
+    training
+        Options of :func:`cellprism.fit` for what is trained here: nulls, and the dictionaries of replication.
 
     Returns
     -------
@@ -145,6 +153,12 @@ def evaluate(
     """
     X = np.ascontiguousarray(check_embedding(embedding), dtype=np.float32)
     n = len(X)
+    if gene_sets is not None and (genes is None or expression is None or len(genes) != np.shape(expression)[1]):
+        raise InputError(
+            "gene sets need expression and a name for each of its columns",
+            "no expression" if expression is None else f"{0 if genes is None else len(genes)} names",
+            "give expression= and genes=",
+        )
     _check(preset, n, {"expression": expression, "counts": counts, "replicate": replicate, "within": within})
     found = {THIS: _codes_of(codes, X)} | {name: _codes_of(c, X) for name, c in (others or {}).items()}
     rows = np.arange(n) if fitted is None else np.arange(n)[np.asarray(fitted)]
@@ -152,7 +166,9 @@ def evaluate(
     chosen_rivals = _chosen(rivals, preset, expression is not None)
     for name in chosen_rivals:
         data = X if RIVALS[name].of == "embedding" else sp.csr_array(expression)
-        found[name] = fit_rival(name, data[rows], width, active=active, seed=seed).encode(data)
+        found[name] = fit_rival(name, data[rows], width, active=active, seed=seed, **training).encode(data)
+    if replicate is not None and len(np.unique(np.asarray(replicate, dtype=str))) < 2:
+        raise InputError("features are chosen in some replicates and scored in others", "one replicate", "leave it out")
     columns, notes = read_truth(truth if truth is not None else {}, n)
     folds = make_folds(n, None if replicate is None else np.asarray(replicate), seed)
     units = None if replicate is None else np.unique(np.asarray(replicate, dtype=str), return_inverse=True)[1]
@@ -169,7 +185,8 @@ def evaluate(
     if counts is not None:
         held_out_molecules(found, X, counts, folds, out.add)
     if preset == "full" and isinstance(codes, SAE):
-        replication(codes, X, columns, replicate, out.add, seed)
+        sets = None if gene_sets is None or genes is None else _set_names(expression, genes, gene_sets, seed)
+        replication(codes, X, columns, replicate, out.add, seed, sets=sets, **training)
     return Evaluation(
         table=out.table(),
         differences=differences,
@@ -276,6 +293,17 @@ def _warnings(
                 "that is biology"
             )
     return said
+
+
+def _set_names(expression: Any, genes: Sequence[str], gene_sets: Mapping[str, Sequence[str]], seed: int) -> SetNames:
+    """Gene sets that lead features of some cells at q < 0.05."""
+    values = sp.csr_array(expression, dtype=np.float32)
+
+    def names(codes: sp.csr_array, rows: NDArray[np.intp]) -> set[str]:
+        found = annotate(codes, values[rows], genes, gene_sets, nulls=(), seed=seed).features
+        return set(found.loc[found["top_set_qval"] < 0.05, "top_set"].astype(str))
+
+    return names
 
 
 _READS_BATCH = 0.8

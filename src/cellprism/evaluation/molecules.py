@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism.data.expression import to_log1p
+from cellprism.errors import InputError
 from cellprism.evaluation.assess import interval
 from cellprism.evaluation.rivals import RIVALS
 
@@ -47,6 +48,8 @@ def held_out_molecules(
     weights = rng.multinomial(len(held), np.full(len(held), 1 / len(held)), size=_DRAWS).astype(np.float32)
     total = np.square(y[held]).sum(axis=1)
     unit = float(np.square(y[fit]).sum(axis=1).mean())
+    if not unit > 0 or not total.sum() > 0:
+        raise InputError("held-out molecules must vary over cells", "counts that are all alike", "check the counts")
 
     def r2(values: NDArray[np.floating]) -> tuple[float, float, float]:
         error = np.square(y[held] - _predicted(values, y, fit, held)).sum(axis=1)

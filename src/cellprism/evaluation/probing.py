@@ -61,9 +61,10 @@ def best_features(
 ) -> Calls:
     """The single feature and threshold of each target with the largest F1 on the other folds (for the AUROC: largest AUROC).
 
-    All features and targets are compared at once from sorted codes. ``scored``: folds to score; None: each in turn.
+    All features and targets are compared at once from sorted codes. Cells above the threshold are called, which lies half way
+    to the next lower code, and at 0 where there is none. ``scored``: folds to score; None: each in turn.
     """
-    rows = sp.csr_array(codes)
+    rows = sp.csr_array(codes, dtype=np.float32)
     names = np.unique(folds[folds >= 0]) if scored is None else np.asarray(scored)
     n = rows.shape[0]
     called = np.zeros((len(targets), n), dtype=bool)
@@ -84,9 +85,9 @@ def best_features(
             for t in wanted:
                 j = place[column.categories[targets[t][1]]]
                 best, ranked = int(found.f1[:, j].argmax()), int(found.auroc[:, j].argmax())
-                features[t, i], thresholds[t, i] = best, found.threshold[best, j]
-                value = _column(seen, best)
-                called[t, held] = (value >= thresholds[t, i]) & (value > 0)
+                features[t, i] = best
+                thresholds[t, i] = _between(_column(part, best)[column.known[choose]], found.threshold[best, j])
+                called[t, held] = _column(seen, best) > thresholds[t, i]
                 scores[t, held] = _column(seen, ranked)
     return Calls(called, scores, features, thresholds)
 
@@ -191,6 +192,12 @@ def _pursuit(values: NDArray[np.float64], member: NDArray[np.bool_], k: int) -> 
         inner = gram[np.ix_(order, order)] + 1e-6 * len(X) * np.eye(len(order))
         left = along - gram[:, order] @ np.linalg.solve(inner, along[order])
     return np.array(order, dtype=np.intp)
+
+
+def _between(value: NDArray[np.float32], level: float) -> float:
+    """Half way from a level to the next lower code; 0 where the lower cells are all silent: then active is called."""
+    below = float(value[value < level].max(initial=0.0))
+    return (level + below) / 2 if below > 0 else 0.0
 
 
 def _column(matrix: sp.csc_array, feature: int) -> NDArray[np.float32]:

@@ -23,6 +23,9 @@ from cellprism.stats.nulls import covariance_directions
 
 __all__ = ["replication"]
 
+SetNames = Callable[[sp.csr_array, NDArray[np.intp]], set[str]]
+"""Codes and the cells that they are of -> best gene sets of the features."""
+
 _NAMED = 0.5  # F1 from which on a feature carries a label
 _OTHER_START = 1_000_003
 
@@ -34,6 +37,8 @@ def replication(
     replicate: ArrayLike | None,
     add: Callable[..., None],
     seed: int = 0,
+    *,
+    sets: SetNames | None = None,
     **training: Any,
 ) -> None:
     """Rows ``replication_…`` of two dictionaries with the config of ``sae``, fitted to disjoint cells from other starts.
@@ -45,7 +50,8 @@ def replication(
     that need no training too, and of ``permuted`` cells. ``replication_cosine``: mean cosine of decoder directions matched
     one to one for the largest sum; of ``start`` the same before training, since what starts alike ends alike.
     ``replication_labels``: labels that some feature carries (F1 of 0.5 or more in its own part) in both, as a share of the
-    mean number in one; a label counts once.
+    mean number in one; a label counts once. ``replication_sets``: the same of the best gene sets of features, as ``sets`` gives
+    them of codes and the cells that they are of.
     """
     first, second, third = _thirds(len(X), replicate, seed)
     parts = [X[first], X[second]]
@@ -54,7 +60,8 @@ def replication(
     rng = np.random.default_rng(seed)
 
     def row(measure: str, name: str, value: float) -> None:
-        add(f"replication_{measure}", "all features", name, 0, value, np.nan, np.nan, np.nan)
+        if np.isfinite(value):
+            add(f"replication_{measure}", "all features", name, 0, value, np.nan, np.nan, np.nan)
 
     codes = [twin.encode(X[third]) for twin in twins]
     row("correlation", THIS, _returned(*codes))
@@ -74,9 +81,16 @@ def replication(
             untrained(part, sae.config, seed=s).decoder_directions() for part, s in zip(parts, starts, strict=True)
         ]
     row("cosine", "start", _matched_cosine(*start))
-    names = [_carried(t.encode(X[rows]), columns, rows) for t, rows in zip(twins, (first, second), strict=True)]
-    if any(names):
-        row("labels", THIS, 2 * len(names[0] & names[1]) / (len(names[0]) + len(names[1])))
+    own = [(twin.encode(X[rows]), rows) for twin, rows in zip(twins, (first, second), strict=True)]
+    row("labels", THIS, _shared([_carried(codes, columns, rows) for codes, rows in own]))
+    if sets is not None:
+        row("sets", THIS, _shared([sets(codes, rows) for codes, rows in own]))
+
+
+def _shared(names: Sequence[set[str]]) -> float:
+    """Names in both, as a share of the mean number in one; NaN where there is none."""
+    total = sum(map(len, names))
+    return 2 * len(names[0] & names[1]) / total if total else np.nan
 
 
 def _thirds(n: int, replicate: ArrayLike | None, seed: int) -> tuple[NDArray[np.intp], ...]:

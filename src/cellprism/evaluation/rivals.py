@@ -51,11 +51,13 @@ class Rival:
     """What it is fitted to."""
     cost: Literal["cheap", "trained", "slow"]
     """Well under a second on 3,000 cells, a training, or more."""
-    fit: Callable[[Any, int, float, int], Encode]
-    """Training rows, candidates at most, mean active features a cell, seed."""
+    fit: Callable[..., Encode]
+    """Training rows, candidates at most, mean active features a cell, seed, and of the trained options of training."""
 
 
-def fit_rival(name: str, train: Any, width: int, *, active: float | None = None, seed: int = 0) -> Dictionary:
+def fit_rival(
+    name: str, train: Any, width: int, *, active: float | None = None, seed: int = 0, **training: Any
+) -> Dictionary:
     """Fit a rival.
 
     Parameters
@@ -72,6 +74,8 @@ def fit_rival(name: str, train: Any, width: int, *, active: float | None = None,
         Mean active features a cell that sparse rivals are held to; None = an eighth of the width.
     seed
         Of everything random in it.
+    training
+        Options of :func:`cellprism.fit` for those that are trained; without effect on the others.
 
     Raises
     ------
@@ -82,7 +86,8 @@ def fit_rival(name: str, train: Any, width: int, *, active: float | None = None,
         raise InputError("a rival must be one of " + ", ".join(RIVALS), repr(name), "correct the name")
     if width < 1:
         raise InputError("a rival needs a candidate or more", f"width {width}", "give the dictionary's width")
-    encode = RIVALS[name].fit(train, width, width / 8 if active is None else active, seed)
+    options = training if RIVALS[name].cost == "trained" else {}
+    encode = RIVALS[name].fit(train, width, width / 8 if active is None else active, seed, **options)
     return Dictionary(name, encode(train[:1]).shape[1], encode)
 
 
@@ -139,14 +144,15 @@ def _untrained(train: Any, width: int, active: float, seed: int) -> Encode:
     return untrained(train, _plain_config(train, width, active), seed=seed).encode
 
 
-def _shuffled(train: Any, width: int, active: float, seed: int) -> Encode:
-    return trained_on_shuffled(train, _plain_config(train, width, active), seed=seed).encode
+def _shuffled(train: Any, width: int, active: float, seed: int, **training: Any) -> Encode:
+    return trained_on_shuffled(train, _plain_config(train, width, active), seed=seed, **training).encode
 
 
-def _partly(part: Part) -> Callable[[Any, int, float, int], Encode]:
-    return lambda train, width, active, seed: (
-        partly_trained(train, _plain_config(train, width, active), part, seed=seed).encode
-    )
+def _partly(part: Part) -> Callable[..., Encode]:
+    def fit(train: Any, width: int, active: float, seed: int, **training: Any) -> Encode:
+        return partly_trained(train, _plain_config(train, width, active), part, seed=seed, **training).encode
+
+    return fit
 
 
 RIVALS: Mapping[str, Rival] = {

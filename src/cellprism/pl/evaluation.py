@@ -64,7 +64,8 @@ def evaluation(
         ax.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
     ax.set_yticks(places, ["these features" if d == THIS else rival_words(d) for d in shown["dictionary"]])
     features = f", {k} feature{'s' if k > 1 else ''}" if measure.startswith("probe") else ""
-    ax.set(xlabel=f"{measure.removeprefix('probe_').replace('_', ' ')}{features}, {target}")
+    words = measure.removeprefix("probe_").replace("_", " ").replace("auroc", "AUROC").replace("f1", "F1")
+    ax.set(xlabel=f"{words}{features}, {'mean over targets' if target == 'mean' else target}")
     return plain(ax)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from cellprism.evaluation.evaluate import evaluate
 from cellprism.evaluation.result import Evaluation, headline
 from cellprism.report import build
 from cellprism.run.folder import RunFolder
+from cellprism.run.gene_sets import gene_set_table
 from cellprism.run.options import PRESETS, RunOptions
 from cellprism.run.prepare import Inputs
+from cellprism.run.spike_in import spike_in_run
 from cellprism.run.write import write_json, write_tables
 from cellprism.sae import Fit, load
 
@@ -36,6 +39,10 @@ def evaluate_inputs(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.
         inputs.embedding,
         {c: inputs.obs[c].to_numpy() for c in kinds if c not in not_asked},
         expression=inputs.expression.values,
+        genes=inputs.expression.genes,
+        gene_sets=_measured(gene_set_table(inputs.matched, inputs.expression.genes, options.gene_sets))
+        if full
+        else None,
         counts=inputs.expression.values if full and inputs.thinned else None,
         batch={c: inputs.obs[c].to_numpy() for c in kinds if c in not_asked},
         preset=PRESETS[options.preset].evaluation,
@@ -66,7 +73,9 @@ def evaluate_folder(
     hierarchy: Sequence[str] = (),
     data: str | Path | None = None,
     full: bool = True,
+    spike_in: int = 0,
     seed: int = 0,
+    report: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Evaluate a finished run, write its tables into the folder and draw the page anew.
 
@@ -85,20 +94,31 @@ def evaluate_folder(
         The run's data, where it is no longer at the path that the run knew.
     full
         Also few features, trained nulls, NMF and replication.
+    spike_in
+        Programmes to plant in the run's counts; see :func:`~cellprism.run.spike_in.spike_in_run`. Their sentences lead the
+        notes.
     seed
         Of everything random.
+    report
+        Called with a line as each step of the spike-ins ends.
     """
+    if spike_in < 0:
+        raise InputError("--spike-in is a number of programmes", str(spike_in), "give 60, say")
     info = folder.info
     names = list(truth) or list(info.get("label_columns", []))
     columns = _Columns(folder, data)
+    planted = spike_in_run(folder, columns.data(), spike_in, seed=seed, report=report) if spike_in else None
     wanted = list(dict.fromkeys([*names, *hierarchy]))
     expression, thinned = folder.path / "expression.npz", bool(info.get("thinned"))
     values = sp.csr_array(sp.load_npz(expression)) if expression.is_file() else None
+    sets = folder.path / "gene_sets.parquet"
     found = evaluate(
         load(folder.path / "sae"),
         np.asarray(folder.embedding),
         {name.removeprefix("obsm:"): columns.of(name) for name in wanted},
         expression=values,
+        genes=None if values is None else json.loads((folder.path / "expression_genes.json").read_text()),
+        gene_sets=_measured(pd.read_parquet(sets)) if full and values is not None and sets.is_file() else None,
         counts=values if thinned and full and info.get("expression") == "measured" else None,
         replicate=None if replicate is None else columns.of(replicate),
         within=None if within is None else columns.of(within),
@@ -106,11 +126,19 @@ def evaluate_folder(
         preset="full" if full else "cheap",
         seed=seed,
     )
+    if planted is not None:
+        table = pd.concat([found.table, planted], ignore_index=True)
+        found = dataclasses.replace(found, table=table, notes=(*planted.attrs["said"], *found.notes))
     write_tables(folder.path, evaluation_tables(found))
     content = json.loads((folder.path / "run.json").read_text())
     write_json(folder.path / "run.json", content | {"evaluation": evaluation_record(found)})
     build(folder.path, name=str(folder.path))
     return found
+
+
+def _measured(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Set -> measured genes, of the rows of gene_sets.parquet."""
+    return {str(name): list(map(str, genes)) for name, genes in zip(table["set"], table["genes"], strict=True)}
 
 
 class _Columns:

@@ -79,7 +79,7 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
         extra: dict[str, Any] = {}
         if options.components is not None:
             extra |= embed.dimensions(options.embed, options.components)
-        if options.strata is not None and options.embed in _BATCH_AWARE:
+        if options.strata is not None and options.embed in embed.BATCH_AWARE:
             made.obs[options.strata] = obs[options.strata].astype(str).to_numpy()
             extra["batch"] = options.strata
             say(f"the model is told the batch, {options.strata!r}")
@@ -125,9 +125,6 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
         hashes=_hashes(options),
         warnings=warnings,
     )
-
-
-_BATCH_AWARE = ("dgd", "scvi")
 
 
 def _training_cells(

@@ -12,6 +12,8 @@ from scipy import sparse
 from sklearn.decomposition import NMF, PCA, FastICA
 from sklearn.exceptions import ConvergenceWarning
 
+from cellprism.errors import InputError
+
 __all__ = ["Readout", "at_most", "independent_axes", "nonnegative_parts", "principal_axes"]
 
 Readout = Callable[[Any], NDArray[np.float32]]
@@ -69,6 +71,8 @@ def nonnegative_parts(
     cells = np.maximum(_dense(train if train.shape[0] <= _NMF_CELLS else train[np.sort(chosen)]), 0)
     spread = cells.std(axis=0)
     varying = np.flatnonzero(spread > 0)
+    if not len(varying):
+        raise InputError("factors of expression need genes that vary", "none that does", "check the expression matrix")
     cells = cells[:, varying] / spread[varying]
     model = NMF(at_most(components, cells), init="random", random_state=seed, max_iter=max_iter)
     with warnings.catch_warnings():

@@ -1,0 +1,158 @@
+"""The whole evaluation on arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import cellprism as prism
+from cellprism import InputError
+from cellprism.evaluation.result import COLUMNS, THIS
+from cellprism.evaluation.rivals import RIVALS
+
+mpl.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def world() -> dict[str, Any]:
+    """Six kinds of cells in an embedding with fewer axes than kinds, and a feature for each."""
+    rng = np.random.default_rng(0)
+    n = 800
+    kinds = rng.choice(list("abcdef"), n)
+    codes = np.stack([kinds == k for k in "abcdef"], axis=1) * rng.gamma(9, size=(n, 6))
+    X = codes @ rng.normal(size=(6, 4)) + 0.3 * rng.normal(size=(n, 4))
+    genes = rng.poisson(codes @ rng.exponential(size=(6, 20)) * 0.1)
+    return {
+        "codes": sp.csr_array(codes.astype(np.float32)),
+        "embedding": X.astype(np.float32),
+        "truth": {"kind": kinds},
+        "expression": sp.csr_array(np.log1p(genes).astype(np.float32)),
+        "donor": rng.choice(list("xyz"), n),
+    }
+
+
+def test_the_table_has_its_columns_and_perfect_features_score_one(world: dict[str, Any]) -> None:
+    found = prism.evaluate(world["codes"], world["embedding"], world["truth"], expression=world["expression"])
+    assert tuple(found.table.columns) == COLUMNS
+    assert not found.table.duplicated(["measure", "target", "dictionary", "k"]).any()
+    mine = found.table.query("dictionary == @THIS and measure.str.startswith('probe')")
+    assert (mine["value"] == 1).all()
+    assert set(found.rivals) == {"random", "untrained", "pca", "ica", "gene"}
+    gaps = found.differences.query("target == 'mean' and measure == 'probe_f1'").set_index("rival")
+    assert (gaps["low"] > 0).all()
+    np.testing.assert_allclose(gaps["difference"], 1 - found.mean()[gaps.index])
+    assert found.features.groupby("target")["feature"].nunique().eq(1).all()
+    said = found.summary()
+    nulls = found.differences.query("rival in ['random', 'untrained'] and measure == 'probe_f1' and target != 'mean'")
+    beyond = int((nulls.groupby("target")["low"].min() > 0).sum())
+    assert beyond >= 3
+    assert f"reads {beyond} of 6 labels better than any of random directions, untrained SAE" in said
+    assert "Not above" not in said
+
+
+def test_it_says_where_the_dictionary_is_not_above_a_rival(world: dict[str, Any]) -> None:
+    rng = np.random.default_rng(1)
+    noise = sp.csr_array((rng.random(world["codes"].shape) < 0.3).astype(np.float32))
+    found = prism.evaluate(
+        noise, world["embedding"], world["truth"], rivals=["random"], others={"right": world["codes"]}
+    )
+    said = found.summary()
+    assert "reads 0 of 6 labels" in said
+    assert "Not above: right" in said
+    assert found.mean()["right"] == 1
+    assert found.mean("probe_auroc")[THIS] == pytest.approx(0.5, abs=0.05)
+
+
+def test_an_embedding_without_truth_says_so(world: dict[str, Any]) -> None:
+    found = prism.evaluate(world["codes"], world["embedding"])
+    assert found.table.empty
+    assert tuple(found.table.columns) == COLUMNS
+    assert "No label" in found.summary()
+
+
+def test_donors_choose_and_score_apart_and_are_warned_of(world: dict[str, Any]) -> None:
+    donor = world["donor"]
+    leak = sp.csr_array(sp.hstack([world["codes"], sp.csr_array((donor == "x")[:, None].astype(np.float32))]))
+    found = prism.evaluate(leak, world["embedding"], world["truth"], replicate=donor, rivals=["random"])
+    assert found.features["fold"].nunique() == 3
+    assert {"transfer_f1", "transfer_auroc", "batch_f1", "batch_auroc"} <= set(found.table["measure"])
+    assert any("feature 6 reads replicate: x (AUROC 1.00)" in note for note in found.notes)
+    assert not found.table.query("measure.str.startswith('probe') and target.str.startswith('replicate')").size
+
+
+def test_rivals_learn_from_the_cells_that_the_dictionary_was_fitted_to(world: dict[str, Any]) -> None:
+    fitted = np.arange(800) < 300
+    part, whole = (
+        prism.evaluate(world["codes"], world["embedding"], world["truth"], rivals=["ica"], fitted=rows).mean()["ica"]
+        for rows in (fitted, None)
+    )
+    assert part != whole
+
+
+def test_the_full_preset_holds_everything(world: dict[str, Any]) -> None:
+    X = world["embedding"]
+    sae = prism.fit(X, prism.SAEConfig(8, "batchtopk", k=1), epochs=20).sae
+    genes = [f"g{i}" for i in range(20)]
+    sets = {f"set {i}": genes[5 * i : 5 * i + 5] for i in range(4)}
+    full = {"expression": world["expression"], "genes": genes, "gene_sets": sets, "counts": world["expression"]}
+    found = prism.evaluate(sae, X, world["truth"], ks=(1, 2), epochs=3, preset="full", **full)
+    assert set(found.rivals) == set(RIVALS)
+    parts = {m.split("_")[0] for m in found.table["measure"]}
+    assert parts == {"probe", "molecules", "replication"}
+    assert set(found.table.query("measure == 'probe_f1'")["k"]) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"codes": -np.ones((800, 2))}, "not negative"),
+        ({"codes": np.full((800, 2), np.nan)}, "finite"),
+        ({"codes": np.ones((700, 2))}, "same cells"),
+        ({"expression": np.ones((700, 2))}, "`expression` has a row a cell"),
+        ({"replicate": ["a"] * 700}, "`replicate` has a row a cell"),
+        ({"replicate": ["a"] * 800}, "one replicate"),
+        ({"rivals": ["best"]}, "rival must be one of"),
+        ({"rivals": ["nmf"]}, "fitted to expression"),
+        ({"expression": sp.csr_array((800, 9)), "rivals": ["nmf"]}, "genes that vary"),
+        ({"counts": sp.csr_array((800, 9))}, "must vary over cells"),
+        ({"preset": "quick"}, "cheap or full"),
+        ({"gene_sets": {"a": ["g"]}}, "Gene sets need expression"),
+        ({"ks": (0,)}, "1 or more"),
+        ({"truth": {"a": ["x"] * 3}}, "a row a cell"),
+    ],
+)
+def test_wrong_input_is_refused(world: dict[str, Any], change: dict[str, Any], match: str) -> None:
+    given: dict[str, Any] = {k: world[k] for k in ("codes", "embedding", "truth")} | change
+    with pytest.raises(InputError, match=match):
+        prism.evaluate(**given)
+
+
+@pytest.mark.parametrize(("n", "d"), [(12, 2), (45, 1), (60, 80)])
+def test_few_cells_and_odd_shapes_are_taken(n: int, d: int) -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.random((n, 6)) * (rng.random((n, 6)) < 0.3)
+    genes = np.log1p(rng.poisson(1, (n, 15)))
+    found = prism.evaluate(codes, rng.normal(size=(n, d)), {"l": rng.choice(list("ab"), n)}, expression=genes)
+    assert found.table["value"].notna().all()
+    assert bool(len(found.table)) == (n >= 40)  # of twelve cells no label has enough
+
+
+def test_dead_features_find_nothing(world: dict[str, Any]) -> None:
+    found = prism.evaluate(sp.csr_array((800, 6)), world["embedding"], world["truth"], rivals=["random"])
+    assert found.mean()[THIS] == 0
+    assert found.mean("probe_auroc")[THIS] == 0.5
+
+
+def test_the_picture_shows_every_dictionary(world: dict[str, Any]) -> None:
+    found = prism.evaluate(world["codes"], world["embedding"], world["truth"], rivals=["random", "pca"])
+    ax = prism.pl.evaluation(found)
+    assert [t.get_text() for t in ax.get_yticklabels()] == [
+        {"dictionary": "these features", "random": "random directions", "pca": "principal axes, both signs"}[name]
+        for name in found.mean().index[::-1]
+    ]
+    with pytest.raises(InputError, match="choose of"):
+        prism.pl.evaluation(found.table, "absorption")
