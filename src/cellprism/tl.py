@@ -74,7 +74,7 @@ def fit(
     adata.uns[key] = {
         "rep": rep,
         "config": {k: v for k, v in fitted.sae.config.to_dict().items() if v is not None},
-        "tensors": {name: tensor.numpy() for name, tensor in fitted.sae.state_dict().items()},
+        "tensors": {name: tensor.numpy().copy() for name, tensor in fitted.sae.state_dict().items()},
         "metrics": {k: float(v) for k, v in fitted.metrics.items()},
     }
     if "recipe" in fitted.options:

@@ -109,6 +109,8 @@ def _as_csr(stored: Any) -> sp.csr_array:
         if stored.dtype.kind not in "fiub":
             raise InputError("expression holds numbers", f"dtype {stored.dtype}", "store counts or log1p values")
     values = sp.csr_array(stored, dtype=np.float32)
+    if not values.has_canonical_format or not values.data.all():
+        values = values.copy()  # the cells keep theirs
     values.sum_duplicates()
     values.eliminate_zeros()
     return values

@@ -21,6 +21,7 @@ __all__ = [
     "library_size",
     "matrix",
     "split_modalities",
+    "without_zeros",
 ]
 
 DEFAULT_LIBRARY = 1e4
@@ -123,6 +124,15 @@ def as_csr(X: Any, *, copy: bool = False) -> sparse.csr_array:
     """Any dense or sparse matrix as a float32 ``csr_array``."""
     make: Any = sparse.csr_array
     return cast("sparse.csr_array", make(X, dtype=np.float32, copy=copy))
+
+
+def without_zeros(X: sparse.csr_array) -> sparse.csr_array:
+    """The matrix without stored zeros; a copy where there were any, since the cells may share its arrays."""
+    if X.data.all():
+        return X
+    X = X.copy()
+    X.eliminate_zeros()
+    return X
 
 
 def library_size(X: Any) -> NDArray[np.float64]:

@@ -12,7 +12,15 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellprism.embed.base import DEFAULT_LIBRARY, aligned, check_width, is_counts, library_size, split_modalities
+from cellprism.embed.base import (
+    DEFAULT_LIBRARY,
+    aligned,
+    check_width,
+    is_counts,
+    library_size,
+    split_modalities,
+    without_zeros,
+)
 from cellprism.embed.dgd_config import DGDConfig
 from cellprism.embed.dgd_embed import embed_cells, pca_start
 from cellprism.embed.dgd_likelihood import constant, counts_batch
@@ -331,8 +339,7 @@ def counts_of(
                 f"other values in modality {m!r}",
                 "name the layer that holds the counts",
             )
-        X.eliminate_zeros()
-        out.append(X)
+        out.append(without_zeros(X))
     return out
 
 

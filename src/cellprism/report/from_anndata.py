@@ -46,7 +46,7 @@ def source_of(adata: AnnData, key: str = "prism") -> Source:
             f"call prism.tl.fit(adata, rep=…, key={key!r})",
         )
     stored: dict[str, Any] = adata.uns[key]
-    codes = sparse.csc_array(adata.obsm[f"X_{key}"], dtype=np.float32)
+    codes = sparse.csc_array(adata.obsm[f"X_{key}"], dtype=np.float32, copy=True)
     codes.sort_indices()
     features = stored.get("features")
     if features is None:
