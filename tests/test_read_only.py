@@ -136,7 +136,7 @@ CALLS: dict[str, Callable[[World], Any]] = {
         gene_sets=w.sets,
         cells=w.labels == "type 0",
         n_null=3,
-    ),  # fmt: skip
+    ),
     "export_sae": lambda w: prism.export_sae(w.fit.sae, w.tmp / "there", "saelens"),
     "feature_network": lambda w: prism.feature_network(w.annotation.genes, w.annotation.features),
     "feature_sets": lambda w: prism.feature_sets(w.annotation.genes, w.annotation.features),
