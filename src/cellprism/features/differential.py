@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy import stats
 
-from cellprism.data.missing import groups
+from cellprism.data.missing import Groups, groups
 from cellprism.errors import InputError
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.donors import weighted_moderated_t
@@ -123,12 +123,7 @@ def differential(
         units = groups(donor)
         if units.number.size != chosen.size:
             raise _length("donor", units.number.size, chosen.size)
-        without = int((chosen & (units.number < 0)).sum())
-        if without == chosen.sum():
-            raise InputError("every compared cell needs a donor", f"{without} without", "give their donors")
-        if without:
-            notes.append(f"{without:,} of {int(chosen.sum()):,} cells have no donor and are left out")
-        chosen &= units.number >= 0
+        chosen = _with_donor(chosen, side, units, notes)
     live = np.flatnonzero(np.diff(columns.indptr) > 0)
     part = columns[np.flatnonzero(chosen)].tocsc()
     n_active = np.diff(part.indptr)
@@ -139,10 +134,29 @@ def differential(
     part, second = sp.csc_array(part[:, tested]).astype(np.float64), side[chosen] == 1
     info: dict[str, Any] = {"a": names[0], "b": names[1], "cells_a": int((~second).sum()), "cells_b": int(second.sum())}
     if units is None:
-        tests, more = _over_cells(part, second)
+        tests, more = _over_cells(part, second, names)
     else:
-        tests, more = _over_donors(part, second, units.names, units.number[chosen], notes)
+        tests, more = _over_donors(part, second, names, units.names, units.number[chosen], notes)
     return Differential(_table(tested, tests, _floor(part, second)), untestable, info | more | {"notes": notes})
+
+
+def _with_donor(chosen: np.ndarray, side: np.ndarray, units: Groups, notes: list[str]) -> np.ndarray:
+    """The chosen cells of donors that have cells enough in the cell's condition."""
+    without = int((chosen & (units.number < 0)).sum())
+    if without == chosen.sum():
+        raise InputError("every compared cell needs a donor", f"{without} without", "give their donors")
+    if without:
+        notes.append(f"{without:,} of {int(chosen.sum()):,} cells have no donor and are left out")
+    known = chosen & (units.number >= 0)
+    group = 2 * units.number + side
+    counts = np.bincount(group[known], minlength=2 * units.names.size)
+    stray = known & (counts[np.where(known, group, 0)] < _MIN_DONOR_CELLS)
+    if stray.any():
+        who = ", ".join(repr(str(name)) for name in units.names[np.unique(units.number[stray])[:5]])
+        notes.append(
+            f"{int(stray.sum())} cells of donors with fewer than {_MIN_DONOR_CELLS} in a condition are left out ({who})"
+        )
+    return known & ~stray
 
 
 def _length(name: str, met: int, n_cells: int) -> InputError:
@@ -212,7 +226,7 @@ def _power_of(column: sp.csc_array, exponent: int) -> np.ndarray:
     return np.asarray(out.mean(axis=0))
 
 
-def _over_cells(columns: sp.csc_array, second: np.ndarray) -> tuple[_Tests, dict[str, Any]]:
+def _over_cells(columns: sp.csc_array, second: np.ndarray, names: tuple[str, str]) -> tuple[_Tests, dict[str, Any]]:
     n1, n2 = int((~second).sum()), int(second.sum())
     if min(n1, n2) < 2:
         raise InputError("each condition needs two cells", f"{n1} and {n2}", "compare larger groups")
@@ -237,7 +251,7 @@ def _over_cells(columns: sp.csc_array, second: np.ndarray) -> tuple[_Tests, dict
     z_fraction = np.divide(share[1] - share[0], se, out=np.zeros_like(se), where=se > 0)
     width = stats.norm.ppf(0.975) + stats.norm.ppf(_POWER)
     power = (
-        f"With {n1:,} and {n2:,} cells taken as independent, differences of {width * np.sqrt(step):.2f} standard "
+        f"With {n1:,} cells of {names[0]} and {n2:,} of {names[1]} taken as independent, differences of {width * np.sqrt(step):.2f} standard "
         "deviations over cells are found with 80 % power at p = 0.05. Nothing is said about donors: give them where there "
         "are any."
     )
@@ -246,17 +260,15 @@ def _over_cells(columns: sp.csc_array, second: np.ndarray) -> tuple[_Tests, dict
 
 
 def _over_donors(
-    columns: sp.csc_array, second: np.ndarray, names: np.ndarray, number: np.ndarray, notes: list[str]
+    columns: sp.csc_array,
+    second: np.ndarray,
+    conditions: tuple[str, str],
+    names: np.ndarray,
+    number: np.ndarray,
+    notes: list[str],
 ) -> tuple[_Tests, dict[str, Any]]:
     sides = (~second, second)
     counts = np.stack([np.bincount(number[side], minlength=names.size) for side in sides])
-    stray = (counts > 0) & (counts < _MIN_DONOR_CELLS)
-    if stray.any():
-        who = ", ".join(f"{n!r}" for n in names[stray.any(axis=0)][:5])
-        notes.append(
-            f"{counts[stray].sum()} cells of donors with fewer than {_MIN_DONOR_CELLS} in a condition are left out ({who})"
-        )
-    counts = np.where(stray, 0, counts)
     chosen, design = _design(counts, notes)
     means, shares, within = _of_donors(columns, sides, number, counts)
     cells = [np.maximum(c, 1).astype(np.float64) for c in counts]
@@ -268,8 +280,11 @@ def _over_donors(
     sizes = [int(g.sum()) for g in chosen]
     least, most = used[used > 0].min(), used.max()
     relative = np.divide(mean.error, mean.sd, out=np.full_like(mean.sd, np.nan), where=mean.sd > 0)
+    who = f"{sizes[0]} donors"
+    if len(sizes) == 2:
+        who = f"{sizes[0]} donors of {conditions[0]} and {sizes[1]} of {conditions[1]}"
     power = (
-        f"With {' and '.join(map(str, sizes))} donors ({design}) of {least:,} to {most:,} cells in a condition, weighted by "
+        f"With {who} ({design}) of {least:,} to {most:,} cells in a condition, weighted by "
         f"precision, differences of {width * float(np.nanmedian(relative)) if relative.size else np.nan:.2f} standard "
         "deviations over donors are found with 80 % power at p = 0.05; smaller ones are likely to be missed."
     )
@@ -292,7 +307,7 @@ def _over_donors(
 def _design(counts: np.ndarray, notes: list[str]) -> tuple[list[np.ndarray], str]:
     """Masks of the donors compared: one for pairs, or one a condition."""
     there = counts > 0
-    paired: np.ndarray = there.all(axis=0)
+    paired: np.ndarray = np.asarray(there.all(axis=0))
     if paired.sum() >= _FEWEST_DONORS and paired.sum() >= 0.5 * there.any(axis=0).sum():
         alone = int((there.any(axis=0) & ~paired).sum())
         if alone:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cellprism import embed, genesets, sae
+from cellprism.data.query import rows_where
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
 from cellprism.run.folder import RunFolder
@@ -21,7 +22,14 @@ N_TARGETS = 50
 
 
 def steer_run(
-    folder: RunFolder, feature: int, edit: Edit, *, cells: str | None = None, model: Path | None = None, seed: int = 0
+    folder: RunFolder,
+    feature: int,
+    edit: Edit,
+    *,
+    cells: str | None = None,
+    model: Path | None = None,
+    seed: int = 0,
+    max_cells: int = 500,
 ) -> Effect:
     """Effect of an edit of one feature of a run.
 
@@ -34,11 +42,13 @@ def steer_run(
     edit
         What to do with it.
     cells
-        Query on the columns of ``cells.parquet`` (as for ``pandas.DataFrame.query``); None = all cells.
+        Condition on the columns of ``cells.parquet``, see :func:`cellprism.data.query.rows_where`; None = all cells.
     model
         Folder of the embedding model; None = the run's own.
     seed
-        Of the nulls.
+        Of the sample of cells and the nulls.
+    max_cells
+        Larger choices are sampled down to this many cells.
 
     Returns
     -------
@@ -77,6 +87,7 @@ def steer_run(
         labels=folder.cells[columns] if columns else None,
         codes=folder.codes,
         seed=seed,
+        max_cells=max_cells,
     )
 
 
@@ -84,18 +95,10 @@ def cells_where(table: pd.DataFrame, query: str | None) -> NDArray[np.intp] | No
     """Row numbers of the cells that a query chooses."""
     if query is None:
         return None
-    try:
-        chosen = table.reset_index(drop=True).query(query)
-    # Whatever pandas makes of a mistyped query (names, syntax, types) is the user's to correct.
-    except (ValueError, KeyError, SyntaxError, TypeError, NameError, AttributeError) as error:
-        raise InputError(
-            "--cells must be a query on the cells' columns",
-            f"{query!r}: {error}",
-            f"columns: {', '.join(map(str, table.columns))}",
-        ) from error
-    if not isinstance(chosen, pd.DataFrame):
-        raise InputError("--cells must choose rows", repr(query), "write a comparison, such as \"cell_type == 'B'\"")
-    return np.asarray(chosen.index, dtype=np.intp)
+    rows = np.flatnonzero(rows_where(table, query))
+    if not rows.size:
+        raise InputError("at least one cell must be chosen", f"none where {query}", "loosen the choice of cells")
+    return rows
 
 
 def targets_of(folder: RunFolder, feature: int, model: EmbeddingModel) -> list[str] | None:
