@@ -137,7 +137,7 @@ def _write_saelens(sae: SAE, plain: _Plain, folder: Path) -> None:
     if architecture == "topk":
         about |= {"k": sae.config.k, "rescale_acts_by_decoder_norm": False}
     save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, str(folder / "sae_weights.safetensors"))
-    (folder / "cfg.json").write_text(json.dumps(about, indent=2) + "\n")
+    (folder / "cfg.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_sparsify(sae: SAE, plain: _Plain, folder: Path) -> None:
@@ -159,7 +159,7 @@ def _write_sparsify(sae: SAE, plain: _Plain, folder: Path) -> None:
         "d_in": sae.d,
     }
     save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, str(folder / "sae.safetensors"))
-    (folder / "cfg.json").write_text(json.dumps(about, indent=2) + "\n")
+    (folder / "cfg.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_dictionary_learning(sae: SAE, plain: _Plain, folder: Path) -> None:
@@ -184,7 +184,7 @@ def _write_dictionary_learning(sae: SAE, plain: _Plain, folder: Path) -> None:
         "dict_size": sae.width,
         "k": sae.config.k,
     }
-    (folder / "config.json").write_text(json.dumps({"trainer": trainer}, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps({"trainer": trainer}, indent=2) + "\n", encoding="utf-8")
 
 
 def import_sae(path: str | Path) -> SAE:
@@ -245,7 +245,7 @@ def _tensors(file: Path) -> dict[str, Tensor]:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        about = json.loads(file.read_text())
+        about = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError("an SAE's config must be readable JSON", f"{file}: {error}", "copy it again") from error
     return dict(about)
