@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,16 @@ import scipy.sparse as sp
 import torch
 
 from cellprism import embed, genesets
-from cellprism.data.checks import check_embedding
-from cellprism.data.embedding import embedding_from_obsm
+from cellprism.data.checks import check_embedding, remarks
+from cellprism.data.embedding import align, embedding_from_obsm
 from cellprism.data.expression import measured_expression
-from cellprism.data.read import describe_keys
+from cellprism.data.sparse import as_csr
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
 from cellprism.features.annotate import Annotation
 from cellprism.features.annotate import annotate as _annotate
 from cellprism.features.stability import fit_matches
+from cellprism.run.knowledge import cell_columns
 from cellprism.sae import SAE, Fit, SAEConfig
 from cellprism.sae import fit as _fit
 from cellprism.sae.scaling import AffineScaling
@@ -66,8 +68,10 @@ def fit(
     Fit
         The same result as an object.
     """
-    source = embedding_from_obsm(adata, rep)
-    X = np.ascontiguousarray(check_embedding(source.values, source.cells), dtype=np.float32)
+    _refuse_taken(adata, key)
+    X = _embedding(adata, rep)
+    for remark in remarks(X, list(map(str, adata.obs_names))):
+        warnings.warn(remark, stacklevel=2)
     fitted = _fit(X, cfg, seed=seed, seeds=seeds, **options)
     codes = fitted.sae.encode(X)
     adata.obsm[f"X_{key}"] = sp.csr_matrix(codes)
@@ -109,8 +113,10 @@ def annotate(
     labels: Sequence[str] | None = None,
     gene_symbols: str | None = None,
     strata: str | None = None,
+    donor: str | np.ndarray | None = "strata",
     layer: str | None = None,
     raw: bool = False,
+    expression_state: str | Mapping[str, str] | None = None,
     **options: Any,
 ) -> Annotation:
     """Name the features that :func:`fit` stored, by genes, gene sets and labels.
@@ -124,15 +130,24 @@ def annotate(
     key
         Name of the result of :func:`fit`.
     labels
-        ``obs`` columns to compare features with.
+        ``obs`` columns to compare features with: ``"COL"``, ``"COL:category"`` or ``"COL:number"``.
     gene_symbols
         ``var`` column with the symbols that gene sets use; None = ``var_names``.
     strata
         ``obs`` column within which cells are compared.
+    donor
+        ``obs`` column (or array) of the donors; by default the strata.
     layer, raw
         Where the expression lies; default ``X``.
+    expression_state
+        What it is: counts, normalised, log1p, log2 or fractions, of all modalities or by modality; None = by evidence.
     options
-        As for :func:`cellprism.annotate`.
+        As for :func:`cellprism.annotate`; ``depth`` is that of the counts, where they are counts.
+
+    Warns
+    -----
+    UserWarning
+        Where cells are left out of tests, or a column was taken as something that it might not be.
 
     Returns
     -------
@@ -140,24 +155,26 @@ def annotate(
         The same tables as an object.
     """
     stored = _stored(adata, key)
-    for column in [*(labels or ()), *([strata] if strata else [])]:
-        if column not in adata.obs:
-            raise InputError(
-                "the column must exist in obs", f"{column!r}; there are {describe_keys(adata.obs)}", "give one of these"
-            )
-    expression = measured_expression(adata, layer=layer, raw=raw, gene_symbols=gene_symbols)
+    column = donor if isinstance(donor, str) and (donor != "strata" or donor in adata.obs) else None
+    columns = cell_columns(adata, labels or (), strata, column)
+    for note in columns.notes:
+        if ";" in note or "taken as" not in note:  # what nobody could take otherwise needs no warning
+            warnings.warn(note, stacklevel=2)
+    expression = measured_expression(adata, layer=layer, raw=raw, gene_symbols=gene_symbols, state=expression_state)
     sets = dict(gene_sets) if isinstance(gene_sets, Mapping) else genesets.load(gene_sets)
+    given = {"depth": expression.depth, "label_kinds": columns.labels.kinds} | options
     found = _annotate(
-        sp.csr_array(adata.obsm[f"X_{key}"]),
+        as_csr(adata.obsm[f"X_{key}"], "the matrix of codes"),
         expression.values,
         expression.genes,
         sets,
-        labels=adata.obs[list(labels)].reset_index(drop=True) if labels else None,
-        strata=adata.obs[strata].astype(str).to_numpy() if strata else None,
+        labels=columns.labels.table.reset_index(drop=True) if labels else None,
+        strata=columns.strata,
+        donor=donor if columns.donor is None else columns.donor,
         symbols=expression.symbols,
-        embedding=np.asarray(adata.obsm[stored["rep"]]),
+        embedding=_embedding(adata, stored["rep"]),
         modality=expression.modality,
-        **options,
+        **given,
     )
     features = found.features.copy()
     if "stability" in stored:
@@ -212,13 +229,32 @@ def steer(
             if (at < 0).any():
                 raise InputError("the cells must be in adata", f"{str(cells[at < 0][0])!r}", "give names of obs_names")
             cells = at
-    codes = sp.csr_array(adata.obsm[f"X_{key}"])
-    found = effect(
-        sae(adata, key), decoder, np.asarray(adata.obsm[stored["rep"]]), feature, cells=cells, codes=codes, **options
-    )
+    codes = as_csr(adata.obsm[f"X_{key}"], "the matrix of codes")
+    Z = _embedding(adata, stored["rep"])
+    found = effect(sae(adata, key), decoder, Z, feature, cells=cells, codes=codes, **options)
     stored["steering"] = found.genes.reset_index(drop=True)
     stored["steering_summary"] = json.dumps(plain({"feature": int(feature)} | dict(found.summary)))
     return found
+
+
+def _embedding(adata: Any, rep: str) -> np.ndarray:
+    """An ``obsm`` entry of any stored form as float32, in the order of the cells."""
+    source = embedding_from_obsm(adata, rep)
+    values = align(source, adata.obs_names)
+    return np.ascontiguousarray(check_embedding(values, list(map(str, adata.obs_names))), dtype=np.float32)
+
+
+def _refuse_taken(adata: ad.AnnData, key: str) -> None:
+    """Refuse a key under which something lies that :func:`fit` did not put there."""
+    ours = isinstance(adata.uns.get(key), Mapping) and {"config", "tensors"} <= set(adata.uns[key])
+    taken = [f"obsm['X_{key}']"] if f"X_{key}" in adata.obsm else []
+    taken += [f"uns[{key!r}]"] if key in adata.uns else []
+    if taken and not ours:
+        raise InputError(
+            "results must not take the place of what adata holds",
+            f"{taken[0]}, which is not of fit",
+            "give another `key=`",
+        )
 
 
 def _stored(adata: ad.AnnData, key: str) -> dict[str, Any]:

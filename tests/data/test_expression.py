@@ -10,7 +10,8 @@ import scanpy as sc
 import scipy.sparse as sp
 from helpers import counts_adata, multimodal
 
-from cellprism.data.expression import measured_expression, recognise, take_matrix, to_log1p
+from cellprism.data.expression import measured_expression, take_matrix
+from cellprism.data.state import recognise, to_log1p
 from cellprism.errors import InputError
 
 
@@ -60,7 +61,7 @@ def test_refusal_names_what_else_the_file_holds() -> None:
     cells.layers["counts"] = cells.X.copy()
     cells.raw = cells.copy()
     cells.X = cells.X.toarray() - 1
-    with pytest.raises(InputError, match="try --raw or --layer counts"):
+    with pytest.raises(InputError, match="try `raw=True` or `layer='counts'`"):
         measured_expression(cells)
     assert measured_expression(cells, layer="counts").states == {"rna": "counts"}
     assert measured_expression(cells, raw=True).states == {"rna": "counts"}

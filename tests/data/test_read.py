@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from helpers import counts_adata, multimodal
 
-from cellprism.data.read import modalities, read_cells, sha256
+from cellprism.data.modalities import modalities
+from cellprism.data.read import read_cells, sha256
 from cellprism.errors import InputError
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib.metadata import version
+from typing import Any
 
 import typer
 
@@ -24,9 +26,10 @@ from cellprism.cli import (
     simulate,
     steer,
 )
+from cellprism.cli.words import in_options
 from cellprism.errors import InputError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "options_of"]
 
 app = typer.Typer(
     name="cellprism",
@@ -71,12 +74,25 @@ def _options(
     """Options of every command."""
 
 
+def options_of(command: str) -> set[str]:
+    """Options of a command, with their dashes."""
+    known: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
+    found = known.get(command)
+    return {
+        name for parameter in (found.params if found else ()) for name in (*parameter.opts, *parameter.secondary_opts)
+    }
+
+
 def main() -> None:
-    """Run the command line; input errors end with one message and exit code 2."""
+    """Run the command line; input errors end with one message, in the words of the command line, and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot write must not end a finished run
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except InputError as error:
-        typer.echo(f"Error: {error}", err=True)
+        command = next((a for a in sys.argv[1:] if not a.startswith("-")), "")
+        typer.echo(f"Error: {in_options(str(error), options_of(command))}", err=True)
         sys.exit(2)
     except FloatingPointError as error:
         typer.echo(f"Error: {error}", err=True)

@@ -22,6 +22,7 @@ def encode(
     import scipy.sparse as sp
 
     from cellprism.cli.common import console
+    from cellprism.data.checks import check_numbers
     from cellprism.errors import InputError
     from cellprism.sae import load
 
@@ -29,7 +30,8 @@ def encode(
         raise InputError("codes are written as .npz", str(output), "give a name that ends in .npz")
     if output.exists():
         raise InputError("the output must be new", f"{output} exists", "give another path, or remove it")
-    codes = load(sae).encode(load_embedding(embedding, rep).values)
+    source = load_embedding(embedding, rep)
+    codes = load(sae).encode(check_numbers(source.values, source.cells))
     output.parent.mkdir(parents=True, exist_ok=True)
     sp.save_npz(output, codes)
     console().print(

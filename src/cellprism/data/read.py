@@ -11,7 +11,7 @@ import mudata
 
 from cellprism.errors import InputError
 
-__all__ = ["describe_keys", "modalities", "read_cells", "sha256"]
+__all__ = ["describe_keys", "read_cells", "sha256"]
 
 _SUFFIXES = (".h5ad", ".h5mu", ".zarr")
 
@@ -70,13 +70,6 @@ def _with_shared_columns(cells: mudata.MuData) -> mudata.MuData:
                 obs[name] = values.infer_objects()
     cells.obs = obs
     return cells
-
-
-def modalities(cells: ad.AnnData | mudata.MuData) -> dict[str, ad.AnnData]:
-    """Modalities by name; an AnnData is one modality, ``rna``."""
-    if isinstance(cells, mudata.MuData):
-        return dict(cells.mod)
-    return {"rna": cells}
 
 
 def describe_keys(mapping: Any) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.data.modalities import modalities
+from cellprism.data.sparse import as_csr as canonical
 from cellprism.errors import InputError
 
 __all__ = [
@@ -62,17 +64,9 @@ def is_counts(X: Any) -> bool:
 
 
 def split_modalities(data: Any) -> dict[str, Any]:
-    """Modality name -> AnnData: the modalities of a MuData, or ``{"rna": adata}``."""
+    """Modality name -> AnnData: those of a MuData as :func:`cellprism.data.modalities.modalities` gives them."""
     if hasattr(data, "mod"):
-        shared = list(data.obs_names)
-        for name, part in data.mod.items():
-            if list(part.obs_names) != shared:
-                raise InputError(
-                    "every modality must hold the same cells in the same order",
-                    f"modality {name!r} with {part.n_obs} cells against {len(shared)}",
-                    "intersect the cells first (mudata.pp.intersect_obs)",
-                )
-        return dict(data.mod)
+        return dict(modalities(data))
     if not (hasattr(data, "X") and hasattr(data, "var_names")):
         raise InputError(
             "cells must come as an AnnData or MuData", type(data).__name__, "wrap the matrix in an AnnData"
@@ -122,8 +116,8 @@ def aligned(adata: Any, genes: Sequence[str], layer: str | None = None) -> spars
 
 def as_csr(X: Any, *, copy: bool = False) -> sparse.csr_array:
     """Any dense or sparse matrix as a float32 ``csr_array``."""
-    make: Any = sparse.csr_array
-    return cast("sparse.csr_array", make(X, dtype=np.float32, copy=copy))
+    values = canonical(X)
+    return values.copy() if copy else values
 
 
 def without_zeros(X: sparse.csr_array) -> sparse.csr_array:

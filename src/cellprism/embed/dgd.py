@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.data.missing import groups
 from cellprism.embed.base import (
     DEFAULT_LIBRARY,
     aligned,
@@ -344,10 +345,17 @@ def counts_of(
 
 
 def column(adata: Any, name: str) -> NDArray[np.str_]:
-    """An ``obs`` column as strings."""
+    """An ``obs`` column as text; every cell needs a value, as a model knows no cell without a batch."""
     if name not in adata.obs:
         raise InputError("the batch column must be in obs", f"{name!r} among {list(adata.obs)}", "name a column")
-    return cast("NDArray[np.str_]", np.asarray(adata.obs[name].astype(str), dtype=np.str_))
+    found = groups(adata.obs[name])
+    if found.n_missing:
+        raise InputError(
+            "every cell of a model with batches needs one",
+            f"{found.n_missing} of {adata.n_obs} cells without a value in {name!r}",
+            "leave these cells out, give them a batch, or train without it",
+        )
+    return cast("NDArray[np.str_]", np.asarray(found.text(), dtype=np.str_))
 
 
 def pick_device(device: str) -> str:

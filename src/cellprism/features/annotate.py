@@ -60,7 +60,7 @@ def annotate(
     genes: Sequence[str],
     gene_sets: Mapping[str, Sequence[str]] | None = None,
     labels: pd.DataFrame | Mapping[str, Any] | None = None,
-    strata: np.ndarray | None = None,
+    strata: np.ndarray | pd.Series | None = None,
     *,
     symbols: Sequence[str] | None = None,
     embedding: np.ndarray | None = None,
@@ -68,9 +68,10 @@ def annotate(
     keep: Literal["significant", "all"] = "significant",
     method: Literal["ranksum", "welch", "paper"] = "ranksum",
     depth: np.ndarray | None = None,
-    donor: np.ndarray | Literal["strata"] | None = "strata",
+    donor: np.ndarray | pd.Series | str | None = "strata",
     modality: str | Sequence[str] = "rna",
     extra_nulls: Mapping[str, sp.sparray | np.ndarray] | None = None,
+    label_kinds: Mapping[str, Literal["category", "number"]] | None = None,
     kind_by: str | None = None,
     confounds: Sequence[str] | None = None,
     set_size: tuple[int, int] = (5, 500),
@@ -100,10 +101,11 @@ def annotate(
     gene_sets
         Set name -> symbols.
     labels
-        Columns of cell labels (DataFrame or name -> values). Floating-point columns and numbers with more than 30
-        distinct values are continuous and tested by Spearman; the others are categories.
+        Columns of cell labels (DataFrame or name -> values). Numbers with fractions, and whole numbers of many values, are
+        continuous and tested by Spearman; the others are categories (:func:`cellprism.data.columns.column_kind`).
     strata
-        (cells,) donor or batch: cells are only compared within strata.
+        (cells,) donor or batch: cells are only compared within strata. A Series gives its name to the mark of features
+        that read it.
     symbols
         Symbol of each gene, matched to the sets; the gene names by default.
     embedding
@@ -126,8 +128,11 @@ def annotate(
         Modality of the genes, one for all or one a gene.
     extra_nulls
         Name -> codes of further null dictionaries (an untrained SAE, one fitted on a shuffled embedding).
+    label_kinds
+        Label column -> "category" or "number", where it is not to be decided by its values.
     kind_by
-        Label column of the local / regional / global rule; the first categorical one by default.
+        Label column of the local / regional / global rule; the first that has two categories of two cells, by default and
+        where this one has not.
     confounds
         Label columns that are technical; continuous ones by default, and the strata.
     set_size
@@ -177,7 +182,7 @@ def annotate(
     donor_of = None if design.donors is None else donors_of_strata(prepared.strata, design.donors, prepared.sizes.size)
     rng_overlap, rng_null = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     rng_networks = np.random.default_rng([seed, 2])
-    categorical, continuous = split_columns(table)
+    categorical, continuous = split_columns(table, label_kinds)
     question = prepare_question(
         prepared, tested, gene_sets, measured, {c: v[kept] for c, v in categorical.items()}, rng_overlap,
         set_size=set_size, min_overlap=min_overlap, method=method, level=level, min_cells=min_cells,
@@ -216,6 +221,7 @@ def annotate(
         "pvalues": "calibrated" if independent and expression_kind == "measured" else "descriptive",
     }
     info = words | _info(question, found.critical, codes_csc, design, embedding, null_features, seed, len(columns))
+    info["labels"] = {name: "category" if name in categorical else "number" for name in map(str, table.columns)}
     related = activation_association(tested, prepared) if association else None
     found = replace(found, sets=None)  # the gene table is the largest: make room for it
     del question, prepared, random

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from cellprism.data.columns import as_numbers, column_kind
+from cellprism.data.missing import groups
 from cellprism.errors import InputError
 from cellprism.stats.depth import depth_strata
 from cellprism.stats.setindex import usable_symbols
@@ -61,7 +63,11 @@ def label_frame(labels: pd.DataFrame | Mapping[str, Any] | None, n_cells: int) -
     """Label columns, one row a cell."""
     if labels is None:
         return pd.DataFrame(index=np.arange(n_cells))
-    columns = {str(k): np.asarray(v) if not isinstance(v, pd.Series) else v.array for k, v in labels.items()}
+    names = [str(k) for k in labels]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError("names of label columns must be unique", f"{twice!r} twice", "rename one of the two")
+    columns = {str(k): _column(v) for k, v in labels.items()}
     for name, values in columns.items():
         if len(values) != n_cells:
             raise InputError(
@@ -86,7 +92,10 @@ class Design(NamedTuple):
 
 
 def blocks_and_donors(
-    strata: np.ndarray | None, depth: np.ndarray | None, donor: np.ndarray | str | None, n_cells: int
+    strata: np.ndarray | pd.Series | None,
+    depth: np.ndarray | None,
+    donor: np.ndarray | pd.Series | str | None,
+    n_cells: int,
 ) -> Design:
     """Blocks within which cells are compared (strata by donor by bins of depth), and the donor of each cell.
 
@@ -98,6 +107,8 @@ def blocks_and_donors(
     InputError
         Where strata or donors have not one value a cell, or fewer than two usable strata remain.
     """
+    if isinstance(donor, str) and donor != "strata":
+        raise InputError("donor is 'strata', an array, or None", repr(donor), "give the donor of each cell")
     unit = strata if isinstance(donor, str) else donor
     design = Design(None, None, np.ones(n_cells, dtype=bool), ())
     if unit is not None:
@@ -125,13 +136,16 @@ def blocks_and_donors(
     return Design(blocks, numbers, kept, design.notes)
 
 
-def _strata(strata: np.ndarray, n_cells: int) -> Units:
+def _strata(strata: np.ndarray | pd.Series, n_cells: int) -> Units:
     found = usable_units(strata, "stratum", MIN_STRATUM_CELLS, n_cells)
     if found.names.size < 2:
         left = "; ".join(found.notes)
+        where = f" in {strata.name!r}" if isinstance(strata, pd.Series) and strata.name else ""
         raise InputError(
             f"strata need at least two levels, each of {MIN_STRATUM_CELLS} cells or more",
-            (f"one level, {found.names[0]!r}" if found.names.size else "none") + (f" ({left})" if left else ""),
+            (f"one level, {str(found.names[0])!r}" if found.names.size else "none")
+            + where
+            + (f" ({left})" if left else ""),
             "leave the strata out, or give a column of donors or batches",
         )
     return found
@@ -146,6 +160,12 @@ def _within(design: Design, units: Units) -> Design:
     return design._replace(blocks=blocks, kept=kept, notes=(*design.notes, *notes))
 
 
+def _column(values: Any) -> Any:
+    if isinstance(values, np.ma.MaskedArray):
+        return pd.Series(values).array
+    return values.array if isinstance(values, pd.Series) else values if hasattr(values, "dtype") else np.asarray(values)
+
+
 def _one_a_cell(values: np.ndarray, name: str, n_cells: int) -> np.ndarray:
     out = np.asarray(values)
     if out.shape != (n_cells,):
@@ -153,15 +173,21 @@ def _one_a_cell(values: np.ndarray, name: str, n_cells: int) -> np.ndarray:
     return out
 
 
-def split_columns(labels: pd.DataFrame) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Categorical and continuous columns; numbers with more than 30 distinct values are continuous."""
+def split_columns(
+    labels: pd.DataFrame, kinds: Mapping[str, str] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Categorical and continuous columns, as told in ``kinds`` or by :func:`cellprism.data.columns.column_kind`."""
     categorical: dict[str, np.ndarray] = {}
     continuous: dict[str, np.ndarray] = {}
     for name in labels.columns:
-        column = labels[name]
-        number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-        if number and (pd.api.types.is_float_dtype(column) or column.nunique() > 30):
-            continuous[str(name)] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        stated = (kinds or {}).get(str(name))
+        if stated not in (None, "category", "number"):
+            raise InputError("a column is 'category' or 'number'", f"{stated!r} for {name!r}", "use one of these")
+        if (stated or column_kind(labels[name])[0]) == "number":
+            continuous[str(name)] = as_numbers(labels[name], str(name))
         else:
-            categorical[str(name)] = column.to_numpy(dtype=object)
+            categorical[str(name)] = groups(labels[name]).text()
+    unknown = [name for name in kinds or {} if name not in labels.columns]
+    if unknown:
+        raise InputError("kinds are told of label columns", f"{unknown[0]!r}", "give the names of the labels")
     return categorical, continuous

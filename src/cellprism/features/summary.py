@@ -94,7 +94,7 @@ def feature_table(
     *,
     kind_by: str | None,
     confounds: Sequence[str] | None,
-    strata: np.ndarray | None,
+    strata: np.ndarray | pd.Series | None,
     depth: np.ndarray | None,
     tested: np.ndarray,
     ancestors: Mapping[str, str],
@@ -110,8 +110,9 @@ def feature_table(
     mean = np.asarray(codes.sum(axis=0)).ravel() / np.maximum(n_active, 1)
     part = codes if tested.size == codes.shape[0] else sp.csc_array(codes.tocsr()[tested])
     kind = _kinds(part, question, kind_by)
-    strata, depth = (None if a is None else np.asarray(a)[tested] for a in (strata, depth))
-    mark = _confound_marks(part, question, columns.iloc[tested], confounds, strata, depth)
+    within = None if strata is None else pd.Series(strata).iloc[tested]
+    depth = None if depth is None else np.asarray(depth)[tested]
+    mark = _confound_marks(part, question, columns.iloc[tested], confounds, within, depth)
     gene_names = genes["gene"].to_numpy(dtype=object)
     display = [naming.display_gene(g, s) for g, s in zip(genes["gene"], genes["symbol"], strict=True)]
     top = _top_sets(found, question)
@@ -262,7 +263,7 @@ def _confound_marks(
     question: Question,
     columns: pd.DataFrame,
     confounds: Sequence[str] | None,
-    strata: np.ndarray | None,
+    strata: pd.Series | None,
     depth: np.ndarray | None,
 ) -> np.ndarray:
     """The technical covariate that a feature mostly reads, or ""; features of too few cells to be tested carry none."""
@@ -273,7 +274,7 @@ def _confound_marks(
     numeric: dict[str, np.ndarray] = {_DETECTED: np.diff(question.expression.log.indptr).astype(np.float64)}
     if depth is not None:
         numeric["depth"] = np.asarray(depth, dtype=np.float64)
-    categorical = {} if strata is None else {"strata": np.asarray(strata).astype(object)}
+    categorical = {} if strata is None else {str(strata.name or "strata"): groups(strata).text()}
     wanted = confounds if confounds is not None else [c for c in columns.columns if c not in question.labels]
     for name in wanted:
         if name in question.labels:

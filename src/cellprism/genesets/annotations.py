@@ -173,7 +173,7 @@ def _read(path: Path, kinds: Mapping[str, str], what: str) -> tuple[str, int, pd
     found: re.Match[str] | None = None
     comments = []  # pandas would cut a line at any "!", which names of genes hold as well
     try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines):
                 if line.startswith("!"):
                     comments.append(number)

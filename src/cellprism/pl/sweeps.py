@@ -76,7 +76,7 @@ def landscape(
 def _run_info(path: str | Path) -> dict[str, Any]:
     """``run.json`` of a folder, which that of ``cellprism fit`` has too; else what a report says of its run."""
     file = Path(path) / "run.json"
-    return dict(json.loads(file.read_text())) if file.is_file() else dict(as_source(path).info)
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else dict(as_source(path).info)
 
 
 def recovery(

@@ -122,7 +122,7 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
 
 def _annotate(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.csr_array) -> Annotation:
     preset = PRESETS[options.preset]
-    labels = pd.concat([inputs.obs.reset_index(drop=True), inputs.nuisance], axis=1)
+    labels = pd.concat([inputs.labels.table.reset_index(drop=True), inputs.nuisance], axis=1)
     return annotate(
         codes,
         inputs.expression.values,
@@ -142,16 +142,10 @@ def _annotate(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.csr_ar
         association=True,
         ancestors=inputs.ancestors,
         networks=inputs.networks,
-        confounds=_confounds(inputs),
-        kind_by=next((c for c in options.labels if isinstance(inputs.obs[c].dtype, pd.CategoricalDtype)), None),
+        confounds=list(inputs.nuisance.columns),
+        label_kinds=inputs.labels.kinds | dict.fromkeys(inputs.nuisance.columns, "number"),
         seed=options.seed,
     )
-
-
-def _confounds(inputs: Inputs) -> list[str]:
-    """Columns that a feature should not merely read: technical ones, and what cells are stratified by."""
-    stratum = [c for c in inputs.obs if inputs.strata is not None and c == inputs.strata_column]
-    return [*inputs.nuisance.columns, *stratum]
 
 
 def _with_stability(features: pd.DataFrame, fitted: Fit, X: NDArray[Any]) -> tuple[pd.DataFrame, pd.DataFrame | None]:
@@ -178,11 +172,9 @@ def _with_redundant(sets: pd.DataFrame, gene_sets: dict[str, list[str]], level: 
 
 def _cells(inputs: Inputs) -> pd.DataFrame:
     drawn, _ = inputs.map
-    table = inputs.obs.copy()
-    table.insert(0, "cell", inputs.obs.index.astype(str))
-    for column in inputs.nuisance:
-        if column not in table:
-            table[column] = inputs.nuisance[column].to_numpy()
+    parts = [inputs.labels.table, inputs.kept, inputs.nuisance.set_axis(inputs.kept.index)]
+    table = pd.concat(parts, axis=1)
+    table.insert(0, "cell", table.index.astype(str))
     table["x"], table["y"] = drawn[:, 0], drawn[:, 1]
     return table.reset_index(drop=True)
 
@@ -223,7 +215,7 @@ def _about(
         "map_source": inputs.map[1],
         "gene_sets": inputs.matched.summary(),
         "genes": inputs.symbols.summary(),
-        "label_columns": list(options.labels),
+        "label_columns": list(inputs.labels.table.columns),
         "warnings": [*inputs.warnings, *([] if len(features) else [_ALL_DEAD])],
     }
     about["summary"] = _summary(inputs, fitted, features)

@@ -25,7 +25,7 @@ def save(sae: SAE, path: Path) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sae.state_dict().items()}
     save_file(tensors, str(path / "sae.safetensors"))
     about = {"format": "cellprism-sae", "format_version": FORMAT_VERSION, "d": sae.d, "config": sae.config.to_dict()}
-    (path / "config.json").write_text(json.dumps(about, indent=2) + "\n")
+    (path / "config.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def load(path: str | Path) -> SAE:
@@ -55,7 +55,7 @@ def load(path: str | Path) -> SAE:
                 "an SAE folder holds config.json and sae.safetensors", f"no {name} in {folder}", "check the path"
             )
     try:
-        about = json.loads((folder / "config.json").read_text())
+        about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(
             "config.json must be JSON", f"{folder / 'config.json'}: {error}", "save the SAE again"

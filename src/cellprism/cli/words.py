@@ -1,0 +1,43 @@
+"""Messages in the words of the command line: what the library calls `layer='counts'` is `--layer counts` there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection
+
+__all__ = ["RENAMED", "in_options"]
+
+RENAMED = {
+    "n_components": "components",
+    "n_latent": "components",
+    "latent": "components",
+    "network": "network",
+    "networks": "network",
+}
+"""Arguments whose option has another name."""
+_ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)=([^`]*)`")
+
+
+def in_options(message: str, options: Collection[str]) -> str:
+    """A message with Python arguments written as options, where the command has them.
+
+    Parameters
+    ----------
+    message
+        Text with arguments as ```name=value```.
+    options
+        Options of the command, with their dashes.
+    """
+
+    def written(match: re.Match[str]) -> str:
+        name, value = match[1], match[2]
+        option = "--" + RENAMED.get(name, name).replace("_", "-")
+        if option not in options:
+            return match[0]
+        if value in ("", "True", "…"):
+            return option
+        plain = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+        return f"{option} {shlex.quote(plain)}"
+
+    return _ARGUMENT.sub(written, message)
