@@ -19,17 +19,18 @@ from cellprism import embed, genesets
 from cellprism.data.checks import check_embedding, remarks
 from cellprism.data.columns import Labels, kept_columns
 from cellprism.data.embedding import align, embedding_from_obsm, given_embedding
-from cellprism.data.expression import Expression, measured_expression, take_matrices
+from cellprism.data.expression import Expression, measured_expression
 from cellprism.data.modalities import modalities, renamed, with_protein
 from cellprism.data.read import read_cells
-from cellprism.data.state import to_log1p, whole
+from cellprism.data.state import to_log1p
 from cellprism.data.symbols import Symbols, clean_symbols
-from cellprism.data.thin import thin
 from cellprism.data.unchanged import check_unchanged, hash_files
 from cellprism.embed import EmbeddingModel
+from cellprism.embed.thinned import Thinned
 from cellprism.errors import InputError
 from cellprism.genesets.match import MatchedSets, match_sets
 from cellprism.run.knowledge import cell_columns, map_names, nuisance_columns, read_networks, set_ancestors
+from cellprism.run.model_cells import model_cells
 from cellprism.run.options import RunOptions
 
 __all__ = ["Inputs", "prepare"]
@@ -88,7 +89,9 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
 
     model, thinned, counts = None, False, None
     if options.embed is not None:
-        made, counts = _training_cells(cells, options)
+        made, counts = model_cells(
+            cells, layer=options.layer, raw=options.raw, state=options.states, thinned=options.thin, seed=options.seed
+        )
         thinned = counts is not None
         say(f"training the embedding model {options.embed!r}" + (" on half of the molecules" if thinned else ""))
         extra: dict[str, Any] = {}
@@ -101,6 +104,7 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
         model = embed.train(options.embed, made, seed=options.seed, progress=options.progress, **extra)
         values, source = model.encode(made), f"{_trained(model)}, trained in this run"
         say(f"trained {_trained(model)}")
+        model = Thinned(model, seed=options.seed) if thinned else model
         unseen = [m for m in modalities(made) if m not in model.modalities]
         if unseen:
             warnings.append(f"the embedding knows nothing of the modalities {', '.join(unseen)}: {source}")
@@ -168,36 +172,6 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
 # What each model calls the dimensions of its embedding.
 _BATCH_AWARE = ("dgd", "scvi")
 _COMPONENTS = {"pca": "n_components", "dgd": "latent", "scvi": "n_latent", "autoencoder": "latent"}
-
-
-def _training_cells(
-    cells: ad.AnnData | mudata.MuData, options: RunOptions
-) -> tuple[ad.AnnData | mudata.MuData, dict[str, sp.csr_array] | None]:
-    """Cells as the embedding model sees them, and the counts left for testing where they were split."""
-    parts: dict[str, ad.AnnData] = {}
-    kept: dict[str, sp.csr_array] = {}
-    held = modalities(cells)
-    taken = take_matrices(cells, layer=options.layer, raw=options.raw, state=options.states)
-    for i, (name, matrix) in enumerate(taken.items()):
-        values = matrix.values
-        if options.thin is not False and matrix.state == "counts" and whole(values):
-            values, kept[name] = thin(values, seed=options.seed + i)
-        elif options.thin:
-            raise InputError(
-                "--thin needs raw counts",
-                f"{matrix.state} values{'' if whole(values) else ' with fractions'} in {matrix.where}",
-                "give --layer with the counts",
-            )
-        elif matrix.state != "counts" or not whole(values):
-            values = to_log1p(values, matrix.state)
-        var = pd.DataFrame(index=pd.Index(matrix.genes))
-        parts[name] = ad.AnnData(sp.csr_matrix(values), obs=held[name].obs, var=var)
-    if not isinstance(cells, mudata.MuData):
-        return next(iter(parts.values())), kept or None
-    with mudata.set_options(pull_on_update=False), catch_warnings():
-        simplefilter("ignore")  # a protein often has the name of its gene
-        made = mudata.MuData(parts)
-    return made, kept or None
 
 
 def _trained(model: EmbeddingModel) -> str:
