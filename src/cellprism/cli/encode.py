@@ -44,7 +44,8 @@ def encode(
     if output.exists():
         raise InputError("the output must be new", f"{output} exists", "give another path, or remove it")
     run = RunFolder.open(source) if (source / "codes.npz").is_file() else None
-    sae, notes = load(source), []
+    sae = load(source)
+    notes: list[str] = []
     if cells.suffix not in (".h5ad", ".h5mu", ".zarr") or rep is not None:
         given = load_embedding(cells, rep)
         values, names = given.values, given.cells

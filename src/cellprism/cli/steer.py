@@ -25,7 +25,10 @@ def steer(
         str | None,
         typer.Option(help="Condition on the cells' columns, such as \"cell_type == 'B'\"; default: all cells."),
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="Folder of the embedding model; default: the run's.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the embedding model, also one that scvi-tools saved; default: the run's."),
+    ] = None,
     max_cells: Annotated[int, typer.Option(min=1, help="Most cells; of more, so many are drawn at random.")] = 500,
     seed: Annotated[int, typer.Option(help="Fixes that draw and the random moves it is compared with.")] = 0,
     overwrite: Overwrite = False,
@@ -61,6 +64,8 @@ def steer(
         f"{s['share_among_real_cells']:.0%} land among real cells",
         highlight=False,
     )
+    if "decoded_at" in s:
+        out.print(f"decoded at {s['decoded_at']}", highlight=False, markup=False)
     if "target_effect" in s:
         null = s["target_nulls"]["covariance"]
         out.print(

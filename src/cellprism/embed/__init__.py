@@ -66,10 +66,12 @@ def train(name: str, adata: Any, *, seed: int = 0, progress: bool = False, **opt
 
 
 def load(path: str | Path) -> EmbeddingModel:
-    """Read any saved embedding model from its folder.
+    """Read any saved embedding model from its folder, or a folder that scvi-tools wrote (``model.pt``).
 
     The model of a run that split counts sees a part of the molecules of any cell, see :mod:`cellprism.embed.thinned`.
     """
+    if (Path(path) / "model.pt").is_file() and not (Path(path) / "model.json").is_file():
+        return cast(EmbeddingModel, model_class("scvi").open(path))  # a folder that scvi-tools itself wrote
     name, _ = read_settings(path)
     model = cast(EmbeddingModel, model_class(name).load(path))
     seen = thinning(path)

@@ -24,7 +24,7 @@ from cellprism.stats.pseudobulk import donors_of_strata
 __all__ = ["Annotation", "annotate"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Annotation:
     """Tables of an annotation; columns as in ``docs/architecture.md``.
 
@@ -52,6 +52,13 @@ class Annotation:
     untestable: pd.DataFrame
     info: dict[str, Any]
     regulators: pd.DataFrame
+
+    def __repr__(self) -> str:
+        found = f"{len(self.genes):,} genes, {len(self.sets):,} sets, {len(self.labels):,} labels"
+        return (
+            f"Annotation of {len(self.features):,} live features, {len(self.untestable):,} without tests\n"
+            f"    findings: {found}; .features, .genes, .sets, .labels, .shares"
+        )
 
 
 def annotate(

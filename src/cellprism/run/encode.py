@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from cellprism import embed
 from cellprism.data.checks import check_numbers
+from cellprism.data.modalities import modalities
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
 from cellprism.run.folder import RunFolder
 from cellprism.run.model_cells import model_cells
+from cellprism.run.options import states
 from cellprism.sae import SAE
 from cellprism.sae.metrics import describe
 
@@ -40,6 +42,10 @@ class Encoded(NamedTuple):
     """In words: what is explained and how much fires, beside the cells of the training."""
     misfit: str
     """In words, where the cells do not fit the dictionary; else empty."""
+
+    def __repr__(self) -> str:
+        n, width = self.codes.shape
+        return f"Encoded: {n:,} cells x {width:,} features\n    {self.fit}"
 
     def anndata(self, features: pd.DataFrame | None = None) -> ad.AnnData:
         """Codes in X, with the names of cells and features; the embedding in ``obsm["X_embedding"]``."""
@@ -64,9 +70,9 @@ def model_of(folder: RunFolder, path: Path | None = None) -> EmbeddingModel:
     at = folder.path / "model" if path is None else path
     if path is None and not at.is_dir():
         raise InputError(
-            "cells are embedded by the model that made the run's embedding",
-            f"none in {folder.path}, whose embedding was given",
-            "name the model's folder with --model, or give an embedding of these cells (--rep KEY, or a file)",
+            "the model that made the run's embedding embeds and decodes",
+            f"no model in {at}, as the embedding was given",
+            "name its folder with --model, also one that scvi-tools saved; to encode cells, an embedding of them will do (--rep KEY)",
         )
     return embed.load(at)
 
@@ -100,7 +106,13 @@ def embed_cells(
         if raw and getattr(cells, "raw", None) is None and not hasattr(cells, "mod"):
             notes.append("the run took .raw, which these cells lack: X is taken")
             raw = False
-    made, _ = model_cells(cells, layer=layer, raw=bool(raw), state=arguments.get("states"))
+    own = getattr(model, "layer", None)  # of a model that was set up elsewhere
+    if own is not None and layer is None and not raw:
+        layer = own
+    made, _ = model_cells(cells, layer=layer, raw=bool(raw), state=states(arguments.get("expression_state")))
+    if own is not None:
+        for part in modalities(made).values():
+            part.layers[own] = part.X
     seen = getattr(model, "share", None)
     if seen is not None:
         notes.append(f"{seen:.0%} of the molecules of each cell are embedded, as of the run's own cells")

@@ -10,9 +10,9 @@ import mudata
 import pandas as pd
 import scipy.sparse as sp
 
-from cellprism.data.expression import take_matrices, to_log1p
+from cellprism.data.expression import take_matrices
 from cellprism.data.modalities import modalities
-from cellprism.data.state import whole
+from cellprism.data.state import to_log1p, whole
 from cellprism.data.thin import thin
 from cellprism.errors import InputError
 

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellprism import embed, genesets, sae
+from cellprism import genesets, sae
 from cellprism.data.query import rows_where
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
+from cellprism.run.encode import model_of
 from cellprism.run.folder import RunFolder
 from cellprism.steer import Edit, Effect, effect
 
@@ -56,14 +57,9 @@ def steer_run(
         Targets are the feature's own strongest genes in the run (up, at most 50), so the off-target share and the
         effect on targets tell whether the decoder agrees with the annotation.
     """
-    at = folder.path / "model" if model is None else model
-    if not (at / "model.json").is_file():
-        raise InputError(
-            "steering decodes with the model that made the embedding",
-            f"no model in {at}",
-            "name its folder with --model, or run with --embed so that the run keeps its model",
-        )
-    decoder = embed.load(at)
+    decoder = model_of(folder, model)
+    if hasattr(decoder, "refer"):  # where the model was saved without its cells
+        decoder.refer(folder.cells)
     Z = np.asarray(folder.embedding, dtype=np.float32)
     rows = cells_where(folder.cells, cells)
     names = [g for m in decoder.modalities for g in decoder.genes[m]]
@@ -74,7 +70,7 @@ def steer_run(
         symbols = symbols.where(symbols != "", pd.Series(names, index=names))
     columns = [c for c in folder.info["label_columns"] if not pd.api.types.is_numeric_dtype(folder.cells[c])]
     arguments: dict[str, Any] = folder.info["arguments"]
-    return effect(
+    found = effect(
         sae.load(folder.path / "sae"),
         decoder,
         Z,
@@ -89,6 +85,10 @@ def steer_run(
         seed=seed,
         max_cells=max_cells,
     )
+    words = getattr(decoder, "reference_words", str)()
+    if words:
+        found.summary["decoded_at"] = words
+    return found
 
 
 def cells_where(table: pd.DataFrame, query: str | None) -> NDArray[np.intp] | None:
