@@ -157,6 +157,11 @@ CALLS: dict[str, Callable[[World], Any]] = {
     "pl.cells": lambda w: prism.pl.cells(w.named, w.feature),
     "pl.feature": lambda w: prism.pl.feature(w.named, w.feature),
     "pl.feature_map": lambda w: prism.pl.feature_map(w.named),
+    "pl.dotplot": lambda w: prism.pl.dotplot(w.named, "cell_type"),
+    "pl.violin": lambda w: prism.pl.violin(w.named, w.feature, "cell_type"),
+    "pl.panels": lambda w: prism.pl.panels(w.named, [w.feature]),
+    "pl.heatmap": lambda w: prism.pl.heatmap(w.named),
+    "pl.differential": lambda w: prism.pl.differential(CALLS["differential"](w)),
     "pl.volcano": lambda w: prism.pl.volcano(w.named, w.feature),
     "view": lambda w: prism.view(w.named),
 } | {

@@ -45,6 +45,11 @@ __all__ = ["annotate", "differential", "encode", "fit", "match", "sae", "steer"]
 
 _FEWEST_SHARED = 20
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 TABLES = ("features", "genes", "sets", "labels")
 
 
@@ -320,7 +325,7 @@ def match(
     else:
         there = _stored(other, other_key)
         theirs, names = as_csr(other.obsm[f"X_{other_key}"], "the matrix of codes"), other.obs_names
-        features = there.get("features")
+        features = pd.DataFrame(there.get("features", {"feature": [], "name": []}))
     if not (names.is_unique and adata.obs_names.is_unique):
         raise InputError(
             "cells are matched by name, so names must be unique",

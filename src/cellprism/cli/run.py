@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,6 +82,7 @@ def run(
     thorough: Annotated[
         bool, typer.Option("--thorough", help="10 seeds in place of 3, and more candidates for the recipe.")
     ] = False,
+    device: Annotated[str, typer.Option(help="Where to train: auto, cpu, cuda, cuda:1, mps.")] = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Turn cells and an embedding into named features, and write a run folder with its report."""
@@ -119,7 +119,8 @@ def run(
         expression_state=expression_state,
         preset="thorough" if thorough else "run",
         overwrite=overwrite,
-        progress=sys.stderr.isatty(),
+        device=device,
+        progress=True,
         **choices,
     )
     print_findings(execute(options, say))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from cellprism.embed.scvi_covariates import Covariates
 from cellprism.embed.scvi_file import ONLY_STEERING, described, read_saved
 from cellprism.embed.scvi_kinds import KINDS, build, expected_counts, library, table
 from cellprism.errors import InputError
+from cellprism.progress import Steps
 
 __all__ = ["SCVIModel"]
 
@@ -150,8 +152,11 @@ class SCVIModel:
         cells = table(kind, genes, data, categories, index, label_categories, label_index)
         with seeded(seed):
             model = build(kind, cells, genes, options, label_categories)
-            given = {"enable_progress_bar": progress, "accelerator": "auto", **(training or {})}
-            model.train(max_epochs=epochs, **given)
+            given = {"enable_progress_bar": False, "accelerator": "auto", **(training or {})}
+            with Steps(f"training {kind}", epochs, progress) as steps, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of lightning, about its own affairs
+                given["callbacks"] = [*given.get("callbacks", ()), epoch_callback(steps)]
+                model.train(max_epochs=epochs, **given)
         out = cls(
             kind,
             model,
@@ -373,6 +378,17 @@ def restored(
     model.module.eval()
     model.is_trained_ = True
     return model
+
+
+def epoch_callback(steps: Steps) -> Any:
+    """Tells each epoch of a training."""
+    from lightning.pytorch.callbacks import Callback  # type: ignore[import-not-found, unused-ignore]
+
+    class Told(Callback):  # type: ignore[misc, unused-ignore]
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            steps.advance()
+
+    return Told()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from cellprism.data.state import STATES
 from cellprism.errors import InputError
 from cellprism.sae import SAEConfig, default_config
 from cellprism.sae.config import Activation
+from cellprism.sae.training import choose_device
 
 __all__ = ["PRESETS", "Preset", "RunOptions", "states"]
 
@@ -95,6 +96,8 @@ class RunOptions:
     """Keep the features that return in most seeds."""
     preset: str = "run"
     overwrite: bool = False
+    device: str = "auto"
+    """Where the embedding model and the SAEs are trained."""
     progress: bool = False
 
     def __post_init__(self) -> None:
@@ -126,6 +129,7 @@ class RunOptions:
                 "give both, such as --id-table orthologs.csv --id-columns mouse,human",
             )
         states(self.expression_state)
+        choose_device(self.device)
         if not self.gene_sets:
             raise InputError("a run needs gene sets", "none", "leave --gene-sets out to use the bundled collection")
         for name in ("width", "k", "seeds", "components", "epochs"):

@@ -83,6 +83,7 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
             consensus=options.consensus,
             epochs=options.epochs,
             progress=options.progress,
+            device=options.device,
         )
         for reason in fitted.options.get("recipe", {}).get("reasons", ()):
             say(reason)

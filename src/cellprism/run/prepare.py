@@ -94,7 +94,7 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
         )
         thinned = counts is not None
         say(f"training the embedding model {options.embed!r}" + (" on half of the molecules" if thinned else ""))
-        extra: dict[str, Any] = {}
+        extra: dict[str, Any] = {} if options.device == "auto" else _placed(options.embed, options.device)
         if options.components is not None:
             extra[_COMPONENTS[options.embed]] = options.components
         if columns.strata is not None and options.embed in _BATCH_AWARE:
@@ -167,6 +167,13 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
         hashes={name: one.record() for name, one in hashed.items()},
         warnings=warnings,
     )
+
+
+def _placed(model: str, device: str) -> dict[str, Any]:
+    """What tells a model where to train; PCA has no such choice."""
+    if model == "scvi":
+        return {"training": {"accelerator": {"cuda": "gpu"}.get(device.split(":")[0], device)}}
+    return {"device": device} if model in ("dgd", "autoencoder") else {}
 
 
 # What each model calls the dimensions of its embedding.

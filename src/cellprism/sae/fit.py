@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from rich.progress import Progress
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
+from cellprism.progress import bars
 from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.checkpoint import Checkpoint, fingerprint
 from cellprism.sae.config import SAEConfig
@@ -198,7 +198,7 @@ def _readings(
 ) -> list[tuple[SAE, pd.DataFrame]]:
     """SAEs read off the geometry, and a history for each, side by side where memory allows."""
     budget, cancellation = Budget(_READING_MEMORY), Cancellation()
-    bar = Progress(disable=not progress, transient=True)
+    bar = bars(progress)
     task = bar.add_task("reading the geometry", total=len(seeds))
 
     def read(seed: int) -> tuple[SAE, pd.DataFrame]:

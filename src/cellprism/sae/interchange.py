@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from cellprism.errors import InputError
 from cellprism.sae.activation import BatchTopK, Gated, JumpReLU
@@ -86,7 +86,9 @@ def _write_saelens(sae: SAE, plain: Plain, folder: Path) -> None:
         tensors["threshold"] = below.expand(sae.width)
     if architecture == "topk":
         about |= {"k": sae.config.k, "rescale_acts_by_decoder_norm": False}
-    save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, str(folder / "sae_weights.safetensors"))
+    (folder / "sae_weights.safetensors").write_bytes(
+        to_bytes({k: v.detach().contiguous().clone() for k, v in tensors.items()})
+    )
     (folder / "cfg.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
@@ -108,7 +110,7 @@ def _write_sparsify(sae: SAE, plain: Plain, folder: Path) -> None:
         "transcode": False,
         "d_in": sae.d,
     }
-    save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, str(folder / "sae.safetensors"))
+    (folder / "sae.safetensors").write_bytes(to_bytes({k: v.detach().contiguous().clone() for k, v in tensors.items()}))
     (folder / "cfg.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 
 from cellprism.errors import InputError
 from cellprism.sae.config import SAEConfig
@@ -23,7 +24,7 @@ def save(sae: SAE, path: Path) -> None:
     """Write an SAE into the folder ``path``, made where it is absent."""
     path.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sae.state_dict().items()}
-    save_file(tensors, str(path / "sae.safetensors"))
+    (path / "sae.safetensors").write_bytes(to_bytes(tensors))  # their own save_file lets nobody else read it
     about = {"format": "cellprism-sae", "format_version": FORMAT_VERSION, "d": sae.d, "config": sae.config.to_dict()}
     (path / "config.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
