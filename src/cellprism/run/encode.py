@@ -68,11 +68,12 @@ def model_of(folder: RunFolder, path: Path | None = None) -> EmbeddingModel:
         If the run keeps none and none is given.
     """
     at = folder.path / "model" if path is None else path
-    if path is None and not at.is_dir():
+    if not any((at / name).is_file() for name in ("model.json", "model.pt")):
         raise InputError(
             "the model that made the run's embedding embeds and decodes",
-            f"no model in {at}, as the embedding was given",
-            "name its folder with --model, also one that scvi-tools saved; to encode cells, an embedding of them will do (--rep KEY)",
+            f"no model in {at}" + (", as the run was given its embedding" if path is None else ""),
+            "name its folder with --model, also one that scvi-tools saved; to encode cells, an embedding of them will do "
+            "(--rep KEY)",
         )
     return embed.load(at)
 
