@@ -158,10 +158,9 @@ def annotate(
     column = donor if isinstance(donor, str) and (donor != "strata" or donor in adata.obs) else None
     columns = cell_columns(adata, labels or (), strata, column)
     for note in columns.notes:
-        if ";" in note or "taken as" not in note:  # what nobody could take otherwise needs no warning
-            warnings.warn(note, stacklevel=2)
+        warnings.warn(note, stacklevel=2)
     expression = measured_expression(adata, layer=layer, raw=raw, gene_symbols=gene_symbols, state=expression_state)
-    sets = dict(gene_sets) if isinstance(gene_sets, Mapping) else genesets.load(gene_sets)
+    sets = dict(gene_sets) if isinstance(gene_sets, Mapping) else genesets.load(gene_sets, warnings.warn)
     given = {"depth": expression.depth, "label_kinds": columns.labels.kinds} | options
     found = _annotate(
         as_csr(adata.obsm[f"X_{key}"], "the matrix of codes"),

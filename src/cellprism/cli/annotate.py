@@ -79,10 +79,12 @@ def annotate(
     cells, _ = with_protein(read_cells(data))
     matrix, how = codes_of(matrix, codes, cells.obs_names)
     columns = cell_columns(cells, labels or (), strata, donor)
+    if labels:
+        say(f"labels: {columns.labels.taken()}")
     for note in (how, *columns.notes):
         say(note)
     collections = tuple(gene_sets or ("bundled",))
-    sets = genesets.load(collections)
+    sets = genesets.load(collections, say)
     expression = measured_expression(
         cells, layer=layer, raw=raw, gene_symbols=gene_symbols, state=states(expression_state)
     )

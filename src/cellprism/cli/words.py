@@ -14,7 +14,7 @@ RENAMED = {
     "n_components": "components",
     "n_latent": "components",
     "latent": "components",
-    "network": "network",
+    "allowed_hosts": "allow-host",
     "networks": "network",
 }
 """Arguments whose option has another name."""
@@ -53,6 +53,8 @@ def in_options(message: str, options: Collection[str]) -> str:
     def written(match: re.Match[str]) -> str:
         name, value = match[1], match[2]
         option = "--" + RENAMED.get(name, name).replace("_", "-")
+        if value == "False" and "--no-" + option[2:] in options:
+            return "--no-" + option[2:]
         if option not in options:
             return match[0]
         if value in ("", "True", "…"):
