@@ -21,7 +21,7 @@ from cellprism.data.embedding import align, embedding_from_obsm
 from cellprism.data.expression import measured_expression
 from cellprism.data.sparse import as_csr
 from cellprism.embed import EmbeddingModel
-from cellprism.errors import InputError
+from cellprism.errors import CellsLeftOut, InputError
 from cellprism.features.annotate import Annotation
 from cellprism.features.annotate import annotate as _annotate
 from cellprism.features.stability import fit_matches
@@ -146,7 +146,7 @@ def annotate(
 
     Warns
     -----
-    UserWarning
+    CellsLeftOut
         Where cells are left out of tests, or a column was taken as something that it might not be.
 
     Returns
@@ -157,8 +157,8 @@ def annotate(
     stored = _stored(adata, key)
     column = donor if isinstance(donor, str) and (donor != "strata" or donor in adata.obs) else None
     columns = cell_columns(adata, labels or (), strata, column)
-    for note in columns.notes:
-        warnings.warn(note, stacklevel=2)
+    for note in columns.labels.notes:
+        warnings.warn(note, CellsLeftOut, stacklevel=2)
     expression = measured_expression(adata, layer=layer, raw=raw, gene_symbols=gene_symbols, state=expression_state)
     sets = dict(gene_sets) if isinstance(gene_sets, Mapping) else genesets.load(gene_sets, warnings.warn)
     given = {"depth": expression.depth, "label_kinds": columns.labels.kinds} | options

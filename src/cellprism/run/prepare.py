@@ -139,6 +139,8 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
     symbols = clean_symbols(expression.genes, expression.symbols, seen)
     matched = match_sets(sets, np.where(seen > 0, symbols.for_sets, ""))
     say(f"expression: {expression.describe()}; {matched.summary()}")
+    if symbols.n_missing or symbols.n_shared:
+        say(symbols.summary())
     for warning in warnings:
         say(warning)
     ancestors, networks = set_ancestors(options.gene_sets, options.ontology, sets), read_networks(options.networks)
