@@ -19,6 +19,7 @@ import cellprism.run.prepare as preparing
 from cellprism import embed, tl
 from cellprism.errors import InputError
 from cellprism.genesets.gmt import write_gmt
+from cellprism.report.from_anndata import source_of
 from cellprism.run import RunFolder, RunOptions, run
 
 N = 200
@@ -345,6 +346,11 @@ def test_obsm_is_read_in_one_way_everywhere(sets: Path, form: str) -> None:
     assert folder.info["map_source"] == "obsm['X_umap']"
     tl.fit(cells, "X_emb", seeds=1, epochs=1)
     tl.annotate(cells, type_sets(40))
+    cells.obs["x"] = pd.array(np.where(I % 2, "a", None), dtype="string")
+    cells.obs["arm"] = pd.array(np.where(I % 2, "a", "b"), dtype="string")
+    source = source_of(cells)
+    np.testing.assert_allclose(source.cells[["x", "y"]], folder.cells[["x", "y"]], atol=1e-6)
+    assert list(source.cells)[:3] == ["cell", "cell_type", "arm"]
 
 
 def test_results_do_not_take_the_place_of_what_adata_holds() -> None:
