@@ -23,7 +23,7 @@ from cellprism.data.query import rows_where
 from cellprism.data.read import describe_keys
 from cellprism.data.sparse import as_csr
 from cellprism.embed import EmbeddingModel
-from cellprism.errors import InputError
+from cellprism.errors import CellsLeftOut, InputError
 from cellprism.features.annotate import Annotation
 from cellprism.features.annotate import annotate as _annotate
 from cellprism.features.differential import Differential
@@ -157,7 +157,7 @@ def annotate(
 
     Warns
     -----
-    UserWarning
+    CellsLeftOut
         Where cells are left out of tests, or a column was taken as something that it might not be.
 
     Returns
@@ -168,11 +168,10 @@ def annotate(
     stored = _stored(adata, key)
     column = donor if isinstance(donor, str) and (donor != "strata" or donor in adata.obs) else None
     columns = cell_columns(adata, labels or (), strata, column)
-    for note in columns.notes:
-        if ";" in note or "taken as" not in note:  # what nobody could take otherwise needs no warning
-            warnings.warn(note, stacklevel=2)
+    for note in columns.labels.notes:
+        warnings.warn(note, CellsLeftOut, stacklevel=2)
     expression = measured_expression(adata, layer=layer, raw=raw, gene_symbols=gene_symbols, state=expression_state)
-    sets = dict(gene_sets) if isinstance(gene_sets, Mapping) else genesets.load(gene_sets)
+    sets = dict(gene_sets) if isinstance(gene_sets, Mapping) else genesets.load(gene_sets, warnings.warn)
     given = {"depth": expression.depth, "label_kinds": columns.labels.kinds} | options
     found = _annotate(
         as_csr(adata.obsm[f"X_{key}"], "the matrix of codes"),

@@ -64,10 +64,11 @@ def test_how_a_column_was_taken_is_said_with_the_way_out() -> None:
     obs = pd.DataFrame({"f": (I % 2).astype(float), "n": RNG.poisson(500, N)})
     notes = label_columns(obs.assign(kind=np.where(I % 3, np.where(I % 2, "a", "b"), None)), ["f", "n", "kind"]).notes
     assert notes == (
-        "'f' is taken as 2 categories; `labels='f:number'` takes them as numbers",
-        "'n' is taken as numbers; `labels='n:category'` takes them as categories",
-        "'kind' is taken as 2 categories; 67 of 200 cells have no value and are left out of its tests",
+        "'f' holds whole numbers and is taken as 2 categories: `labels='f:number'` takes them as numbers",
+        "'n' holds whole numbers and is taken as numbers: `labels='n:category'` takes them as categories",
+        "67 of 200 cells have no value in 'kind' and are left out of its tests",
     )
+    assert label_columns(obs, ["f", "n"]).taken() == "f (2 categories), n (numbers)"
 
 
 def test_columns_with_colons_in_their_names_come_first() -> None:

@@ -11,11 +11,13 @@ import pytest
 import scipy.sparse as sp
 
 from cellprism.data.missing import groups, missing
-from cellprism.errors import InputError
+from cellprism.errors import CellsLeftOut, InputError
 from cellprism.features.annotate import annotate
 from cellprism.features.kinds import cell_type_kinds, has_kinds
 from cellprism.stats.labels import category_detectors
 from cellprism.stats.units import usable_units
+from cellprism.steer.clean import codes_of
+from cellprism.steer.neighbours import label_columns
 
 TEXT = ["a", "b"]
 GAPS = [True, False, False, True]
@@ -103,8 +105,12 @@ def test_every_question_uses_the_same_gaps(kind: str) -> None:
     units = usable_units(column, "stratum", 2)
     assert units.names.tolist() == names
     assert units.notes == ("20 of 40 cells without a stratum",)
-    found = annotate(
-        codes, rng.random((40, 5)), list("abcde"), labels=pd.DataFrame({"kind": column}), strata=column, nulls=(), min_cells=3
+    with pytest.warns(CellsLeftOut, match="20 of 40"):
+        found = annotate(
+            codes, rng.random((40, 5)), list("abcde"), labels=pd.DataFrame({"kind": column}), strata=column, nulls=(), min_cells=3
     )  # fmt: skip
+    assert label_columns(column, 40)["label" if column.name is None else column.name].tolist().count("") == 20
+    with pytest.raises(InputError, match="20 of 40 cells without one"):
+        codes_of(column, 40, "batch")
     assert found.info["n_strata"] == 2
     assert found.info["notes"] == ["20 of 40 cells without a stratum: left out of the tests of genes and gene sets"]

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellprism.errors import InputError
+from cellprism.errors import CellsLeftOut, InputError
 from cellprism.features.annotate import Annotation, annotate
 from cellprism.stats.units import MIN_DONOR_CELLS, usable_units
 
 N, GENES = 240, 40
+pytestmark = pytest.mark.filterwarnings("ignore::cellprism.errors.CellsLeftOut")
 
 
 def study(seed: int = 0) -> dict[str, Any]:
@@ -88,6 +89,12 @@ def test_small_donors_are_left_out_of_tests_over_donors() -> None:
     donor[small] = "d9"
     found = annotate(**data, donor=donor)
     assert_same_tests(found, annotate(**without(data, small), donor=donor[~small]))
+
+
+def test_who_is_left_out_is_warned_of() -> None:
+    strata = np.where(np.arange(N) < 20, None, np.where(np.arange(N) % 2, "b1", "b2"))
+    with pytest.warns(CellsLeftOut, match="20 of 240 cells without a stratum"):
+        annotate(**study(), strata=strata)
 
 
 def test_two_donors_make_cells_the_unit_and_it_is_said() -> None:

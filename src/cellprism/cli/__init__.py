@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import sys
 from importlib.metadata import version
-from typing import Any
 
 import typer
 
@@ -26,10 +25,10 @@ from cellprism.cli import (
     simulate,
     steer,
 )
-from cellprism.cli.words import in_options
+from cellprism.cli.words import spoken
 from cellprism.errors import InputError
 
-__all__ = ["app", "main", "options_of"]
+__all__ = ["app", "main"]
 
 app = typer.Typer(
     name="cellprism",
@@ -74,15 +73,6 @@ def _options(
     """Options of every command."""
 
 
-def options_of(command: str) -> set[str]:
-    """Options of a command, with their dashes."""
-    known: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
-    found = known.get(command)
-    return {
-        name for parameter in (found.params if found else ()) for name in (*parameter.opts, *parameter.secondary_opts)
-    }
-
-
 def main() -> None:
     """Run the command line; input errors end with one message, in the words of the command line, and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
@@ -91,8 +81,7 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        command = next((a for a in sys.argv[1:] if not a.startswith("-")), "")
-        typer.echo(f"Error: {in_options(str(error), options_of(command))}", err=True)
+        typer.echo(f"Error: {spoken(str(error))}", err=True)
         sys.exit(2)
     except FloatingPointError as error:
         typer.echo(f"Error: {error}", err=True)

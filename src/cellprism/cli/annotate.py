@@ -63,6 +63,7 @@ def annotate(
     from cellprism.features.annotate import annotate as run_annotate
     from cellprism.run.folder import check_output, staged
     from cellprism.run.knowledge import (
+        already_said,
         cell_columns,
         codes_of,
         map_names,
@@ -79,10 +80,12 @@ def annotate(
     cells, _ = with_protein(read_cells(data))
     matrix, how = codes_of(matrix, codes, cells.obs_names)
     columns = cell_columns(cells, labels or (), strata, donor)
+    if labels:
+        say(f"labels: {columns.labels.taken()}")
     for note in (how, *columns.notes):
         say(note)
     collections = tuple(gene_sets or ("bundled",))
-    sets = genesets.load(collections)
+    sets = genesets.load(collections, say)
     expression = measured_expression(
         cells, layer=layer, raw=raw, gene_symbols=gene_symbols, state=states(expression_state)
     )
@@ -95,26 +98,27 @@ def annotate(
     given = rep is not None or embedding is not None
     values = given_embedding(cells, rep, embedding).values if given else None
     table = pd.concat([columns.labels.table.reset_index(drop=True), nuisance], axis=1)
-    found = run_annotate(
-        matrix,
-        expression.values,
-        expression.genes,
-        sets,
-        labels=table if table.shape[1] else None,
-        strata=columns.strata,
-        donor="strata" if columns.donor is None else columns.donor,
-        depth=expression.depth,
-        symbols=expression.symbols,
-        embedding=values,
-        modality=expression.modality,
-        nulls=("random", "permuted"),
-        association=True,
-        ancestors=set_ancestors(collections, ontology, sets),
-        networks=known,
-        confounds=list(nuisance.columns),
-        label_kinds=columns.labels.kinds | dict.fromkeys(nuisance.columns, "number"),
-        seed=seed,
-    )
+    with already_said():
+        found = run_annotate(
+            matrix,
+            expression.values,
+            expression.genes,
+            sets,
+            labels=table if table.shape[1] else None,
+            strata=columns.strata,
+            donor="strata" if columns.donor is None else columns.donor,
+            depth=expression.depth,
+            symbols=expression.symbols,
+            embedding=values,
+            modality=expression.modality,
+            nulls=("random", "permuted"),
+            association=True,
+            ancestors=set_ancestors(collections, ontology, sets),
+            networks=known,
+            confounds=list(nuisance.columns),
+            label_kinds=columns.labels.kinds | dict.fromkeys(nuisance.columns, "number"),
+            seed=seed,
+        )
     tables = ["features", "genes", "sets", "labels", *(["regulators"] if known else [])]
     with staged(output, overwrite=overwrite) as folder:
         write_tables(folder, {n: getattr(found, n) for n in tables})

@@ -187,11 +187,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Mapping from a YAML file."""
     import yaml
 
+    from cellprism.data.text import read_text
     from cellprism.errors import InputError
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(read_text(path, "the YAML file"))
+    except yaml.YAMLError as error:
         raise InputError(
             "the YAML file must be readable", f"{path}: {error}", "check the path and its syntax"
         ) from error

@@ -40,7 +40,14 @@ class Labels(NamedTuple):
     """(cells, columns): categories as such, numbers as float."""
     kinds: dict[str, ColumnKind]
     notes: tuple[str, ...]
-    """How each column was taken, and how to have it otherwise."""
+    """Of columns that might be taken otherwise, how; and which cells have no value."""
+
+    def taken(self) -> str:
+        """How each column was taken, in a line."""
+        levels = {
+            c: f"{len(self.table[c].cat.categories)} categories" for c, k in self.kinds.items() if k == "category"
+        }
+        return ", ".join(f"{name} ({levels.get(name, 'numbers')})" for name in self.kinds)
 
 
 def column_kind(values: Any) -> tuple[ColumnKind, str]:
@@ -142,19 +149,20 @@ def label_columns(obs: pd.DataFrame, wanted: Sequence[str]) -> Labels:
         kind = stated or found
         kinds[name] = kind
         other = "number" if kind == "category" else "category"
-        how = f"; `labels={f'{name}:{other}'!r}` takes them as {_PLURAL[other]}" if why and stated is None else ""
+        how = f"`labels={f'{name}:{other}'!r}` takes them as {_PLURAL[other]}" if why and stated is None else ""
         if kind == "number":
             table[name] = as_numbers(column, name)
-            notes.append(f"{name!r} is taken as numbers" + how)
             absent = int(np.isnan(table[name]).sum())
         else:
             met = groups(column)
             _check_categories(name, met, column)
             table[name] = pd.Categorical(met.text(), categories=list(met.names))
-            notes.append(f"{name!r} is taken as {met.names.size} categories" + how)
             absent = met.n_missing
+        if how:
+            what = "numbers" if kind == "number" else f"{len(table[name].cat.categories)} categories"
+            notes.append(f"{name!r} holds whole numbers and is taken as {what}: {how}")
         if absent:
-            notes[-1] += f"; {absent:,} of {len(obs):,} cells have no value and are left out of its tests"
+            notes.append(f"{absent:,} of {len(obs):,} cells have no value in {name!r} and are left out of its tests")
     return Labels(table, kinds, tuple(notes))
 
 

@@ -188,15 +188,15 @@ def to_log1p(values: sp.csr_array, state: State) -> sp.csr_array:
     total is. Values of some of the genes of normalised cells keep their scale, as their totals are biology; fractions
     count in ten-thousandths.
     """
+    part = _natural(_some_cells(values), state)
+    scaled = state == "counts" or not totals_vary(part) or (state == "log1p" and _unscaled(part))
+    if state == "log1p" and (not scaled or np.allclose(row_totals(part), TARGET_SUM, rtol=1e-3)):
+        return values
     natural = _natural(values, state)
-    if state == "counts" or not totals_vary(natural) or (state == "log1p" and _unscaled(natural)):
+    if scaled:
         total = row_totals(natural)
-        if state == "log1p" and np.allclose(total[total > 0], TARGET_SUM, rtol=1e-3):
-            return values
         factor = np.divide(TARGET_SUM, total, out=np.zeros_like(total), where=total > 0)
         natural.data *= np.repeat(factor, np.diff(natural.indptr)).astype(np.float32)
-    elif state == "log1p":
-        return values
     elif state == "fractions":
         natural.data *= np.float32(TARGET_SUM)
     natural.data = np.log1p(natural.data)
@@ -213,8 +213,7 @@ def _natural(values: sp.csr_array, state: State) -> sp.csr_array:
 
 def _unscaled(natural: sp.csr_array) -> bool:
     """Whether back-transformed values are plain counts: log1p was taken of counts that nobody had scaled."""
-    part = _some_cells(natural).data
-    return bool((np.abs(part - np.rint(part)) < 1e-3).mean() > 0.99)
+    return bool((np.abs(natural.data - np.rint(natural.data)) < 1e-3).mean() > 0.99)
 
 
 def _count(bad: NDArray[np.bool_], what: str) -> str:

@@ -81,7 +81,11 @@ def matrix(adata: Any, layer: str | None = None) -> Any:
             raise InputError("the AnnData must hold a matrix in X", "X is None", "name the layer that holds the counts")
         return adata.X
     if layer not in adata.layers:
-        raise InputError("the layer must exist", f"{layer!r} among {list(adata.layers)}", "name one of the layers")
+        raise InputError(
+            "the layer must exist",
+            f"{layer!r} among {[name for name in adata.layers if name is not None]}",
+            "name one of the layers",
+        )
     return adata.layers[layer]
 
 

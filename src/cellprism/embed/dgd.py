@@ -344,18 +344,18 @@ def counts_of(
     return out
 
 
-def column(adata: Any, name: str) -> NDArray[np.str_]:
-    """An ``obs`` column as text; every cell needs a value, as a model knows no cell without a batch."""
+def column(adata: Any, name: str, missing: str | None = None) -> NDArray[np.str_]:
+    """An ``obs`` column as text; cells without a value get ``missing``, or are refused: models know none without a batch."""
     if name not in adata.obs:
         raise InputError("the batch column must be in obs", f"{name!r} among {list(adata.obs)}", "name a column")
     found = groups(adata.obs[name])
-    if found.n_missing:
+    if found.n_missing and missing is None:
         raise InputError(
             "every cell of a model with batches needs one",
             f"{found.n_missing} of {adata.n_obs} cells without a value in {name!r}",
             "leave these cells out, give them a batch, or train without it",
         )
-    return cast("NDArray[np.str_]", np.asarray(found.text(), dtype=np.str_))
+    return cast("NDArray[np.str_]", np.asarray([missing if t is None else t for t in found.text()], dtype=np.str_))
 
 
 def pick_device(device: str) -> str:

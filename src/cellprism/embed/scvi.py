@@ -145,7 +145,7 @@ class SCVIModel:
         if (labels is None) == (kind == "SCANVI"):
             raise InputError("labels belong to SCANVI, and SCANVI needs them", f"{kind}, {labels}", "match the two")
         if labels is not None:
-            values = column(adata, labels)
+            values = column(adata, labels, missing=unlabeled)
             label_categories = [*sorted(set(values) - {unlabeled}), unlabeled]
             label_index = np.asarray([label_categories.index(v) for v in values])
         options = {"n_latent": n_latent, **options}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.errors import CellsLeftOut
 from cellprism.features.evidence import Question, prepare_question, test_codes
 from cellprism.features.inputs import Design, blocks_and_donors, check_options, gene_frame, label_frame, split_columns
 from cellprism.features.regulators import regulator_table, top_regulators
@@ -173,6 +175,11 @@ def annotate(
     seed
         Of every random draw.
 
+    Warns
+    -----
+    CellsLeftOut
+        Where cells without a stratum or donor, or of too small ones, do not enter the tests of genes and sets.
+
     Raises
     ------
     InputError
@@ -183,6 +190,8 @@ def annotate(
     check_options(nulls, keep, method)
     table = label_frame(labels, codes_csc.shape[0])
     design = blocks_and_donors(strata, depth, donor, codes_csc.shape[0])
+    for note in design.notes:
+        warnings.warn(note, CellsLeftOut, stacklevel=2)
     kept = np.flatnonzero(design.kept)
     tested = codes_csc if design.kept.all() else sp.csc_array(codes_csc.tocsr()[kept])
     prepared = prepare_expression(expression if design.kept.all() else sp.csr_array(expression)[kept], design.blocks)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +20,19 @@ from cellprism import genesets
 from cellprism.data.columns import Labels, column_kind, label_columns, refuse_reserved, requested
 from cellprism.data.expression import Expression
 from cellprism.data.missing import groups
-from cellprism.errors import InputError
+from cellprism.errors import CellsLeftOut, InputError
 from cellprism.features.inputs import blocks_and_donors
 
-__all__ = ["Columns", "cell_columns", "codes_of", "map_names", "nuisance_columns", "read_networks", "set_ancestors"]
+__all__ = [
+    "Columns",
+    "already_said",
+    "cell_columns",
+    "codes_of",
+    "map_names",
+    "nuisance_columns",
+    "read_networks",
+    "set_ancestors",
+]
 
 
 class Columns(NamedTuple):
@@ -58,6 +69,14 @@ def cell_columns(
     within, unit = _grouping(cells.obs, strata, "strata"), _grouping(cells.obs, donor, "donors")
     design = blocks_and_donors(within, None, "strata" if unit is None else unit, cells.n_obs)
     return Columns(found, within, unit, (*found.notes, *design.notes))
+
+
+@contextmanager
+def already_said() -> Iterator[None]:
+    """Keep the warnings of cells that are left out to oneself, where :attr:`Columns.notes` were shown."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CellsLeftOut)
+        yield
 
 
 def _grouping(obs: pd.DataFrame, column: str | None, role: str) -> pd.Series | None:

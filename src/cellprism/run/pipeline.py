@@ -19,6 +19,7 @@ from cellprism.features.stability import fit_matches
 from cellprism.report import build
 from cellprism.run.folder import FORMAT_VERSION, RunFolder, check_output, staged
 from cellprism.run.gene_sets import gene_set_table
+from cellprism.run.knowledge import already_said
 from cellprism.run.nulls import null_codes
 from cellprism.run.options import PRESETS, RunOptions
 from cellprism.run.prepare import Inputs, prepare
@@ -124,29 +125,30 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
 def _annotate(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.csr_array) -> Annotation:
     preset = PRESETS[options.preset]
     labels = pd.concat([inputs.labels.table.reset_index(drop=True), inputs.nuisance], axis=1)
-    return annotate(
-        codes,
-        inputs.expression.values,
-        inputs.expression.genes,
-        inputs.gene_sets,
-        labels=labels if labels.shape[1] else None,
-        strata=inputs.strata,
-        depth=inputs.expression.depth,
-        symbols=inputs.expression.symbols,
-        embedding=inputs.embedding,
-        nulls=tuple(n for n in preset.nulls if n in ("random", "permuted", "random_sets")),
-        extra_nulls=null_codes(preset.nulls, fitted, inputs.embedding, codes, seed=options.seed),
-        modality=inputs.expression.modality,
-        donor="strata" if inputs.donor is None else inputs.donor,
-        expression_kind=options.expression,
-        independent=inputs.thinned,
-        association=True,
-        ancestors=inputs.ancestors,
-        networks=inputs.networks,
-        confounds=list(inputs.nuisance.columns),
-        label_kinds=inputs.labels.kinds | dict.fromkeys(inputs.nuisance.columns, "number"),
-        seed=options.seed,
-    )
+    with already_said():
+        return annotate(
+            codes,
+            inputs.expression.values,
+            inputs.expression.genes,
+            inputs.gene_sets,
+            labels=labels if labels.shape[1] else None,
+            strata=inputs.strata,
+            depth=inputs.expression.depth,
+            symbols=inputs.expression.symbols,
+            embedding=inputs.embedding,
+            nulls=tuple(n for n in preset.nulls if n in ("random", "permuted", "random_sets")),
+            extra_nulls=null_codes(preset.nulls, fitted, inputs.embedding, codes, seed=options.seed),
+            modality=inputs.expression.modality,
+            donor="strata" if inputs.donor is None else inputs.donor,
+            expression_kind=options.expression,
+            independent=inputs.thinned,
+            association=True,
+            ancestors=inputs.ancestors,
+            networks=inputs.networks,
+            confounds=list(inputs.nuisance.columns),
+            label_kinds=inputs.labels.kinds | dict.fromkeys(inputs.nuisance.columns, "number"),
+            seed=options.seed,
+        )
 
 
 def _with_stability(features: pd.DataFrame, fitted: Fit, X: NDArray[Any]) -> tuple[pd.DataFrame, pd.DataFrame | None]:

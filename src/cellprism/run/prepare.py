@@ -79,12 +79,18 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
     if key is not None:
         say(f"the proteins of obsm[{key!r}] are a modality of their own")
     columns = cell_columns(cells, options.labels, options.strata, options.donor)
+    if columns.labels.kinds:
+        say(f"labels: {columns.labels.taken()}")
     warnings = list(columns.notes)
     if isinstance(cells, mudata.MuData):
         warnings += [
             f"{old!r} is taken as the modality {new!r}" for old, new in renamed(cells.mod).items() if old != new
         ]
-    sets = genesets.load(options.gene_sets)
+
+    def tell(line: str) -> None:
+        warnings.append(line)
+
+    sets = genesets.load(options.gene_sets, tell)
     say(f"{len(sets):,} gene sets")
 
     model, thinned, counts = None, False, None
@@ -137,6 +143,8 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
     symbols = clean_symbols(expression.genes, expression.symbols, seen)
     matched = match_sets(sets, np.where(seen > 0, symbols.for_sets, ""))
     say(f"expression: {expression.describe()}; {matched.summary()}")
+    if symbols.n_missing or symbols.n_shared:
+        say(symbols.summary())
     for warning in warnings:
         say(warning)
     ancestors, networks = set_ancestors(options.gene_sets, options.ontology, sets), read_networks(options.networks)
