@@ -182,7 +182,7 @@ def test_what_cannot_be_wrapped_names_the_way_out(library: Any, saved: dict, tmp
     with pytest.raises(InputError, match="untrained"):
         SCVIModel.wrap(model)
     model.train(1, accelerator="cpu", enable_progress_bar=False)
-    with pytest.raises(InputError, match="cellprism run --rep"):
+    with pytest.raises(InputError, match="`rep=KEY`"):
         SCVIModel.wrap(model)
     found = embed.load(saved["SCVI"][0])
     other = saved["SCVI"][2].copy()

@@ -16,7 +16,7 @@ from cellprism.errors import InputError
 
 __all__ = ["FILE", "ONLY_STEERING", "described", "read_saved"]
 
-ONLY_STEERING = "its embedding can be read all the same (cellprism run --rep KEY); only steering needs the model"
+ONLY_STEERING = "its embedding can be used all the same, as `rep=KEY`; only steering needs the model"
 
 FILE: Final = "model.pt"
 _TYPES: Final = {
