@@ -12,7 +12,7 @@ import cellprism
 ROOT = Path(cellprism.__file__).parent
 # A room may import the rooms of its own floor and of every floor below.
 FLOORS = [
-    {"errors"},
+    {"errors", "progress"},
     {"data", "genesets", "datasets"},
     {"stats", "sae", "embed", "simulate"},
     {"features", "steer", "recovery", "evaluation"},

@@ -91,3 +91,76 @@ def test_steering_is_read_in_genes(tmp_path: Path) -> None:
 def test_everything_public_is_there() -> None:
     assert all(hasattr(prism, name) for name in prism.__all__)
     assert prism.__version__.count(".") == 2
+
+
+def test_conditions_are_compared_in_the_anndata(tmp_path: Path) -> None:
+    cells = fitted()
+    prism.tl.annotate(cells, type_sets(60))
+    found = prism.tl.differential(cells, "cell_type", "donor", conditions=("type 0", "type 1"))
+    table = cells.uns["prism"]["differential"]
+    assert table["pval"].is_monotonic_increasing
+    assert table["name"].str.len().gt(0).all()
+    assert found.info["unit"] == "donor"
+    some = prism.tl.differential(cells, "cell_type", conditions=("type 0", "type 1"), within="donor != 'd0'")
+    assert some.info["cells_a"] == ((cells.obs["cell_type"] == "type 0") & (cells.obs["donor"] != "d0")).sum()
+    cells.write_h5ad(tmp_path / "a.h5ad")
+    assert json.loads(ad.read_h5ad(tmp_path / "a.h5ad").uns["prism"]["differential_info"])["a"] == "type 0"
+    with pytest.raises(prism.InputError, match="'kind'"):
+        prism.tl.differential(cells, "kind")
+
+
+def test_dictionaries_are_matched_by_the_names_of_cells(tmp_path: Path) -> None:
+    cells = fitted()
+    turned = cells[::-1].copy()
+    table = prism.tl.match(cells, turned)
+    assert (table["best_feature"] == table["feature"]).all()
+    assert (table["partner_correlation"] > 0.999).all()
+    assert len(cells.uns["prism"]["match"]) == len(table)
+    other = cells[:250].copy()
+    other.obs_names = [f"x{n}" for n in other.obs_names]
+    with pytest.raises(prism.InputError, match="0 shared"):
+        prism.tl.match(cells, other)
+
+
+def test_further_cells_are_encoded_by_what_was_fitted(tmp_path: Path) -> None:
+    cells = counts_adata(300, 60)
+    model = prism.embed.train("pca", cells, n_components=5)
+    cells.obsm["X_pca"] = model.encode(cells)
+    prism.tl.fit(cells, "X_pca", cfg=prism.SAEConfig(16, k=3), seeds=1, epochs=30)
+    prism.tl.annotate(cells, type_sets(60))
+    own = counts_adata(300, 60)
+    prism.tl.encode(own, cells, model=model)
+    np.testing.assert_allclose(own.obsm["X_prism"].toarray(), cells.obsm["X_prism"].toarray(), atol=1e-5)
+    new = counts_adata(120, 60, seed=5)
+    found = prism.tl.encode(new, cells, model=model)
+    assert found.codes.shape == (120, 16)
+    assert len(new.uns["prism"]["features"]) == len(cells.uns["prism"]["features"])
+    prism.tl.differential(new, "cell_type", conditions=("type 0", "type 1"))
+    new.write_h5ad(tmp_path / "new.h5ad")
+    assert (prism.tl.sae(ad.read_h5ad(tmp_path / "new.h5ad")).encode(found.embedding) != found.codes).nnz == 0
+    far = counts_adata(100, 60)
+    far.obsm["X_pca"] = 0.01 * far.obsm["X_emb"][:, :5]
+    with pytest.warns(UserWarning, match="do not fit the dictionary"):
+        prism.tl.encode(far, cells)
+
+
+def test_results_are_shown_in_two_lines() -> None:
+    cells = counts_adata(300, 60)
+    model = prism.embed.train("pca", cells, n_components=5)
+    cells.obsm["X_pca"] = Z = model.encode(cells)
+    fit = prism.tl.fit(cells, "X_pca", cfg=prism.SAEConfig(16, k=3), seeds=2, epochs=10)
+    codes = fit.sae.encode(Z)
+    feature = int(np.asarray(codes.sum(axis=0)).argmax())
+    shown = [
+        fit,
+        prism.tl.annotate(cells, type_sets(60)),
+        prism.tl.steer(cells, feature, model=model, n_null=3),
+        prism.match(codes, codes),
+        prism.tl.differential(cells, "cell_type", conditions=("type 0", "type 1")),
+        prism.tl.encode(counts_adata(50, 60, seed=1), cells, model=model),
+    ]
+    for result in shown:
+        lines = repr(result).splitlines()
+        assert len(lines) == 2, lines
+        assert max(map(len, lines)) < 130
+    assert repr(fit.sae) == "SAE(16 features of 5 dimensions, batchtopk, k 3)"

@@ -1,8 +1,8 @@
-"""The one exception for input that cannot be used."""
+"""The one exception for input that cannot be used, and the one warning for cells that cannot."""
 
 from __future__ import annotations
 
-__all__ = ["InputError"]
+__all__ = ["CellsLeftOut", "InputError"]
 
 
 class InputError(ValueError):
@@ -29,3 +29,7 @@ class InputError(ValueError):
 
     def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
         return type(self), (self.rule, self.met, self.remedy)
+
+
+class CellsLeftOut(UserWarning):
+    """Cells that do not enter a test, or a change of its unit, because of what they lack."""

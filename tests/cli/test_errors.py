@@ -21,10 +21,6 @@ def _nan(cells: ad.AnnData) -> None:
     cells.obsm["X_emb"][4, 2] = np.nan
 
 
-def _constant_dimension(cells: ad.AnnData) -> None:
-    cells.obsm["X_emb"][:, 1] = 3.0
-
-
 def _constant(cells: ad.AnnData) -> None:
     cells.obsm["X_emb"][:] = 3.0
 
@@ -53,6 +49,11 @@ def _same_names(cells: ad.AnnData) -> None:
     cells.obs_names = ["same"] * cells.n_obs
 
 
+def _reserved(cells: ad.AnnData) -> None:
+    cells.obs["x"] = np.where(np.arange(cells.n_obs) % 2, "a", "b")
+    cells.obs["score"] = np.linspace(0, 1, cells.n_obs)
+
+
 def _unique_label(cells: ad.AnnData) -> None:
     cells.obs["name"] = pd.Categorical([f"n{i}" for i in range(cells.n_obs)])
 
@@ -69,7 +70,6 @@ CASES: dict[str, tuple[Change | None, tuple[str, ...], tuple[str, ...]]] = {
     "two embeddings": (None, (*BASE, "--embed", "pca"), ("one place", "--rep and --embed")),
     "unknown model": (None, ("--embed", "nothing", "--gene-sets", "{sets}"), ("must be one of", "pca")),
     "nan in embedding": (_nan, BASE, ("1 NaN", "'cell4'", "drop those cells")),
-    "constant dimension": (_constant_dimension, BASE, ("1 constant of 6", "drop these dimensions")),
     "constant embedding": (_constant, BASE, ("must vary",)),
     "one cell": (lambda c: c._inplace_subset_obs([0]), BASE, ("at least two cells", "1")),
     "cells named twice": (_same_names, BASE, ("ell names must be unique", "'same'")),
@@ -78,6 +78,15 @@ CASES: dict[str, tuple[Change | None, tuple[str, ...], tuple[str, ...]]] = {
     "embedding file missing": (None, ("--embedding", "no.npy"), ("must exist", "no.npy")),
     "embedding file truncated": (None, ("--embedding", "{broken}"), ("must be readable", "save it again")),
     "embedding of text": (None, ("--embedding", "{text}"), ("drop the other columns",)),
+    "unknown state": (None, (*BASE, "--expression-state", "raw"), ("is one of counts", "'raw'")),
+    "impossible state": (None, (*BASE, "--expression-state", "fractions"), ("add up to 1", "normalised")),
+    "reserved label": (_reserved, (*BASE, "--labels", "x"), ("writes itself", "'x'", "rename")),
+    "numbers as strata": (_reserved, (*BASE, "--strata", "score"), ("trata are categories", "'score'")),
+    "both kinds": (
+        None,
+        (*BASE, "--labels", "cell_type:category", "--labels", "cell_type:number"),
+        ("asked for as both",),
+    ),
     "k over width": (None, (*BASE, "--width", "4", "--k", "9"), ("k=9, width=4", "lower k")),
     "k of nothing": (None, (*BASE, "--k", "0"), ("at least 1", "0")),
     "unknown activation": (None, (*BASE, "--activation", "step"), ("must be one of relu", "'step'")),
@@ -93,7 +102,7 @@ CASES: dict[str, tuple[Change | None, tuple[str, ...], tuple[str, ...]]] = {
     "label a cell": (_unique_label, (*BASE, "--labels", "name"), ("2 to 200 categories", "60 in 'name'")),
     "label of one": (_one_label, (*BASE, "--labels", "one"), ("2 to 200 categories", "1 in 'one'")),
     "missing strata": (None, (*BASE, "--strata", "patient"), ("must exist in obs", "'patient'")),
-    "strata of one": (_one_label, (*BASE, "--strata", "one"), ("1 in 'one'",)),
+    "strata of one": (_one_label, (*BASE, "--strata", "one"), ("one level, 'a' in 'one'",)),
     "no overlap of genes": (_other_names, BASE, ("0 of", "Xyz0", "G0")),
     "ensembl ids": (_ensembl, BASE, ("Ensembl ids", "--gene-symbols")),
     "gene sets missing": (None, ("--rep", "X_emb", "--gene-sets", "no.gmt"), ("no.gmt",)),

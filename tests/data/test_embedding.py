@@ -9,9 +9,10 @@ import scipy.sparse as sp
 import torch
 from helpers import counts_adata
 
-from cellprism.data.checks import check_embedding
+from cellprism.data.checks import check_embedding, remarks
 from cellprism.data.embedding import Embedding, align, embedding_from_obsm, read_embedding
 from cellprism.errors import InputError
+from cellprism.sae import SAEConfig, fit
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3) ** 1.5
 CELLS = ("a", "b", "c", "d")
@@ -100,12 +101,39 @@ def test_nan_is_counted_and_its_first_cell_named() -> None:
         check_embedding(bad, CELLS)
 
 
-def test_constant_dimensions_are_refused_where_asked() -> None:
-    flat = X.copy()
+def test_odd_embeddings_are_told() -> None:
+    rng = np.random.default_rng(0)
+    plain = rng.normal(size=(300, 5))
+    assert remarks(plain) == []
+    flat = plain.copy()
     flat[:, 1] = 7
     assert check_embedding(flat) is flat
-    with pytest.raises(InputError, match="1 constant of 3, the first 1"):
-        check_embedding(flat, constant_dimensions=False)
+    assert "1 of 5 dimensions of the embedding are constant, or nearly so (the first: 1)" in remarks(flat)[0]
+    dominant = np.column_stack([np.arange(300), plain])
+    assert remarks(dominant)[0].startswith("dimension 0 holds 99.9% of the variance")
+    far = plain.copy()
+    far[7] = 1e6
+    said = remarks(far, [f"c{i}" for i in range(300)])
+    assert said[-1].startswith("1 cell lies more than 20 times as far from the centre")
+    assert "'c7'" in said[-1]
+    one = np.ones((160, 4))
+    one[3] = 2
+    assert "row 3" in remarks(one)[-1]
+
+
+@pytest.mark.parametrize("factor", [1e-200, 1e-42, 1e-30, 1e30])
+def test_scales_that_float32_cannot_square_are_refused(factor: float) -> None:
+    with pytest.raises(InputError, match="rescale it"):
+        check_embedding(np.random.default_rng(0).normal(size=(50, 3)) * factor)
+
+
+@pytest.mark.parametrize("factor", [1e-10, 1e10])
+def test_other_scales_are_trained_on(factor: float) -> None:
+    """The scaling lives in the model: codes of a rescaled embedding reconstruct it as well."""
+    values = np.random.default_rng(0).normal(size=(200, 3)) * factor
+    fitted = fit(values, SAEConfig(width=6, activation="topk", k=2), epochs=2, seeds=1)
+    assert np.isfinite(list(fitted.metrics.values())).all()
+    assert fitted.metrics["explained_variance"] > 0
 
 
 def test_obsm_key_or_the_keys_that_exist() -> None:

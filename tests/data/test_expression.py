@@ -10,7 +10,8 @@ import scanpy as sc
 import scipy.sparse as sp
 from helpers import counts_adata, multimodal
 
-from cellprism.data.expression import measured_expression, recognise, take_matrix, to_log1p
+from cellprism.data.expression import measured_expression, take_matrix
+from cellprism.data.state import recognise, to_log1p
 from cellprism.errors import InputError
 
 
@@ -60,7 +61,7 @@ def test_refusal_names_what_else_the_file_holds() -> None:
     cells.layers["counts"] = cells.X.copy()
     cells.raw = cells.copy()
     cells.X = cells.X.toarray() - 1
-    with pytest.raises(InputError, match="try --raw or --layer counts"):
+    with pytest.raises(InputError, match="try `raw=True` or `layer='counts'`"):
         measured_expression(cells)
     assert measured_expression(cells, layer="counts").states == {"rna": "counts"}
     assert measured_expression(cells, raw=True).states == {"rna": "counts"}
@@ -133,3 +134,46 @@ def test_the_tested_half_replaces_the_counts() -> None:
     half = sp.csr_array(cells.X // 2 if not sp.issparse(cells.X) else sp.csr_array(cells.X.toarray() // 2))
     found = measured_expression(cells, counts={"rna": half})
     np.testing.assert_allclose(found.depth, half.sum(axis=1))
+
+
+def test_symbols_that_raw_lacks_are_told_as_such() -> None:
+    cells = counts_adata()
+    wide = ad.AnnData(sp.csr_matrix(np.ones((60, 40))), obs=cells.obs)
+    wide.var_names = [f"other{i}" for i in range(40)]
+    wide.var["id"] = "x"
+    cells.raw = wide
+    with pytest.raises(InputError) as caught:
+        take_matrix(cells, raw=True, gene_symbols="symbol")
+    assert str(caught.value) == (
+        "The column of gene symbols must exist in .raw.var; met 'symbol'; there are 'id'; var has it, but .raw holds 40 other "
+        "genes. Remedy: leave `raw=True` out, or give the symbols as a table of names (`id_table=`)."
+    )
+
+
+def test_a_file_without_x_is_told_what_else_it_holds() -> None:
+    cells = counts_adata()
+    bare = ad.AnnData(obs=cells.obs, var=cells.var, layers={"spliced": cells.X})
+    with pytest.raises(InputError, match=r"no X\. Remedy: try `layer='spliced'`") as caught:
+        take_matrix(bare)
+    assert "raw" not in caught.value.remedy
+    with pytest.raises(InputError, match="store counts or log1p"):
+        take_matrix(ad.AnnData(obs=cells.obs, var=cells.var))
+
+
+def test_the_layer_that_newer_anndata_calls_none_is_no_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Layers(dict):  # type: ignore[type-arg]
+        """Layers as AnnData 0.13 lists them: X among them, under None."""
+
+    cells = counts_adata()
+    cells.X = cells.X.toarray() - 1
+    for held, words in (
+        ({None: cells.X, "counts": cells.X}, "try `layer='counts'`"),
+        ({None: cells.X}, "store counts"),
+    ):
+        monkeypatch.setattr(ad.AnnData, "layers", property(lambda _, held=held: Layers(held)))
+        with pytest.raises(InputError) as caught:
+            take_matrix(cells)
+        assert caught.value.remedy.startswith(words)
+        with pytest.raises(InputError, match="layer must exist") as caught:
+            take_matrix(cells, layer="spliced")
+        assert "None" not in caught.value.met

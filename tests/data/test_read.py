@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
+import h5py
 import mudata
 import numpy as np
 import pytest
 from helpers import counts_adata, multimodal
 
-from cellprism.data.read import modalities, read_cells, sha256
+from cellprism.data.modalities import modalities
+from cellprism.data.read import read_cells, sha256
 from cellprism.errors import InputError
 
 
@@ -81,3 +84,56 @@ def test_digest_of_a_folder_sees_names_and_content(tmp_path: Path) -> None:
     (folder / "a").rename(folder / "b")
     assert sha256(folder) != before
     assert len(sha256(folder / "b")) == 64
+
+
+def damaged(path: Path, change: Any) -> Path:
+    counts_adata(5, 3).write_h5ad(path)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    return path
+
+
+def nested(place: str) -> Any:
+    def change(file: h5py.File) -> None:
+        file[f"{place}/umap/dens"] = np.ones((5, 2))
+
+    return change
+
+
+def half(file: h5py.File) -> None:
+    values = file["X/data"][:].astype("f2")
+    del file["X/data"]
+    file["X/data"] = values
+
+
+def newer(file: h5py.File) -> None:
+    file["obs"].attrs["encoding-version"] = "9.9.0"
+
+
+def unknown(file: h5py.File) -> None:
+    file["X"].attrs["encoding-type"] = "fancy-array"
+
+
+@pytest.mark.parametrize(
+    ("change", "met", "remedy"),
+    [
+        (nested("obsm"), "the key 'umap/dens' holds a slash", "'umap_dens'"),
+        (nested("layers"), "the key 'umap/dens' holds a slash", "rename it"),
+        (half, "float16 in X/data", "float32"),
+        (newer, "a newer AnnData wrote", "upgrade it"),
+        (unknown, "a newer AnnData wrote", "upgrade it"),
+    ],
+)
+def test_the_remedy_fits_the_cause(change: Any, met: str, remedy: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read_cells(damaged(tmp_path / "a.h5ad", change))
+    assert met in caught.value.met
+    assert remedy in caught.value.remedy
+    assert "truncated" not in caught.value.remedy
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x89HDF\r\n\x1a\n" + bytes(100)])
+def test_damaged_files_are_told_as_such(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.h5ad").write_bytes(content)
+    with pytest.raises(InputError, match="truncated"):
+        read_cells(tmp_path / "a.h5ad")

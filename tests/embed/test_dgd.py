@@ -178,7 +178,10 @@ WRONG = {
     "modality missing": (lambda c, m: m.encode(c["rna"]), "modalities"),
     "genes missing": (lambda c, m: m.encode(made(20, features=(49, 80))), "1 of 50 missing"),
     "width": (lambda c, m: m.decode(np.zeros((3, 4))), "5 dimensions"),
-    "cells in another order": (lambda c, m: m.encode(shuffled(c)), "same order"),
+    "cells without a batch": (
+        lambda c, m: DGDModel.fit(some_without_batch(c), batch="batch"),
+        "7 of 240 cells without",
+    ),
 }
 
 
@@ -192,6 +195,16 @@ def shuffled(c: mudata.MuData) -> object:
     return SimpleNamespace(
         mod={"rna": c["rna"], "atac": c["atac"][::-1]}, obs_names=c.obs_names, obs=c.obs, n_obs=c.n_obs
     )
+
+
+def some_without_batch(c: mudata.MuData) -> mudata.MuData:
+    out = c.copy()
+    out.obs["batch"] = out.obs["batch"].astype(object).where(np.arange(c.n_obs) >= 7, None)
+    return out
+
+
+def test_cells_of_modalities_are_joined_by_name(cells, model) -> None:
+    np.testing.assert_allclose(model.encode(shuffled(cells)), model.encode(cells), atol=1e-5)
 
 
 @pytest.mark.parametrize("case", WRONG)

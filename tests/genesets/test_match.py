@@ -69,7 +69,7 @@ NAMINGS = {
     "Ensembl genes": (
         HUMAN,
         ENSEMBL,
-        "named by Ensembl ids and the sets by gene symbols: give the symbols, --gene-symb",
+        "named by Ensembl ids and the sets by gene symbols: give the symbols, `gene_symb",
     ),
     "Ensembl genes with versions": (HUMAN, [f"{name}.7" for name in ENSEMBL], "named by Ensembl ids"),
     "mouse Ensembl genes": (HUMAN, [f"ENSMUSG{i:011d}" for i in range(12)], "named by Ensembl ids"),

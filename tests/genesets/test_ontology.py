@@ -224,3 +224,76 @@ def test_a_missing_parser_is_named(files, monkeypatch):
     monkeypatch.setitem(sys.modules, "obonet", None)
     with pytest.raises(InputError, match=r"pip install 'cellprism\[genesets\]'"):
         read_ontology(files / "go.obo")
+
+
+SUCCESSORS = """
+[Term]
+id: GO:0000021
+name: old
+is_obsolete: true
+replaced_by: GO:0000005
+
+[Term]
+id: GO:0000022
+name: older
+is_obsolete: true
+replaced_by: GO:0000021
+
+[Term]
+id: GO:0000023
+name: round
+is_obsolete: true
+replaced_by: GO:0000024
+
+[Term]
+id: GO:0000024
+name: and round
+is_obsolete: true
+replaced_by: GO:0000023
+
+[Term]
+id: GO:0000025
+name: parted
+is_obsolete: true
+replaced_by: GO:0000005
+replaced_by: GO:0000004
+
+[Term]
+id: GO:0000026
+name: perhaps
+is_obsolete: true
+consider: GO:0000005
+"""
+
+
+def test_what_an_obsolete_term_was_replaced_by_gets_its_genes_and_losses_are_said(tmp_path):
+    pytest.importorskip("obonet")
+    (tmp_path / "go.obo").write_text(OBO.replace("[Typedef]", SUCCESSORS + "\n[Typedef]", 1), encoding="utf-8")
+    rows = [*ROWS, *((f"OLD{i}", "involved_in", f"GO:00000{i}", "IDA") for i in range(21, 27))]
+    (tmp_path / "goa.gaf").write_text(gaf(*rows), encoding="utf-8")
+    ontology = read_ontology(tmp_path / "go.obo")
+    assert {k: v for k, v in ontology.replaced.items() if k >= "GO:0000020" and k < "GO:0000030"} == {
+        "GO:0000021": "GO:0000005",
+        "GO:0000022": "GO:0000005",
+    }
+    said: list[str] = []
+    sets = load(f"{tmp_path / 'go.obo'}+{tmp_path / 'goa.gaf'}", said.append)
+    members = next(genes for name, genes in sets.items() if name.endswith("(GO:0000005)"))
+    assert {"OLD21", "OLD22"} <= set(members)
+    assert not {"OLD23", "OLD24", "OLD25", "OLD26"} & {g for genes in sets.values() for g in genes}
+    assert said == [
+        "goa.gaf: 12 of 13 annotations are used (1 say NOT, 0 left out by evidence or taxon, 0 without a symbol)",
+        f"go.obo: 7 annotations give {len(sets)} sets; 5 annotations are to terms that the ontology does not hold "
+        "(GO:0000009, GO:0000023, GO:0000024, GO:0000025, GO:0000026, …), 3 to terms that others took the place of",
+    ]
+
+
+def test_a_file_that_ends_within_a_line_is_told(tmp_path):
+    pytest.importorskip("obonet")
+    (tmp_path / "go.obo").write_text(OBO, encoding="utf-8")
+    whole = gaf(*(row for row in ROWS if row[2] != "GO:0000009" and "NOT" not in row[1]))
+    said: list[str] = []
+    for text, told in ((whole, False), (whole[:-60], True)):
+        (tmp_path / "goa.gaf").write_text(text, encoding="utf-8")
+        load(f"{tmp_path / 'go.obo'}+{tmp_path / 'goa.gaf'}", said.append)
+        assert any("may have been cut" in line for line in said) == told

@@ -90,9 +90,9 @@ def test_a_types_feature_turned_up_in_another_type_raises_its_genes(run_dir: Pat
 
 WRONG = {
     "no feature of that number": (["--feature", 99, "--off"], "from 0 to 11"),
-    "two edits": (["--feature", 0, "--off", "--to", 1.0], "xactly one"),
+    "two edits": (["--feature", 0, "--off", "--to", 1.0], "xactly one of --to, --to-quantile, --scale, --add, --off"),
     "no edit": (["--feature", 0], "xactly one"),
-    "query": (["--feature", 0, "--off", "--cells", "celltype == 'B'"], "columns: cell"),
+    "query": (["--feature", 0, "--off", "--cells", "celltype == 'B'"], "columns: 'cell'"),
     "query that chooses nothing": (["--feature", 0, "--off", "--cells", "cell_type == 'B'"], "t least one cell"),
     "no model": (["--feature", 0, "--off", "--model", "/nowhere"], "no model in"),
 }
@@ -124,3 +124,19 @@ def test_a_run_without_its_model_asks_for_one(run_dir: Path, tmp_path: Path, cap
     )
     assert done.code == 0, done.err
     assert sae.load(bare / "sae").width == 12
+
+
+def test_code_among_the_cells_is_not_run(run_dir: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for query in ("@pd.io.common.os.system('touch PWNED')", "@table.to_csv('PWNED')"):
+        done = call(capsys, "steer", run_dir, "--feature", 0, "--off", "--cells", query, "-o", tmp_path / "out")
+        assert done.code == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sample_of_the_cells_is_said(run_dir: Path, tmp_path: Path, capsys) -> None:
+    live = int(RunFolder.open(run_dir).features["feature"].iloc[0])
+    arguments = ("steer", run_dir, "--feature", live, "--add", 1.0, "-o", tmp_path / "out", "--max-cells", 40)
+    done = call(capsys, *arguments)
+    assert done.code == 0, done.err
+    assert "40 of 150 cells, drawn at random" in done.out

@@ -96,6 +96,24 @@ def test_dose_response_passes_through_nothing_and_the_edit(result) -> None:
     assert doses.loc[1.0, "value"] == pytest.approx(result.summary["activation_after"])
 
 
+def test_doses_start_from_the_cells_own_activations(scene) -> None:
+    """With chosen cells that are active and cells that are not."""
+    rows = np.flatnonzero(scene.labels != "c")
+    c = scene.sae.codes[:, [0]].toarray().ravel()
+    found = effect(scene.sae, scene.model, scene.Z, 0, to_quantile=0.9, cells=rows, n_null=2)
+    assert found.summary["activation_before"] == pytest.approx(c[rows].mean())
+    level = np.quantile(c[c > 0], 0.9)
+    doses = found.doses.set_index("dose")
+    assert doses.loc[1.0, "strength"] == pytest.approx(found.summary["strength"])
+    for dose in (0.25, 0.5, 1.5):
+        to = np.maximum(c[rows] + dose * (level - c[rows]), 0)
+        after = scene.Z.copy()
+        after[rows] += (to - c[rows])[:, None] * scene.sae.directions[0]
+        by_dose = by_hand(scene, after, rows).mean(0)
+        np.testing.assert_allclose(doses.loc[dose, scene.model.genes["rna"]].astype(float), by_dose, atol=1e-4)
+        assert doses.loc[dose, "value"] == pytest.approx(to.mean(), rel=1e-5)
+
+
 def test_a_random_feature_is_not_significant_on_the_driven_genes(scene) -> None:
     other = effect(scene.sae, scene.model, scene.Z, 4, to_quantile=0.9, targets=SETS["driven"], n_null=60)
     assert other.summary["target_nulls"]["covariance"]["pval"] > 0.05

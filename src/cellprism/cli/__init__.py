@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib.metadata import version
 
@@ -25,6 +26,7 @@ from cellprism.cli import (
     simulate,
     steer,
 )
+from cellprism.cli.words import spoken
 from cellprism.errors import InputError
 
 __all__ = ["app", "main"]
@@ -74,11 +76,14 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; input errors end with one message and exit code 2."""
+    """Run the command line; input errors end with one message, in the words of the command line, and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot write must not end a finished run
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except InputError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {spoken(str(error))}", err=True)
         sys.exit(2)
     except FloatingPointError as error:
         typer.echo(f"Error: {error}", err=True)

@@ -9,6 +9,7 @@ import typer
 
 from cellprism.cli.run import (
     Donor,
+    ExpressionState,
     GeneSets,
     GeneSymbols,
     IdColumns,
@@ -45,38 +46,49 @@ def annotate(
     donor: Donor = None,
     layer: Layer = None,
     raw: Raw = False,
+    expression_state: ExpressionState = None,
     seed: Annotated[int, typer.Option(help="Fixes the permutations.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Write features, genes, sets and labels tables of given codes."""
-    import zipfile
-
     import pandas as pd
-    import scipy.sparse as sp
 
     from cellprism import genesets
     from cellprism.cli.common import console, name_pair, print_shares, say
     from cellprism.data.embedding import given_embedding
     from cellprism.data.expression import measured_expression
+    from cellprism.data.modalities import with_protein
     from cellprism.data.read import read_cells
-    from cellprism.errors import InputError
+    from cellprism.data.sparse import read_sparse
     from cellprism.features.annotate import annotate as run_annotate
-    from cellprism.run.folder import staged
-    from cellprism.run.knowledge import label_columns, map_names, nuisance_columns, read_networks, set_ancestors
+    from cellprism.run.folder import check_output, staged
+    from cellprism.run.knowledge import (
+        already_said,
+        cell_columns,
+        codes_of,
+        map_names,
+        nuisance_columns,
+        read_networks,
+        set_ancestors,
+    )
+    from cellprism.run.options import states
     from cellprism.run.shares import share_records
     from cellprism.run.write import write_json, write_tables
 
-    try:
-        matrix = sp.csr_array(sp.load_npz(codes))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(
-            "codes are a sparse matrix written by scipy.sparse.save_npz", f"{codes}: {error}", "check the path"
-        ) from error
-    cells = read_cells(data)
-    obs = label_columns(cells, labels or (), strata, donor)
+    check_output(output, overwrite=overwrite)
+    matrix = read_sparse(codes, "codes")
+    cells, _ = with_protein(read_cells(data))
+    matrix, how = codes_of(matrix, codes, cells.obs_names)
+    columns = cell_columns(cells, labels or (), strata, donor)
+    if labels:
+        say(f"labels: {columns.labels.taken()}")
+    for note in (how, *columns.notes):
+        say(note)
     collections = tuple(gene_sets or ("bundled",))
-    sets = genesets.load(collections)
-    expression = measured_expression(cells, layer=layer, raw=raw, gene_symbols=gene_symbols)
+    sets = genesets.load(collections, say)
+    expression = measured_expression(
+        cells, layer=layer, raw=raw, gene_symbols=gene_symbols, state=states(expression_state)
+    )
     expression = map_names(expression, id_table, name_pair(id_columns), say)
     nuisance = nuisance_columns(expression)
     known = read_networks(networks or ())
@@ -84,28 +96,29 @@ def annotate(
         f"{cells.n_obs:,} cells, {len(expression.genes):,} genes ({expression.describe()}), {matrix.shape[1]:,} features"
     )
     given = rep is not None or embedding is not None
-    values = given_embedding(cells, rep, embedding)[0] if given else None
-    columns = pd.concat([obs.reset_index(drop=True), nuisance], axis=1)
-    found = run_annotate(
-        matrix,
-        expression.values,
-        expression.genes,
-        sets,
-        labels=columns if columns.shape[1] else None,
-        strata=obs[strata].astype(str).to_numpy() if strata else None,
-        donor=obs[donor].astype(str).to_numpy() if donor else "strata",
-        depth=expression.depth,
-        symbols=expression.symbols,
-        embedding=values,
-        modality=expression.modality,
-        nulls=("random", "permuted"),
-        association=True,
-        ancestors=set_ancestors(collections, ontology, sets),
-        networks=known,
-        confounds=[*nuisance.columns, *([strata] if strata else [])],
-        kind_by=next((c for c in labels or () if isinstance(obs[c].dtype, pd.CategoricalDtype)), None),
-        seed=seed,
-    )
+    values = given_embedding(cells, rep, embedding).values if given else None
+    table = pd.concat([columns.labels.table.reset_index(drop=True), nuisance], axis=1)
+    with already_said():
+        found = run_annotate(
+            matrix,
+            expression.values,
+            expression.genes,
+            sets,
+            labels=table if table.shape[1] else None,
+            strata=columns.strata,
+            donor="strata" if columns.donor is None else columns.donor,
+            depth=expression.depth,
+            symbols=expression.symbols,
+            embedding=values,
+            modality=expression.modality,
+            nulls=("random", "permuted"),
+            association=True,
+            ancestors=set_ancestors(collections, ontology, sets),
+            networks=known,
+            confounds=list(nuisance.columns),
+            label_kinds=columns.labels.kinds | dict.fromkeys(nuisance.columns, "number"),
+            seed=seed,
+        )
     tables = ["features", "genes", "sets", "labels", *(["regulators"] if known else [])]
     with staged(output, overwrite=overwrite) as folder:
         write_tables(folder, {n: getattr(found, n) for n in tables})
@@ -116,6 +129,9 @@ def annotate(
                 "annotation": found.info,
                 "descriptive": True,
                 "expression": "measured",
+                "expression_states": expression.states,
+                "label_columns": list(columns.labels.table.columns),
+                "warnings": [how, *columns.notes],
             },
         )
     print_shares(share_records(found.shares), console())

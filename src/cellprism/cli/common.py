@@ -9,6 +9,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from cellprism.cli.words import spoken
 from cellprism.run.folder import RunFolder
 
 __all__ = [
@@ -31,7 +32,7 @@ def console() -> Console:
 
 def say(line: str) -> None:
     """Show a step on standard error, so that standard output stays clean."""
-    Console(stderr=True, highlight=False).print(f"· {line}", style="dim")
+    Console(stderr=True, highlight=False).print(f"· {spoken(line)}", style="dim", markup=False)
 
 
 def best_features(folder: RunFolder, n: int) -> pd.DataFrame:
@@ -134,7 +135,7 @@ def print_findings(folder: RunFolder, n: int = 10) -> None:
         )
     out.print(table)
     for warning in info["warnings"]:
-        out.print(f"  Note: {warning}", highlight=False)
+        out.print(f"  Note: {spoken(warning)}", highlight=False, markup=False)
     out.print(f"\nReport: {folder.path / 'report.html'}", highlight=False, soft_wrap=True)
 
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cellprism.cli.run import Output, Overwrite
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 __all__ = ["register"]
 
@@ -22,69 +18,75 @@ def differential(
     output: Output,
     donor: Annotated[str | None, typer.Option(help="Column with the donors: the test is then over donors.")] = None,
     within: Annotated[str | None, typer.Option(help="Compare these cells only: VALUE or COLUMN=VALUE.")] = None,
-    conditions: Annotated[str | None, typer.Option(help="The two conditions, A,B, where there are more.")] = None,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The two conditions, A,B (A is the reference), where there are more; or given twice, a name each."
+        ),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Compare every feature between two conditions, over cells or over donors."""
     from rich.table import Table
+    from rich.text import Text
 
+    from cellprism.cli.choose import cells_with, column, two_names
     from cellprism.cli.common import console
+    from cellprism.data.missing import groups
+    from cellprism.data.read import describe_keys
+    from cellprism.errors import InputError
     from cellprism.features.differential import differential as compare
     from cellprism.run.folder import RunFolder, check_output, staged
     from cellprism.run.write import write_json, write_tables
 
     check_output(output, overwrite=overwrite)
     folder = RunFolder.open(run_dir)
-    pair = tuple(conditions.split(",")) if conditions else None
+    groups_of = column(folder.cells, by)
+    chosen = None if within is None else cells_with(folder.cells, within, "--within")
+    values = groups(groups_of if chosen is None else groups_of[chosen])
+    there = [str(name) for name in values.names]
+    if conditions:
+        pair = two_names(conditions, there, "--conditions")
+    elif len(there) == 2:
+        pair = (there[0], there[1])
+    else:
+        raise InputError(
+            "two conditions are compared",
+            f"{len(there)} in {by!r}: {describe_keys(there)}",
+            "name the two with --conditions A,B",
+        )
     found = compare(
         folder.codes,
-        _column(folder.cells, by),
-        None if donor is None else _column(folder.cells, donor),
-        within=None if within is None else _chosen(folder.cells, within),
-        conditions=None if pair is None else (pair[0], pair[-1]),
+        groups_of,
+        None if donor is None else column(folder.cells, donor),
+        within=chosen,
+        conditions=pair,
     )
     table = found.table.merge(folder.features[["feature", "name"]], on="feature", how="left")
-    table = table.sort_values("qval", kind="stable", ignore_index=True)
+    table = table.sort_values(["pval", "feature"], kind="stable", ignore_index=True)
     with staged(output, overwrite=overwrite) as target:
-        write_tables(target, {"differential": table})
+        write_tables(target, {"differential": table, "untestable": found.untestable})
         write_json(target / "run.json", found.info | {"by": by, "donor": donor, "within": within})
     out = console()
-    out.print(f"{found.info['b']} against {found.info['a']}: {found.info['power']}", highlight=False)
-    shown = Table(title="Features that differ most", title_justify="left")
-    for column in ("feature", "name", "active share", "effect", "q"):
-        shown.add_column(column, justify="left" if column == "name" else "right")
+    about = found.info
+    sizes = f"{about['cells_b']:,} against {about['cells_a']:,} cells"
+    out.print(f"{about['b']} against {about['a']} ({sizes}): {about['power']}", highlight=False, markup=False)
+    for note in about["notes"]:
+        out.print(f"  Note: {note}", highlight=False, markup=False)
+    if len(found.untestable):
+        out.print(
+            f"  {len(found.untestable)} features with too few active cells among these are not compared (untestable.parquet)",
+            highlight=False,
+        )
+    unit = f"over {about['unit']}s"
+    shown = Table(title=f"Features that differ most, {unit}", title_justify="left")
+    for title in ("feature", "name", "active share", "effect (SD)", "p", "q"):
+        shown.add_column(title, justify="left" if title == "name" else "right")
     for row in table.head(10).to_dict("records"):
         share = f"{row['fraction_a']:.0%} -> {row['fraction_b']:.0%}"
-        shown.add_row(str(row["feature"]), str(row["name"]), share, f"{row['effect']:+.2f}", f"{row['qval']:.1e}")
+        numbers = (f"{row['effect']:+.2f}", f"{row['pval']:.1e}", f"{row['qval']:.1e}")
+        shown.add_row(str(row["feature"]), Text(str(row["name"])), share, *numbers)
     out.print(shown)
-
-
-def _column(cells: pd.DataFrame, name: str) -> np.ndarray:
-    from cellprism.data.read import describe_keys
-    from cellprism.errors import InputError
-
-    if name not in cells:
-        raise InputError(
-            "the column must be among those that the run kept",
-            f"{name!r}; there are {describe_keys(cells.columns)}",
-            f"run again with --labels {name}",
-        )
-    return cells[name].to_numpy(dtype=object)
-
-
-def _chosen(cells: pd.DataFrame, within: str) -> np.ndarray:
-    """Cells whose named column, or any column of text, holds a value."""
-    from cellprism.errors import InputError
-
-    column, _, value = within.rpartition("=")
-    columns = [column] if column else [c for c in cells if c not in ("cell", "x", "y")]
-    for name in columns:
-        hits: np.ndarray = _column(cells, str(name)).astype(str) == value
-        if hits.any():
-            return hits
-    raise InputError(
-        "--within must name cells", f"no cell with {within!r}", "give VALUE or COLUMN=VALUE of a kept column"
-    )
 
 
 def register(app: typer.Typer) -> None:

@@ -1,40 +1,108 @@
-"""``cellprism encode``: codes of cells by a trained sparse autoencoder."""
+"""``cellprism encode``: codes of further cells by a run, or by a sparse autoencoder alone."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-
-from cellprism.cli.fit import load_embedding
 
 __all__ = ["register"]
 
 
 def encode(
-    sae: Annotated[Path, typer.Argument(help="SAE folder, or a run folder.", show_default=False)],
-    embedding: Annotated[Path, typer.Argument(help="Embedding file, or cells with --rep.", show_default=False)],
-    output: Annotated[Path, typer.Option("-o", "--output", help="codes.npz to write.", show_default=False)],
-    rep: Annotated[str | None, typer.Option(help="obsm key, where the file holds cells.")] = None,
+    source: Annotated[Path, typer.Argument(help="Run folder, or an SAE's.", show_default=False)],
+    cells: Annotated[
+        Path, typer.Argument(help="Cells (.h5ad, .h5mu, .zarr), or a file of their embedding.", show_default=False)
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="What to write: codes.npz or codes.h5ad.", show_default=False)
+    ],
+    rep: Annotated[str | None, typer.Option(help="obsm key of an embedding that the cells have already.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Folder of the embedding model; default: the run's.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer with the counts; default: as in the run.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Take the counts from .raw.")] = False,
 ) -> None:
-    """Write the sparse codes (scipy CSR, cells x features) of an embedding."""
-    import scipy.sparse as sp
+    """Embed cells with the model of a run and write their sparse codes, comparable with the run's own.
 
-    from cellprism.cli.common import console
+    A .npz holds a scipy CSR matrix (cells x features) and the names as `cells`; a .h5ad has them as an AnnData, with the
+    names of the features and the embedding. Of a run that split counts, as large a part of the molecules is embedded.
+    """
+    from cellprism.cli.common import console, say
+    from cellprism.cli.fit import load_embedding
+    from cellprism.data.modalities import with_protein
+    from cellprism.data.read import read_cells
     from cellprism.errors import InputError
+    from cellprism.run.encode import embed_cells, model_of
+    from cellprism.run.encode import encode as encode_embedding
+    from cellprism.run.folder import RunFolder
     from cellprism.sae import load
 
-    if output.suffix != ".npz":
-        raise InputError("codes are written as .npz", str(output), "give a name that ends in .npz")
+    if output.suffix not in (".npz", ".h5ad"):
+        raise InputError("codes are written as .npz or .h5ad", str(output), "give a name that ends so")
     if output.exists():
         raise InputError("the output must be new", f"{output} exists", "give another path, or remove it")
-    codes = load(sae).encode(load_embedding(embedding, rep).values)
+    run = RunFolder.open(source) if (source / "codes.npz").is_file() else None
+    sae = load(source)
+    notes: list[str] = []
+    if cells.suffix not in (".h5ad", ".h5mu", ".zarr") or rep is not None:
+        given = load_embedding(cells, rep)
+        values, names = given.values, given.cells
+    elif run is None:
+        raise InputError(
+            "cells are embedded by the model of a run",
+            f"{source}, an SAE alone",
+            "give a run folder, or --rep with an obsm key",
+        )
+    else:
+        decoder = model_of(run, model)
+        table, _ = with_protein(read_cells(cells))
+        say(f"embedding {table.n_obs:,} cells with {decoder.name}")
+        values = embed_cells(run, table, decoder, layer=layer, raw=raw or (False if layer else None), notes=notes)
+        names = tuple(map(str, table.obs_names))
+    found = encode_embedding(sae, values, tuple(names or ()), _trained(source))
+    for note in notes:
+        say(note)
+    features = None if run is None else run.features
+    _write(output, found, features)
+    n, width = found.codes.shape
+    out = console()
+    out.print(f"{n:,} cells x {width:,} features, {found.codes.nnz:,} active: {output}", highlight=False, markup=False)
+    out.print(found.fit, highlight=False)
+    if found.misfit:
+        out.print(f"Note: {found.misfit}", highlight=False)
+
+
+def _trained(source: Path) -> dict[str, Any]:
+    """Metrics of a run or fit, where they were kept."""
+    import json
+
+    try:
+        content = json.loads((source / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # an SAE alone keeps none
+        return {}
+    found = content.get("metrics") if isinstance(content, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _write(output: Path, found: Any, features: Any) -> None:
+    import numpy as np
+    import scipy.sparse as sp
+
     output.parent.mkdir(parents=True, exist_ok=True)
-    sp.save_npz(output, codes)
-    console().print(
-        f"{codes.shape[0]:,} cells x {codes.shape[1]:,} features, {codes.nnz:,} active: {output}", highlight=False
-    )
+    partial = output.with_name(f".{output.stem}.partial-{os.getpid()}{output.suffix}")
+    try:
+        if output.suffix == ".h5ad":
+            found.anndata(features).write_h5ad(partial)
+        else:
+            sp.save_npz(partial, found.codes)
+            with np.load(partial) as matrix:
+                arrays = dict(matrix)
+            np.savez_compressed(partial, **arrays, cells=np.array(found.cells))
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -50,7 +50,7 @@ def fit(
     Without --width, --k, --activation and --config the configuration is chosen from the embedding.
     """
     from cellprism.cli.common import console, say
-    from cellprism.data.checks import check_embedding
+    from cellprism.data.checks import check_embedding, remarks
     from cellprism.errors import InputError
     from cellprism.features.stability import fit_matches
     from cellprism.run.folder import check_output, staged
@@ -77,6 +77,8 @@ def fit(
     check_output(output, overwrite=overwrite)
     source = load_embedding(embedding, rep)
     X = check_embedding(source.values, source.cells)
+    for remark in remarks(X, source.cells):
+        say(remark)
     if sweep is not None:
         _sweep(
             X,
@@ -185,11 +187,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Mapping from a YAML file."""
     import yaml
 
+    from cellprism.data.text import read_text
     from cellprism.errors import InputError
 
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(read_text(path, "the YAML file"))
+    except yaml.YAMLError as error:
         raise InputError(
             "the YAML file must be readable", f"{path}: {error}", "check the path and its syntax"
         ) from error

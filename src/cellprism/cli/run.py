@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +15,10 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier
 GeneSets = Annotated[
     list[str] | None, typer.Option(help="GMT file or name of a library; may be repeated. Default: bundled.")
 ]
-Labels = Annotated[list[str] | None, typer.Option(help="obs column to compare features with; may be repeated.")]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(help="obs column to compare features with, COL, COL:category or COL:number; may be repeated."),
+]
 GeneSymbols = Annotated[str | None, typer.Option(help="var column with the symbols that gene sets use.")]
 IdTable = Annotated[
     Path | None, typer.Option(help="Table that names genes as the gene sets do (Ensembl ids, orthologs).")
@@ -36,6 +38,10 @@ Donor = Annotated[
     str | None, typer.Option(help="obs column with the donors; with three or more they are the unit of the tests.")
 ]
 Layer = Annotated[str | None, typer.Option(help="Layer with the expression.")]
+ExpressionState = Annotated[
+    str | None,
+    typer.Option(help="What the expression is: counts, normalised, log1p, log2 or fractions. Default: by evidence."),
+]
 Raw = Annotated[bool, typer.Option("--raw", help="Take the expression from .raw.")]
 
 
@@ -68,6 +74,7 @@ def run(
     ] = None,
     layer: Layer = None,
     raw: Raw = False,
+    expression_state: ExpressionState = None,
     expression: Annotated[str, typer.Option(help="Test measured or predicted expression.")] = "measured",
     consensus: Annotated[
         bool, typer.Option("--consensus", help="Keep the features that return in most seeds.")
@@ -75,6 +82,7 @@ def run(
     thorough: Annotated[
         bool, typer.Option("--thorough", help="10 seeds in place of 3, and more candidates for the recipe.")
     ] = False,
+    device: Annotated[str, typer.Option(help="Where to train: auto, cpu, cuda, cuda:1, mps.")] = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Turn cells and an embedding into named features, and write a run folder with its report."""
@@ -108,9 +116,11 @@ def run(
         thin=thin,
         layer=layer,
         raw=raw,
+        expression_state=expression_state,
         preset="thorough" if thorough else "run",
         overwrite=overwrite,
-        progress=sys.stderr.isatty(),
+        device=device,
+        progress=True,
         **choices,
     )
     print_findings(execute(options, say))

@@ -19,33 +19,53 @@ def steer(
     to: Annotated[float | None, typer.Option(help="Set the activation to this value.")] = None,
     to_quantile: Annotated[float | None, typer.Option(help="Set it to this quantile of the active cells.")] = None,
     scale: Annotated[float | None, typer.Option(help="Multiply it.")] = None,
+    add: Annotated[float | None, typer.Option(help="Add this much, never below zero.")] = None,
     off: Annotated[bool, typer.Option("--off", help="Switch the feature off.")] = False,
-    cells: Annotated[str | None, typer.Option(help="Query on the cells' columns; default: all cells.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Folder of the embedding model; default: the run's.")] = None,
-    seed: Annotated[int, typer.Option(help="Fixes the random moves it is compared with.")] = 0,
+    cells: Annotated[
+        str | None,
+        typer.Option(help="Condition on the cells' columns, such as \"cell_type == 'B'\"; default: all cells."),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the embedding model, also one that scvi-tools saved; default: the run's."),
+    ] = None,
+    max_cells: Annotated[int, typer.Option(min=1, help="Most cells; of more, so many are drawn at random.")] = 500,
+    seed: Annotated[int, typer.Option(help="Fixes that draw and the random moves it is compared with.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Edit a feature in chosen cells, decode, and hold the change of every gene against moves that mean nothing."""
     from rich.table import Table
 
     from cellprism.cli.common import console, say
+    from cellprism.errors import InputError
     from cellprism.run.folder import RunFolder, check_output, staged
     from cellprism.run.steering import steer_run
     from cellprism.steer.edit import make_edit
 
     check_output(output, overwrite=overwrite)
-    edit = make_edit(to=to, to_quantile=to_quantile, scale=scale, off=off)
+    edits = {"--to": to, "--to-quantile": to_quantile, "--scale": scale, "--add": add, "--off": off or None}
+    given = [option for option, value in edits.items() if value is not None]
+    if len(given) != 1:
+        raise InputError(
+            f"exactly one of {', '.join(edits)} must be given", ", ".join(given) or "none", "say what to do, once"
+        )
+    edit = make_edit(to=to, to_quantile=to_quantile, scale=scale, add=add, off=off)
     folder = RunFolder.open(run_dir)
     say(f"steering feature {feature} and 300 moves of the same length that mean nothing")
-    found = steer_run(folder, feature, edit, cells=cells, model=model, seed=seed)
+    found = steer_run(folder, feature, edit, cells=cells, model=model, seed=seed, max_cells=max_cells)
     with staged(output, overwrite=overwrite) as target:
         found.save(target)
     out, s = console(), found.summary
+    drawn = f"{s['cells']:,} cells"
+    if s["cells"] < s["cells_chosen"]:
+        drawn = f"{s['cells']:,} of {s['cells_chosen']:,} cells, drawn at random (--max-cells)"
     out.print(
-        f"{s['cells']:,} cells; activation {s['activation_before']:.3g} -> {s['activation_after']:.3g}; "
+        f"{drawn}; activation {s['activation_before']:.3g} -> {s['activation_after']:.3g}; "
         f"{s['share_among_real_cells']:.0%} land among real cells",
         highlight=False,
     )
+    if "decoded_at" in s:
+        out.print(f"decoded at {s['decoded_at']}", highlight=False, markup=False)
     if "target_effect" in s:
         null = s["target_nulls"]["covariance"]
         out.print(

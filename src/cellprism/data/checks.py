@@ -1,8 +1,8 @@
-"""What must hold for an embedding, whoever brings it."""
+"""What must hold for an embedding, whoever brings it, and what is said of one that is odd."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,50 @@ from scipy import sparse
 
 from cellprism.errors import InputError
 
-__all__ = ["check_embedding"]
+__all__ = ["check_embedding", "check_numbers", "remarks"]
 
 _CHUNK = 65_536
+_SMALLEST, _LARGEST = 1e-15, 1e15
+"""Squares of what lies beyond, summed over cells, leave the range of float32."""
+_DOMINANT = 0.95
+_FAR = 20.0
 
 
-def check_embedding(
-    X: ArrayLike, cells: Sequence[str] | None = None, *, constant_dimensions: bool = True
-) -> NDArray[Any]:
+def check_numbers(X: ArrayLike, cells: Sequence[str] | None = None) -> NDArray[Any]:
+    """Real, finite numbers as a two-dimensional array; a memory map stays one and is read in chunks.
+
+    Raises
+    ------
+    InputError
+        If it is not (cells, d) of numbers, or holds values that are not finite in float32.
+    """
+    if sparse.issparse(X):
+        raise InputError("an embedding is dense", f"a sparse {type(X).__name__}", "give X.toarray()")
+    array = X if isinstance(X, np.ndarray) and not isinstance(X, np.matrix) else np.asarray(X)
+    if array.ndim != 2 or array.shape[1] < 1:
+        raise InputError("an embedding is an array (cells, dimensions)", f"shape {array.shape}", "give one row a cell")
+    if array.dtype.kind not in "fiu":
+        raise InputError("an embedding holds numbers", f"dtype {array.dtype}", "leave out text and imaginary parts")
+    values = rows = 0
+    largest = float(np.finfo(np.float32).max)
+    first: int | None = None
+    for start, block in _blocks(array):
+        bad = ~np.isfinite(block) | (np.abs(block) > largest)
+        if bad.any():
+            of_row = bad.any(axis=1)
+            values, rows = values + int(bad.sum()), rows + int(of_row.sum())
+            first = start + int(of_row.argmax()) if first is None else first
+    if first is not None:
+        raise InputError(
+            "an embedding must be finite",
+            f"{values} NaN or infinite values in {rows} cells, the first in "
+            + (f"cell {cells[first]!r}" if cells is not None else f"row {first}"),
+            "drop those cells or embed them again",
+        )
+    return array
+
+
+def check_embedding(X: ArrayLike, cells: Sequence[str] | None = None) -> NDArray[Any]:
     """The embedding as a two-dimensional array; a memory map stays one and is read in chunks.
 
     Parameters
@@ -27,49 +63,75 @@ def check_embedding(
         Anything that numpy reads as (cells, d).
     cells
         Names for the messages.
-    constant_dimensions
-        Whether single dimensions without variance are accepted.
 
     Raises
     ------
     InputError
-        If it is not (cells, d) of numbers, has fewer than two cells, values that are not finite, or no variance.
+        If it is not (cells, d) of numbers, has fewer than two cells, values that are not finite, no variance, or a scale
+        that float32 cannot square.
     """
-    if sparse.issparse(X):
-        raise InputError("an embedding is dense", f"a sparse {type(X).__name__}", "give X.toarray()")
-    array = X if isinstance(X, np.ndarray) and not isinstance(X, np.matrix) else np.asarray(X)
-    if array.ndim != 2 or array.shape[1] < 1:
-        raise InputError("an embedding is an array (cells, dimensions)", f"shape {array.shape}", "give one row a cell")
-    if array.dtype.kind not in "fiu":
-        raise InputError("an embedding holds numbers", f"dtype {array.dtype}", "leave out columns of text")
+    array = check_numbers(X, cells)
     if len(array) < 2:
         raise InputError("an embedding needs at least two cells", f"{len(array)}", "give more cells")
-    values = rows = 0
-    largest = float(np.finfo(np.float32).max)
-    first: int | None = None
-    varies = np.zeros(array.shape[1], dtype=bool)
-    for start in range(0, len(array), _CHUNK):
-        block = np.asarray(array[start : start + _CHUNK])
-        bad = ~np.isfinite(block) | (np.abs(block) > largest)
-        if bad.any():
-            of_row = bad.any(axis=1)
-            values, rows = values + int(bad.sum()), rows + int(of_row.sum())
-            first = start + int(of_row.argmax()) if first is None else first
-        varies |= (block != array[0]).any(axis=0)
-    if first is not None:
-        raise InputError(
-            "an embedding must be finite",
-            f"{values} NaN or infinite values in {rows} cells, the first in "
-            + (f"cell {cells[first]!r}" if cells is not None else f"row {first}"),
-            "drop those cells or embed them again",
-        )
-    if not varies.any():
+    low, high = (np.asarray(array[0], dtype=np.float64) for _ in range(2))
+    for _, block in _blocks(array):
+        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
+    spread, size = float((high - low).max()), float(np.maximum(np.abs(low), np.abs(high)).max())
+    if spread == 0:
         raise InputError("an embedding must vary between cells", "the same values in every cell", "check the embedding")
-    if not varies.all() and not constant_dimensions:
-        constant = np.flatnonzero(~varies)
+    if spread < _SMALLEST or size > _LARGEST:
+        met = f"differences of {spread:.3g} at most" if spread < _SMALLEST else f"values up to {size:.3g}"
         raise InputError(
-            "every dimension of an embedding must vary between cells",
-            f"{len(constant)} constant of {array.shape[1]}, the first {constant[0]}",
-            "drop these dimensions: X = X[:, X.std(axis=0) > 0]",
+            f"an embedding has values between {_SMALLEST:g} and {_LARGEST:g}, as it is trained on in float32",
+            met,
+            "rescale it: X / X.std()",
         )
     return array
+
+
+def remarks(X: NDArray[Any], cells: Sequence[str] | None = None) -> list[str]:
+    """What is odd about an embedding that can be used: constant or dominant dimensions, cells far from all others.
+
+    Parameters
+    ----------
+    X
+        (cells, d), finite.
+    cells
+        Names for the messages.
+    """
+    n, d = X.shape
+    mean = np.sum([block.sum(axis=0, dtype=np.float64) for _, block in _blocks(X)], axis=0) / n
+    square, distance = np.zeros(d), np.empty(n)
+    for start, block in _blocks(X):
+        centred = (block - mean) ** 2
+        square += centred.sum(axis=0)
+        distance[start : start + len(block)] = np.sqrt(centred.sum(axis=1))
+    said = []
+    constant = np.flatnonzero(square <= 1e-12 * square.max())
+    if constant.size:
+        said.append(
+            f"{constant.size} of {d} dimensions of the embedding are constant, or nearly so (the first: {constant[0]}): they "
+            "say nothing"
+        )
+    share = square / square.sum()
+    if d > 1 and share.max() > _DOMINANT:
+        said.append(
+            f"dimension {int(share.argmax())} holds {share.max():.1%} of the variance of the embedding: features will "
+            "describe little else; if it is no dimension (a row number, depth), leave it out, else scale the dimensions alike"
+        )
+    typical = float(np.median(distance))
+    far = np.flatnonzero(distance > _FAR * typical)
+    if 0 < far.size <= 0.1 * n:
+        worst = int(far[distance[far].argmax()])
+        name = repr(cells[worst]) if cells is not None else f"row {worst}"
+        lie = "1 cell lies" if far.size == 1 else f"{far.size:,} cells lie"
+        said.append(
+            f"{lie} more than {_FAR:.0f} times as far from the centre of the embedding as the median cell (the farthest: "
+            f"{name}): training minds them above all others; leave them out if they are no biology"
+        )
+    return said
+
+
+def _blocks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    for start in range(0, len(array), _CHUNK):
+        yield start, np.asarray(array[start : start + _CHUNK])

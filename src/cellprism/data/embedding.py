@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,11 @@ import anndata as ad
 import mudata
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from cellprism.data.read import describe_keys, modalities
+from cellprism.data.read import describe_keys
+from cellprism.data.sparse import as_dense, read_sparse
+from cellprism.data.table import names_and_values, read_table
 from cellprism.errors import InputError
 
 __all__ = ["Embedding", "align", "embedding_from_obsm", "given_embedding", "read_embedding"]
@@ -42,18 +42,20 @@ def embedding_from_obsm(cells: ad.AnnData | mudata.MuData, key: str) -> Embeddin
     InputError
         If no such key exists; names the keys that do.
     """
-    holders = [cells, *(modalities(cells).values() if isinstance(cells, mudata.MuData) else ())]
+    holders = [cells, *(cells.mod.values() if isinstance(cells, mudata.MuData) else ())]
     for holder in holders:
         # MuData keeps a boolean array named after each modality among its obsm keys.
-        if key in holder.obsm and np.asarray(holder.obsm[key]).dtype != bool:
+        if key in holder.obsm and getattr(holder.obsm[key], "dtype", None) != np.dtype(bool):
             stored = holder.obsm[key]
-            values = stored.toarray() if sp.issparse(stored) else np.asarray(stored)
-            return Embedding(values, tuple(map(str, holder.obs_names)), f"obsm[{key!r}]")
+            where, names = f"obsm[{key!r}]", tuple(map(str, holder.obs_names))
+            if isinstance(stored, pd.DataFrame):
+                return Embedding(names_and_values(stored.reset_index(drop=True), where)[0], names, where)
+            return Embedding(as_dense(stored), names, where)
     existing = [k for h in holders for k in h.obsm if not (isinstance(cells, mudata.MuData) and k in cells.mod)]
     raise InputError(
         "the embedding's key must exist in obsm",
         f"{key!r}; there are {describe_keys(dict.fromkeys(existing))}",
-        "give one of these with --rep, a file with --embedding, or let --embed pca make one",
+        "give one of these with `rep=`, a file with `embedding=`, or make one with `embed='pca'`",
     )
 
 
@@ -85,10 +87,13 @@ def read_embedding(path: str | Path) -> Embedding:
         elif suffix == ".pt":
             values, cells = _from_pt(path)
         else:
-            values, cells = _from_table(path, suffix)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, ImportError) as error:
-        if isinstance(error, InputError):
-            raise
+            values, cells = names_and_values(read_table(path, suffix), path.name)
+    except InputError:
+        raise
+    except UnicodeDecodeError as error:
+        raise InputError("text files are UTF-8", f"{path}: {error}", "save it as UTF-8") from error
+    # A damaged file shows itself as nearly any exception of numpy, pandas, pyarrow or zipfile.
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else ""
         raise InputError(
             "the embedding file must be readable", f"{path}: {type(error).__name__}: {reason}", "save it again"
@@ -107,7 +112,7 @@ def _pick(names: list[str], path: Path) -> str:
 def _from_npz(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
     with np.load(path, allow_pickle=False) as file:
         if "indptr" in file:
-            return sp.load_npz(path).toarray(), None
+            return read_sparse(path, "a sparse embedding").toarray(), None
         name = _pick([n for n in file.files if n != "cells"], path)
         return file[name], tuple(map(str, file["cells"])) if "cells" in file.files else None
 
@@ -119,46 +124,30 @@ def _from_pt(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
 
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
+    except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, AttributeError, ValueError) as error:
         raise InputError(
             "a .pt embedding must be a tensor or a dict of tensors that loads without running code",
-            f"{path}: {str(error).splitlines()[0]}",
+            f"{path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             "save it with torch.save(tensor, path), or as .npy",
         ) from error
     cells = None
     if isinstance(content, dict):
         cells = tuple(map(str, content["cells"])) if "cells" in content else None
-        content = content[_pick([k for k, v in content.items() if isinstance(v, torch.Tensor)], path)]
+        content = content[_pick([str(k) for k, v in content.items() if isinstance(v, torch.Tensor)], path)]
     if not isinstance(content, torch.Tensor):
         raise InputError(
             "a .pt embedding must hold a tensor", f"{path}: {type(content).__name__}", "save the tensor alone"
         )
-    return content.detach().to(torch.float32).numpy(), cells
+    if content.is_complex() or content.is_quantized:
+        raise InputError("an embedding holds real numbers", f"{content.dtype} in {path}", "save it as float32")
+    dense = content.detach().to_dense() if content.layout != torch.strided else content.detach()
+    return (dense.double() if dense.dtype == torch.float64 else dense.float()).numpy(), cells
 
 
-def _from_table(path: Path, suffix: str) -> tuple[NDArray[Any], tuple[str, ...] | None]:
-    if suffix == ".parquet":
-        table = pd.read_parquet(path)
-    else:
-        table = pd.read_csv(path, sep="," if ".csv" in suffix else "\t")
-    cells: tuple[str, ...] | None = None
-    text = [c for c in table.columns if table[c].dtype.kind not in "fiub"]
-    if text:
-        if len(text) > 1 or text[0] != table.columns[0]:
-            raise InputError(
-                "a table of embeddings holds numbers, beside one first column of cell names",
-                f"{path}: text in {text[:5]}",
-                "drop the other columns of text",
-            )
-        cells = tuple(table[text[0]].astype(str))
-        table = table.drop(columns=text)
-    elif not isinstance(table.index, pd.RangeIndex):
-        cells = tuple(table.index.astype(str))
-    return table.to_numpy(), cells
+def given_embedding(cells: ad.AnnData | mudata.MuData, rep: str | None, path: Path | None) -> Embedding:
+    """Embedding of a file or, without one, of an ``obsm`` key, in the order of the cells.
 
-
-def given_embedding(cells: ad.AnnData | mudata.MuData, rep: str | None, path: Path | None) -> tuple[NDArray[Any], str]:
-    """Embedding of a file or, without one, of an ``obsm`` key, in the order of the cells, and where it came from.
+    ``cells`` of the result are None where the file names none, so that it was joined by position.
 
     Raises
     ------
@@ -173,9 +162,10 @@ def given_embedding(cells: ad.AnnData | mudata.MuData, rep: str | None, path: Pa
         raise InputError(
             "a run needs an embedding",
             f"none; obsm holds {describe_keys(cells.obsm)}",
-            "give its obsm key with --rep, a file with --embedding, or let --embed pca make one",
+            "give its obsm key with `rep=`, a file with `embedding=`, or make one with `embed='pca'`",
         )
-    return align(embedding, cells.obs_names), embedding.source
+    names = None if embedding.cells is None else tuple(map(str, cells.obs_names))
+    return Embedding(align(embedding, cells.obs_names), names, embedding.source)
 
 
 def align(embedding: Embedding, names: pd.Index) -> NDArray[Any]:

@@ -1,9 +1,9 @@
-"""Expression: recognised as counts, normalised or log1p, and brought to depth-normalised log1p."""
+"""Expression: taken from a file, and brought to depth-normalised log1p."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import anndata as ad
 import mudata
@@ -12,15 +12,13 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from cellprism.data.read import describe_keys, modalities
+from cellprism.data.modalities import modalities, renamed
+from cellprism.data.read import describe_keys
+from cellprism.data.sparse import as_csr
+from cellprism.data.state import State, row_totals, stated, to_log1p
 from cellprism.errors import InputError
 
-__all__ = ["Expression", "Matrix", "State", "measured_expression", "recognise", "take_matrix", "to_log1p"]
-
-State = Literal["counts", "normalised", "log1p"]
-TARGET_SUM = 1e4
-# log1p values beyond this would be e^25 counts: the matrix cannot be on a log scale.
-_LARGEST_LOG1P = 25.0
+__all__ = ["Expression", "Matrix", "measured_expression", "take_matrices", "take_matrix"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Expression:
     """What is tested: depth-normalised log1p values of all modalities, side by side."""
 
     values: sp.csr_array
-    """(cells, genes), float32, log1p of values scaled to 10,000 a cell and modality."""
+    """(cells, genes), float32, log1p of values scaled to 10,000 a cell and modality where all genes are there."""
     genes: tuple[str, ...]
     symbols: tuple[str, ...]
     modality: tuple[str, ...]
@@ -60,7 +58,13 @@ class Expression:
 
 
 def take_matrix(
-    adata: ad.AnnData, *, layer: str | None = None, raw: bool = False, gene_symbols: str | None = None
+    adata: ad.AnnData,
+    *,
+    layer: str | None = None,
+    raw: bool = False,
+    gene_symbols: str | None = None,
+    state: str | Mapping[str, str] | None = None,
+    modality: str = "rna",
 ) -> Matrix:
     """Values, names and symbols of one AnnData, in memory or backed.
 
@@ -72,46 +76,41 @@ def take_matrix(
         Take ``layers[layer]`` or ``.raw`` in place of ``X``.
     gene_symbols
         Column of ``var`` with the symbols that gene sets use; None = the gene names.
+    state
+        What the values are, for all modalities or by modality; None = decided by evidence.
+    modality
+        The name of this one.
 
     Raises
     ------
     InputError
-        If the layer, ``.raw`` or column is missing, or the values are scaled, negative, not finite or all zero.
+        If the layer, ``.raw`` or column is missing, or the values are scaled, negative, not finite, all zero, or of a
+        state that is neither told nor plain.
     """
     if raw and layer is not None:
-        raise InputError("expression comes from one place", f"--raw and --layer {layer}", "give one of them")
+        raise InputError("expression comes from one place", f"`raw=True` and `layer={layer!r}`", "give one of them")
     var, names = adata.var, adata.var_names
     if raw:
         if adata.raw is None:
-            raise InputError("--raw needs an AnnData with .raw", "none in this file", "leave --raw out, or use --layer")
+            raise InputError(
+                "`raw=True` needs an AnnData with .raw", "none in this file", f"leave it out: {_others(adata, '')}"
+            )
         stored, where, var, names = adata.raw.X, ".raw", adata.raw.var, adata.raw.var_names
     elif layer is not None:
         if layer not in adata.layers:
             raise InputError(
-                "the layer must exist", f"{layer!r}; there are {describe_keys(adata.layers)}", "give one of these"
+                "the layer must exist", f"{layer!r}; there are {describe_keys(_layers(adata))}", "give one of these"
             )
         stored, where = adata.layers[layer], f"layers[{layer!r}]"
     else:
         stored, where = adata.X, "X"
+    others = _others(adata, where)
     if stored is None:
-        raise InputError("expression must be stored in the file", f"no {where}", "give --layer or --raw")
-    values = _as_csr(stored)
+        raise InputError("expression must be stored in the file", f"no {where}", others)
+    values = as_csr(stored)
     symbols = _symbols(adata, var, names, gene_symbols)
     unique = tuple(map(str, ad.utils.make_index_unique(pd.Index(names.astype(str)))))
-    return Matrix(values, unique, symbols, recognise(values, where, _alternatives(adata, where)), where)
-
-
-def _as_csr(stored: Any) -> sp.csr_array:
-    if hasattr(stored, "to_memory"):  # a backed sparse matrix
-        stored = stored.to_memory()
-    if not sp.issparse(stored):
-        stored = np.asarray(stored[:] if hasattr(stored, "file") else stored)
-        if stored.dtype.kind not in "fiub":
-            raise InputError("expression holds numbers", f"dtype {stored.dtype}", "store counts or log1p values")
-    values = sp.csr_array(stored, dtype=np.float32)
-    values.sum_duplicates()
-    values.eliminate_zeros()
-    return values
+    return Matrix(values, unique, symbols, stated(state, modality, values, where, others), where)
 
 
 def _symbols(adata: ad.AnnData, var: pd.DataFrame, names: pd.Index, column: str | None) -> tuple[str, ...]:
@@ -122,62 +121,77 @@ def _symbols(adata: ad.AnnData, var: pd.DataFrame, names: pd.Index, column: str 
     elif column in adata.var and set(names) <= set(adata.var_names):
         found = adata.var[column].reindex(names)
     else:
+        where = "var" if var is adata.var else ".raw.var"
+        elsewhere = column in adata.var
         raise InputError(
-            "the column of gene symbols must exist in var",
-            f"{column!r}; there are {describe_keys(var.columns)}",
-            "give one of these with --gene-symbols, or leave it out to use var_names",
+            f"the column of gene symbols must exist in {where}",
+            f"{column!r}; there are {describe_keys(var.columns)}"
+            + (
+                f"; var has it, but .raw holds {len(set(names) - set(adata.var_names)):,} other genes"
+                if elsewhere
+                else ""
+            ),
+            "leave `raw=True` out, or give the symbols as a table of names (`id_table=`)"
+            if elsewhere
+            else "give one of these with `gene_symbols=`, or leave it out to use the gene names",
         )
     return tuple("" if pd.isna(s) else str(s) for s in found.astype(object))
 
 
-def _alternatives(adata: ad.AnnData, where: str) -> str:
+def _layers(adata: ad.AnnData) -> list[str]:
+    return [name for name in adata.layers if name is not None]  # newer AnnData list X among the layers, as None
+
+
+def _others(adata: ad.AnnData, where: str) -> str:
     """What else the file offers, for the remedy of a refusal."""
-    options = ["--raw"] if adata.raw is not None and where != ".raw" else []
-    options += [f"--layer {name}" for name in adata.layers if f"layers[{name!r}]" != where]
+    options = ["`raw=True`"] if adata.raw is not None and where != ".raw" else []
+    options += [f"`layer={name!r}`" for name in _layers(adata) if f"layers[{name!r}]" != where]
     return f"try {' or '.join(options[:4])}" if options else "store counts or log1p values in X or a layer"
 
 
-def recognise(values: sp.csr_array, where: str = "X", remedy: str = "store counts or log1p values") -> State:
-    """What kind of values an expression matrix holds.
-
-    Whole numbers are counts; values of at most 25 are log1p (log1p of anything larger would not be met); the rest are
-    normalised values on the natural scale.
+def take_matrices(
+    cells: ad.AnnData | mudata.MuData,
+    *,
+    layer: str | None = None,
+    raw: bool = False,
+    gene_symbols: str | None = None,
+    state: str | Mapping[str, str] | None = None,
+) -> dict[str, Matrix]:
+    """:func:`take_matrix` of every modality, cells in one order; modalities without the layer, ``.raw`` or column do without.
 
     Raises
     ------
     InputError
-        If values are NaN, infinite or negative (scaled), or all zero.
+        If no modality has them, or a state is given for a modality that is not there.
     """
-    data = values.data
-    if not np.isfinite(data).all():
+    parts = modalities(cells)
+    if isinstance(state, Mapping) and not set(state) <= set(parts):
+        state = {renamed([name])[name]: value for name, value in state.items()}
+    if isinstance(state, Mapping) and not set(state) <= set(parts):
         raise InputError(
-            "expression must be finite", f"{int((~np.isfinite(data)).sum())} NaN or infinite values in {where}", remedy
+            "states are given for modalities that there are",
+            f"{sorted(set(state) - set(parts))[0]!r}; there are {describe_keys(parts)}",
+            "name one of these",
         )
-    if len(data) and data.min() < 0:
-        negative = int((data < 0).sum())
-        raise InputError(
-            "expression must not be negative: scaled or centred values cannot be tested as expression",
-            f"{negative:,} negative values in {where}, the least {data.min():.3g}",
-            remedy,
+    several = len(parts) > 1
+    use_layer = {n: layer if not several or layer in _layers(a) else None for n, a in parts.items()}
+    use_raw = {n: raw and (not several or a.raw is not None) for n, a in parts.items()}
+    use_symbols = {n: gene_symbols if not several or gene_symbols in a.var else None for n, a in parts.items()}
+    for asked, used, what in (
+        (layer is not None, use_layer, f"`layer={layer!r}`"),
+        (raw, use_raw, "`raw=True`"),
+        (gene_symbols is not None, use_symbols, f"`gene_symbols={gene_symbols!r}`"),
+    ):
+        if asked and not any(used.values()):
+            raise InputError(
+                f"{what} must exist in a modality", f"none in {', '.join(parts)}", "leave it out, or mend it"
+            )
+    return {
+        name: take_matrix(
+            adata, layer=use_layer[name], raw=use_raw[name], gene_symbols=use_symbols[name], state=state, modality=name
         )
-    if not len(data) or data.max() == 0:
-        raise InputError("expression must not be zero everywhere", f"no positive value in {where}", remedy)
-    if not np.mod(data, 1).any():
-        return "counts"
-    return "log1p" if data.max() <= _LARGEST_LOG1P else "normalised"
-
-
-def to_log1p(values: sp.csr_array, state: State) -> sp.csr_array:
-    """Depth-normalised log1p values: counts are scaled to 10,000 a cell first; cells without counts stay zero."""
-    if state == "log1p":
-        return values
-    out = values.copy()
-    if state == "counts":
-        depth = np.asarray(values.sum(axis=1), dtype=np.float64).ravel()
-        factor = np.divide(TARGET_SUM, depth, out=np.zeros_like(depth), where=depth > 0)
-        out.data = out.data * np.repeat(factor, np.diff(out.indptr)).astype(np.float32)
-    out.data = np.log1p(out.data)
-    return out
+        for name, adata in parts.items()
+    }
 
 
 def measured_expression(
@@ -186,6 +200,7 @@ def measured_expression(
     layer: str | None = None,
     raw: bool = False,
     gene_symbols: str | None = None,
+    state: str | Mapping[str, str] | None = None,
     counts: dict[str, sp.csr_array] | None = None,
 ) -> Expression:
     """Expression of all modalities, ready for testing.
@@ -193,26 +208,17 @@ def measured_expression(
     Parameters
     ----------
     cells
-        AnnData, or MuData whose modalities share their cells.
-    layer, raw, gene_symbols
+        AnnData, or MuData whose modalities hold the same cells, in whatever order.
+    layer, raw, gene_symbols, state
         See :func:`take_matrix`; applied to every modality that has them.
     counts
         By modality, counts to be used in place of those in the file: the part that a count split left for testing.
     """
-    parts: dict[str, Matrix] = {}
-    for name, adata in modalities(cells).items():
-        matrix = take_matrix(adata, layer=layer, raw=raw, gene_symbols=gene_symbols)
-        if counts is not None and name in counts:
-            matrix = replace(matrix, values=counts[name], state="counts")
-        if isinstance(cells, mudata.MuData) and adata.n_obs != cells.n_obs:
-            raise InputError(
-                "all modalities must hold the same cells",
-                f"{adata.n_obs} cells in {name!r}, {cells.n_obs} in all",
-                "keep the shared cells: mudata.pp.intersect_obs(mdata)",
-            )
-        parts[name] = matrix
+    parts = take_matrices(cells, layer=layer, raw=raw, gene_symbols=gene_symbols, state=state)
+    for name, split in (counts or {}).items():
+        parts[name] = replace(parts[name], values=split, state="counts")
     counted = [m.values for m in parts.values() if m.state == "counts"]
-    depth = np.sum([np.asarray(c.sum(axis=1), dtype=np.float64).ravel() for c in counted], axis=0) if counted else None
+    depth = np.sum([row_totals(c) for c in counted], axis=0) if counted else None
     genes = [g for m in parts.values() for g in m.genes]
     return Expression(
         values=sp.csr_array(

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import anndata as ad
+import h5py
 import mudata
+import numpy as np
 
 from cellprism.errors import InputError
 
-__all__ = ["describe_keys", "modalities", "read_cells", "sha256"]
+__all__ = ["describe_keys", "read_cells", "sha256"]
 
 _SUFFIXES = (".h5ad", ".h5mu", ".zarr")
 
@@ -32,7 +34,7 @@ def read_cells(path: str | Path) -> ad.AnnData | mudata.MuData:
         raise InputError(
             f"cells are read from {', '.join(_SUFFIXES)}",
             f"{path.name!r}",
-            "save the AnnData with adata.write_h5ad(...); give an array of embeddings with --embedding",
+            "save the AnnData with adata.write_h5ad(...); give an array of embeddings with `embedding=`",
         )
     if not path.exists():
         raise InputError("the file of cells must exist", f"no {path}", "check the path")
@@ -43,11 +45,55 @@ def read_cells(path: str | Path) -> ad.AnnData | mudata.MuData:
         return ad.read_h5ad(path) if path.suffix == ".h5ad" else ad.read_zarr(path)
     # A damaged file shows itself as nearly any exception of h5py, zarr or anndata.
     except Exception as error:
-        raise InputError(
-            "the file of cells must be readable",
-            f"{path}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-            "copy or save the file again; it may be truncated or of another format",
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    """Why a file could not be read, and what mends that."""
+    rule = "the file of cells must be readable"
+    reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(".")
+    if "encoding_type" in str(error) or "update your installation" in str(error):
+        return InputError(
+            rule, f"{path}, which a newer AnnData wrote: {reason}", "upgrade it (pip install -U anndata mudata)"
+        )
+    nested, half = _odd_parts(path)
+    if nested:
+        shown = ", ".join(repr(key) for key in nested[:3])
+        return InputError(
+            rule,
+            f"{path}: the key {shown} holds a slash, which HDF5 reads as a folder",
+            f"rename it where the file was made, such as {nested[0].replace('/', '_')!r}, and save again",
+        )
+    if half:
+        return InputError(rule, f"{path}: float16 in {half[0]}", "store it as float32 where the file was made")
+    return InputError(
+        rule, f"{path}: {reason}", "copy or save the file again; it may be truncated or of another format"
+    )
+
+
+def _odd_parts(path: Path) -> tuple[list[str], list[str]]:
+    """Keys that were torn apart at a slash, and arrays of float16, of an HDF5 file that can be opened."""
+    nested: list[str] = []
+    half: list[str] = []
+    try:
+        with h5py.File(path) as file:
+            file.visititems(lambda name, part: _look(name, part, nested, half))
+    except (OSError, RuntimeError, KeyError):
+        return [], []
+    return nested, half
+
+
+def _look(name: str, part: Any, nested: list[str], half: list[str]) -> None:
+    above, _, key = name.rpartition("/")
+    if isinstance(part, h5py.Group):
+        place = above.rpartition("/")[2]
+        if place in _KEYED and "encoding-type" not in part.attrs:
+            nested += [f"{key}/{inner}" for inner in part]
+    elif part.dtype == np.float16:
+        half.append(name)
+
+
+_KEYED = ("obsm", "varm", "obsp", "varp", "layers")
 
 
 def _with_shared_columns(cells: mudata.MuData) -> mudata.MuData:
@@ -72,13 +118,6 @@ def _with_shared_columns(cells: mudata.MuData) -> mudata.MuData:
     return cells
 
 
-def modalities(cells: ad.AnnData | mudata.MuData) -> dict[str, ad.AnnData]:
-    """Modalities by name; an AnnData is one modality, ``rna``."""
-    if isinstance(cells, mudata.MuData):
-        return dict(cells.mod)
-    return {"rna": cells}
-
-
 def describe_keys(mapping: Any) -> str:
     """The keys that exist, for a message."""
     keys = [str(k) for k in mapping]
@@ -89,6 +128,8 @@ def sha256(path: str | Path) -> str:
     """Digest of a file, or of all files of a folder with their names, in order."""
     digest = hashlib.sha256()
     root = Path(path)
+    if not root.exists():
+        raise InputError("a file must exist to be hashed", f"no {root}", "check the path")
     files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
     for file in files:
         if file != root:

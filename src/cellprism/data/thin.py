@@ -40,7 +40,9 @@ def thin(counts: sp.csr_array, share: float = 0.5, *, seed: int = 0) -> tuple[sp
         raise InputError("the share of a count split must lie in (0, 1)", str(share), "use 0.5")
     if np.mod(counts.data, 1).any() or (len(counts.data) and counts.data.min() < 0):
         raise InputError(
-            "only raw counts can be split", "fractional or negative values", "give raw counts or use --no-thin"
+            "only raw counts can be split",
+            "fractional or negative values",
+            "give raw counts, or leave them whole with `thin=False`",
         )
     rng = np.random.default_rng(seed)
     first = counts.copy()

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from cellprism.embed.base import EmbeddingModel, is_counts, option_names
 from cellprism.embed.files import read_settings
+from cellprism.embed.thinned import Thinned, thinning
 from cellprism.errors import InputError
 
 __all__ = ["BATCH_AWARE", "MODELS", "EmbeddingModel", "dimensions", "is_counts", "load", "train"]
@@ -79,6 +80,13 @@ def train(name: str, adata: Any, *, seed: int = 0, progress: bool = False, **opt
 
 
 def load(path: str | Path) -> EmbeddingModel:
-    """Read any saved embedding model from its folder."""
+    """Read any saved embedding model from its folder, or a folder that scvi-tools wrote (``model.pt``).
+
+    The model of a run that split counts sees a part of the molecules of any cell, see :mod:`cellprism.embed.thinned`.
+    """
+    if (Path(path) / "model.pt").is_file() and not (Path(path) / "model.json").is_file():
+        return cast(EmbeddingModel, model_class("scvi").open(path))  # a folder that scvi-tools itself wrote
     name, _ = read_settings(path)
-    return cast(EmbeddingModel, model_class(name).load(path))
+    model = cast(EmbeddingModel, model_class(name).load(path))
+    seen = thinning(path)
+    return model if seen is None else Thinned(model, *seen)

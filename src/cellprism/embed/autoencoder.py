@@ -10,7 +10,6 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import Progress
 from scipy import sparse
 from torch import nn
 
@@ -26,6 +25,7 @@ from cellprism.embed.base import (
 from cellprism.embed.files import read_model, write_model
 from cellprism.embed.pca import log_normalise
 from cellprism.errors import InputError
+from cellprism.progress import Steps
 
 __all__ = ["Architecture", "AutoencoderModel", "layer_sizes"]
 
@@ -321,8 +321,7 @@ def _train(
     """Train until ``patience`` epochs pass without a lower validation error; leave the best weights in the network."""
     history: dict[str, list[float]] = {"train": [], "validation": []}
     best, since, kept = float("inf"), 0, {}
-    with Progress(disable=not progress, transient=True) as bar:
-        task = bar.add_task("autoencoder", total=epochs)
+    with Steps("training the autoencoder", epochs, progress) as steps:
         for epoch in range(epochs):
             network.train()
             total = 0.0
@@ -340,7 +339,7 @@ def _train(
                 error = float(nn.functional.mse_loss(network(x_held), x_held))
             history["train"].append(total / len(x))
             history["validation"].append(error)
-            bar.update(task, advance=1, description=f"autoencoder, validation error {error:.4g}")
+            steps.advance(f"validation error {error:.4g}")
             if error < best:
                 best, since = error, 0
                 kept = {name: value.clone() for name, value in network.state_dict().items()}

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.data.modalities import modalities
+from cellprism.data.sparse import as_csr as canonical
 from cellprism.errors import InputError
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "library_size",
     "matrix",
     "split_modalities",
+    "without_zeros",
 ]
 
 DEFAULT_LIBRARY = 1e4
@@ -61,17 +64,9 @@ def is_counts(X: Any) -> bool:
 
 
 def split_modalities(data: Any) -> dict[str, Any]:
-    """Modality name -> AnnData: the modalities of a MuData, or ``{"rna": adata}``."""
+    """Modality name -> AnnData: those of a MuData as :func:`cellprism.data.modalities.modalities` gives them."""
     if hasattr(data, "mod"):
-        shared = list(data.obs_names)
-        for name, part in data.mod.items():
-            if list(part.obs_names) != shared:
-                raise InputError(
-                    "every modality must hold the same cells in the same order",
-                    f"modality {name!r} with {part.n_obs} cells against {len(shared)}",
-                    "intersect the cells first (mudata.pp.intersect_obs)",
-                )
-        return dict(data.mod)
+        return dict(modalities(data))
     if not (hasattr(data, "X") and hasattr(data, "var_names")):
         raise InputError(
             "cells must come as an AnnData or MuData", type(data).__name__, "wrap the matrix in an AnnData"
@@ -86,7 +81,11 @@ def matrix(adata: Any, layer: str | None = None) -> Any:
             raise InputError("the AnnData must hold a matrix in X", "X is None", "name the layer that holds the counts")
         return adata.X
     if layer not in adata.layers:
-        raise InputError("the layer must exist", f"{layer!r} among {list(adata.layers)}", "name one of the layers")
+        raise InputError(
+            "the layer must exist",
+            f"{layer!r} among {[name for name in adata.layers if name is not None]}",
+            "name one of the layers",
+        )
     return adata.layers[layer]
 
 
@@ -121,8 +120,17 @@ def aligned(adata: Any, genes: Sequence[str], layer: str | None = None) -> spars
 
 def as_csr(X: Any, *, copy: bool = False) -> sparse.csr_array:
     """Any dense or sparse matrix as a float32 ``csr_array``."""
-    make: Any = sparse.csr_array
-    return cast("sparse.csr_array", make(X, dtype=np.float32, copy=copy))
+    values = canonical(X)
+    return values.copy() if copy else values
+
+
+def without_zeros(X: sparse.csr_array) -> sparse.csr_array:
+    """The matrix without stored zeros; a copy where there were any, since the cells may share its arrays."""
+    if X.data.all():
+        return X
+    X = X.copy()
+    X.eliminate_zeros()
+    return X
 
 
 def library_size(X: Any) -> NDArray[np.float64]:

@@ -12,7 +12,16 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellprism.embed.base import DEFAULT_LIBRARY, aligned, check_width, is_counts, library_size, split_modalities
+from cellprism.data.missing import groups
+from cellprism.embed.base import (
+    DEFAULT_LIBRARY,
+    aligned,
+    check_width,
+    is_counts,
+    library_size,
+    split_modalities,
+    without_zeros,
+)
 from cellprism.embed.dgd_config import DGDConfig
 from cellprism.embed.dgd_embed import embed_cells, pca_start
 from cellprism.embed.dgd_likelihood import constant, counts_batch
@@ -331,16 +340,22 @@ def counts_of(
                 f"other values in modality {m!r}",
                 "name the layer that holds the counts",
             )
-        X.eliminate_zeros()
-        out.append(X)
+        out.append(without_zeros(X))
     return out
 
 
-def column(adata: Any, name: str) -> NDArray[np.str_]:
-    """An ``obs`` column as strings."""
+def column(adata: Any, name: str, missing: str | None = None) -> NDArray[np.str_]:
+    """An ``obs`` column as text; cells without a value get ``missing``, or are refused: models know none without a batch."""
     if name not in adata.obs:
         raise InputError("the batch column must be in obs", f"{name!r} among {list(adata.obs)}", "name a column")
-    return cast("NDArray[np.str_]", np.asarray(adata.obs[name].astype(str), dtype=np.str_))
+    found = groups(adata.obs[name])
+    if found.n_missing and missing is None:
+        raise InputError(
+            "every cell of a model with batches needs one",
+            f"{found.n_missing} of {adata.n_obs} cells without a value in {name!r}",
+            "leave these cells out, give them a batch, or train without it",
+        )
+    return cast("NDArray[np.str_]", np.asarray([missing if t is None else t for t in found.text()], dtype=np.str_))
 
 
 def pick_device(device: str) -> str:

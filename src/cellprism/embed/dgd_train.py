@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cellprism.embed.dgd_likelihood import counts_batch
 from cellprism.embed.dgd_net import DGDNet
+from cellprism.progress import Steps
 
 __all__ = ["Representation", "TrainOptions", "train"]
 
@@ -203,12 +204,6 @@ def penalise(weights: Sequence[Tensor], l1: float) -> None:
 
 @contextlib.contextmanager
 def shown(total: int, progress: bool) -> Any:
-    """A progress bar over epochs, or nothing."""
-    if not progress:
-        yield lambda row: None
-        return
-    from rich.progress import Progress
-
-    with Progress(transient=True) as bar:
-        task = bar.add_task("Training", total=total)
-        yield lambda row: bar.update(task, advance=1, description=f"Training, {row['train']:.1f} a cell")
+    """Shows the epochs, where that is asked for."""
+    with Steps("training the decoder", total, progress) as steps:
+        yield lambda row: steps.advance(f"{row['train']:.1f} a cell")

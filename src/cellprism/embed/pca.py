@@ -127,9 +127,9 @@ class PCAModel:
         limit = min(L.shape[0], int(chosen.sum()))
         if not 1 <= n_components < limit:
             raise InputError(
-                "n_components must be at least 1 and below the number of cells and of genes used",
+                "principal components must be at least 1 and fewer than cells and than genes used",
                 f"{n_components} for {L.shape[0]} cells and {int(chosen.sum())} genes",
-                f"choose at most {limit - 1}",
+                f"`n_components={limit - 1}` at most" if limit > 1 else "give more cells and genes",
             )
         pca = PCA(n_components, svd_solver="arpack", random_state=seed)
         Z = pca.fit_transform(L[:, chosen].astype(np.float64))

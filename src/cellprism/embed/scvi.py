@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from cellprism.data.missing import groups
 from cellprism.embed.base import DEFAULT_LIBRARY, aligned, check_width, library_size, split_modalities
 from cellprism.embed.dgd import column, counts_of
 from cellprism.embed.files import read_model, write_model
+from cellprism.embed.scvi_covariates import Covariates
+from cellprism.embed.scvi_file import ONLY_STEERING, described, read_saved
 from cellprism.embed.scvi_kinds import KINDS, build, expected_counts, library, table
 from cellprism.errors import InputError
+from cellprism.progress import Steps
 
 __all__ = ["SCVIModel"]
 
@@ -42,6 +48,10 @@ class SCVIModel:
         The same for SCANVI's labels; the last category is the unlabeled one.
     layer
         Where the counts lie.
+    covariates
+        Further columns of ``obs`` that the model was told.
+    told
+        Whether ``reference`` is the commonest batch of known cells.
     """
 
     name = "scvi"
@@ -59,8 +69,11 @@ class SCVIModel:
         labels: str | None = None,
         label_categories: Sequence[str] = (),
         layer: str | None = None,
+        covariates: Covariates | None = None,
+        told: bool = True,
     ) -> None:
         self.kind, self.model, self.options = kind, model, dict(options)
+        self.covariates, self.told = covariates or Covariates(), told
         self.genes = {m: list(g) for m, g in genes.items()}
         self.batch, self.categories, self.reference = batch, list(categories), reference
         self.labels, self.label_categories, self.layer = labels, list(label_categories), layer
@@ -132,15 +145,18 @@ class SCVIModel:
         if (labels is None) == (kind == "SCANVI"):
             raise InputError("labels belong to SCANVI, and SCANVI needs them", f"{kind}, {labels}", "match the two")
         if labels is not None:
-            values = column(adata, labels)
+            values = column(adata, labels, missing=unlabeled)
             label_categories = [*sorted(set(values) - {unlabeled}), unlabeled]
             label_index = np.asarray([label_categories.index(v) for v in values])
         options = {"n_latent": n_latent, **options}
         cells = table(kind, genes, data, categories, index, label_categories, label_index)
         with seeded(seed):
             model = build(kind, cells, genes, options, label_categories)
-            given = {"enable_progress_bar": progress, "accelerator": "auto", **(training or {})}
-            model.train(max_epochs=epochs, **given)
+            given = {"enable_progress_bar": False, "accelerator": "auto", **(training or {})}
+            with Steps(f"training {kind}", epochs, progress) as steps, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of lightning, about its own affairs
+                given["callbacks"] = [*given.get("callbacks", ()), epoch_callback(steps)]
+                model.train(max_epochs=epochs, **given)
         out = cls(
             kind,
             model,
@@ -156,49 +172,75 @@ class SCVIModel:
         return out._detached()
 
     @classmethod
-    def wrap(cls, model: Any, *, modality: str | None = None) -> SCVIModel:
+    def wrap(cls, model: Any) -> SCVIModel:
         """Take over a model that was set up and trained with scvi-tools itself.
 
         Parameters
         ----------
         model
-            SCVI, LinearSCVI or PEAKVI, set up on an AnnData with at most a batch column.
-        modality
-            Its name here; None = ``atac`` for PEAKVI, else ``rna``.
+            SCVI, LinearSCVI, SCANVI, TOTALVI, MULTIVI or PEAKVI. Where no cell is given, it is decoded at its commonest
+            batch, the commonest categories of further covariates and the means of continuous ones.
         """
         library()
         kind = type(model).__name__
-        if kind not in {"SCVI", "LinearSCVI", "PEAKVI"} or not model.is_trained:
-            raise InputError("a wrapped model must be a trained SCVI, LinearSCVI or PEAKVI", kind, "use fit for others")
-        manager = model.adata_manager
-        setup = manager.registry["setup_args"]
-        extra = [
-            k for k in ("categorical_covariate_keys", "continuous_covariate_keys", "size_factor_key") if setup.get(k)
-        ]
-        if extra:
-            raise InputError("a wrapped model may have a batch column and no further covariates", str(extra), "use fit")
-        categories = [str(v) for v in manager.get_state_registry("batch")["categorical_mapping"]]
-        names = {modality or KINDS[kind][0]: [str(g) for g in model.adata.var_names]}
-        given = model.init_params_
-        options = {**given["non_kwargs"], **next(iter(given["kwargs"].values()), {})}
-        sizes = np.bincount(np.asarray(model.adata.obs["_scvi_batch"]), minlength=len(categories))
-        key = setup.get("batch_key")
-        out = cls(
+        if kind not in KINDS:
+            raise InputError(f"a wrapped model must be a trained {', '.join(KINDS)}", kind, ONLY_STEERING)
+        manager, adata = model.adata_manager, model.adata
+        names = {k: v.var_names for k, v in adata.mod.items()} if hasattr(adata, "mod") else adata.var_names
+        saved = {
+            "kind": kind,
+            "registry": manager.registry,
+            "init_params": model.init_params_,
+            "var_names": names,
+            "trained": bool(model.is_trained),
+            "state": {k: v.detach().cpu() for k, v in model.module.state_dict().items()},
+        }
+        return cls._of(saved).refer(adata.obs)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> SCVIModel:
+        """Take over a folder that scvi-tools saved (``model.save(folder)``); its cells are not needed."""
+        library()
+        return cls._of(read_saved(folder))
+
+    @classmethod
+    def _of(cls, saved: Mapping[str, Any]) -> SCVIModel:
+        kind, about = saved["kind"], described(saved)
+        model = restored(
             kind,
-            model,
-            names,
-            {k: v for k, v in options.items() if v is not None},
-            batch=key,
-            categories=categories,
-            reference=int(sizes.argmax()),
-            layer=setup.get("layer"),
+            about["genes"],
+            about["options"],
+            about["categories"],
+            about["label_categories"],
+            saved["state"],
+            about["covariates"],
         )
-        return out._detached()
+        return cls(kind, model, **about)
+
+    def refer(self, obs: pd.DataFrame) -> SCVIModel:
+        """The same model, decoded at the commonest batch, categories and means of these cells where no cell is given."""
+        if self.batch is not None and self.batch in obs:
+            found = groups(obs[self.batch])
+            sizes = dict(zip(found.names, found.sizes, strict=True))
+            self.reference = int(np.argmax([sizes.get(name, 0) for name in self.categories]))
+            self.told = True
+        self.covariates = self.covariates.referred(obs)
+        return self
+
+    def reference_words(self) -> str:
+        """What is decoded at where no cell is given, in words; empty for a model without batches and covariates."""
+        parts = []
+        if len(self.categories) > 1:
+            told = "the commonest" if self.told else "the first: its cells are not known"
+            parts.append(f"{self.batch} {self.categories[self.reference]!r} ({told})")
+        return ", ".join(parts + ([self.covariates.reference()] if self.covariates else []))
 
     def _detached(self) -> SCVIModel:
         """The same model on a template of its own, so that the training cells are not kept alive."""
         state = {k: v.detach().cpu() for k, v in self.model.module.state_dict().items()}
-        self.model = restored(self.kind, self.genes, self.options, self.categories, self.label_categories, state)
+        self.model = restored(
+            self.kind, self.genes, self.options, self.categories, self.label_categories, state, self.covariates
+        )
         return self
 
     def encode(self, adata: Any) -> NDArray[np.float32]:
@@ -207,7 +249,10 @@ class SCVIModel:
         data = counts_of(parts, self.genes, self.layer)
         index = self._batch(adata)
         labels = np.full(adata.n_obs, len(self.label_categories) - 1) if self.label_categories else None
-        cells = table(self.kind, self.genes, data, self.categories, index, self.label_categories, labels)
+        beside = self.covariates.values(adata.obs, adata.n_obs)
+        cells = table(
+            self.kind, self.genes, data, self.categories, index, self.label_categories, labels, self.covariates, beside
+        )
         with quiet():
             return np.asarray(self.model.get_latent_representation(cells), dtype=np.float32)
 
@@ -233,6 +278,7 @@ class SCVIModel:
             parts = pick_modalities(adata, tuple(self.genes), self.kind)
             totals = {m: library_size(aligned(parts[m], g, self.layer)) for m, g in self.genes.items()}
             index = self._batch(adata)
+        cat, cont = self.covariates.values(None if adata is None else adata.obs, n)
         blocks = [
             expected_counts(
                 self.kind,
@@ -240,6 +286,7 @@ class SCVIModel:
                 Z[i : i + 512],
                 index[i : i + 512],
                 {m: t[i : i + 512] for m, t in totals.items()},
+                tuple(None if v is None else v[i : i + 512] for v in (cat, cont)),  # type: ignore[arg-type]
             )
             for i in range(0, n, 512)
         ]
@@ -249,7 +296,8 @@ class SCVIModel:
         """Write ``model.json`` and ``model.safetensors`` into ``path``."""
         keep = ("kind", "genes", "options", "batch", "categories", "reference", "labels", "label_categories", "layer")
         arrays = {k: v.detach().cpu().numpy() for k, v in self.model.module.state_dict().items()}
-        write_model(path, self.name, {k: getattr(self, k) for k in keep}, arrays)
+        settings = {k: getattr(self, k) for k in keep} | {"told": self.told, "covariates": self.covariates.to_dict()}
+        write_model(path, self.name, settings, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> SCVIModel:
@@ -258,7 +306,8 @@ class SCVIModel:
         settings, arrays = read_model(path, cls.name)
         kind, genes, options = settings.pop("kind"), settings.pop("genes"), settings.pop("options")
         state = {k: torch.as_tensor(v) for k, v in arrays.items()}
-        model = restored(kind, genes, options, settings["categories"], settings["label_categories"], state)
+        settings["covariates"] = beside = Covariates.from_dict(settings.pop("covariates", None))
+        model = restored(kind, genes, options, settings["categories"], settings["label_categories"], state, beside)
         return cls(kind, model, genes, options, **settings)
 
     def _batch(self, adata: Any) -> NDArray[np.int64]:
@@ -311,19 +360,35 @@ def restored(
     categories: Sequence[str],
     label_categories: Sequence[str],
     state: Mapping[str, torch.Tensor],
+    covariates: Covariates | None = None,
 ) -> Any:
     """A model on a template of made-up cells, one a category, with given weights."""
-    n = max(len(categories), len(label_categories), 3)
+    covariates = covariates or Covariates()
+    n = max(len(categories), len(label_categories), *map(len, covariates.categorical.values()), 3)
     data = [np.ones((n, len(g)), np.float32) for g in genes.values()]
     index = np.arange(n) % len(categories)
     labels = np.arange(n) % len(label_categories) if label_categories else None
-    cells = table(kind, genes, data, categories, index, label_categories, labels)
+    cat = [np.arange(n) % len(names) for names in covariates.categorical.values()]
+    cont = [np.linspace(0, 1, n, dtype=np.float32) for _ in covariates.continuous]
+    beside = (np.stack(cat, 1) if cat else None, np.stack(cont, 1) if cont else None)
+    cells = table(kind, genes, data, categories, index, label_categories, labels, covariates, beside)
     with seeded(0):
-        model = build(kind, cells, genes, options, label_categories)
+        model = build(kind, cells, genes, options, label_categories, covariates)
     model.module.load_state_dict(state)
     model.module.eval()
     model.is_trained_ = True
     return model
+
+
+def epoch_callback(steps: Steps) -> Any:
+    """Tells each epoch of a training."""
+    from lightning.pytorch.callbacks import Callback  # type: ignore[import-not-found, unused-ignore]
+
+    class Told(Callback):  # type: ignore[misc, unused-ignore]
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            steps.advance()
+
+    return Told()
 
 
 @contextmanager

@@ -148,7 +148,9 @@ class TransformerModel:
     def load(cls, path: str | Path) -> TransformerModel:
         """Read a model that :meth:`save` wrote."""
         settings, _ = read_model(path, cls.name)
-        tokens, medians = (json.loads((Path(path) / f"{n}.json").read_text()) for n in ("tokens", "medians"))
+        tokens, medians = (
+            json.loads((Path(path) / f"{n}.json").read_text(encoding="utf-8")) for n in ("tokens", "medians")
+        )
         tokenizer = RankTokenizer(tokens, medians, settings["max_length"], settings["special"])
         return cls.open(Path(path) / "network", tokenizer, layer=settings["layer"], batch_size=settings["batch_size"])
 

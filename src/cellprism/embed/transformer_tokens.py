@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellprism.embed.base import as_csr, is_counts, library_size, matrix
+from cellprism.embed.base import as_csr, is_counts, library_size, matrix, without_zeros
 from cellprism.errors import InputError
 
 __all__ = ["RankTokenizer", "convert_pickled_dictionary", "read_dictionary"]
@@ -61,12 +61,12 @@ class RankTokenizer:
         InputError
             For other values than counts, or when no gene is in the dictionary.
         """
-        X = as_csr(matrix(adata, layer), copy=True)
+        X = as_csr(matrix(adata, layer))
         if not is_counts(X):
             raise InputError(
                 "rank-value tokens need raw counts", "other values", "name the layer that holds the counts"
             )
-        X.eliminate_zeros()
+        X = without_zeros(X)
         size = np.maximum(library_size(X), 1.0)
         names = [str(g) for g in adata.var_names]
         token = np.asarray([self.tokens.get(g, -1) if g in self.medians else -1 for g in names])

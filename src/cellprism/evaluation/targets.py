@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.data.missing import missing
 from cellprism.errors import InputError
-from cellprism.stats.labels import known_labels
 
 __all__ = ["Column", "Split", "read_truth", "split_in_two"]
 
@@ -41,7 +41,7 @@ class Column:
     def of(cls, name: str, labels: Any, asked: tuple[str, ...] | None = None) -> Column:
         """Column of categories; None, NaN and "" are not known."""
         raw = np.asarray(labels, dtype=object)
-        known = known_labels(raw)
+        known = ~missing(raw)
         number = np.full(len(raw), -1, dtype=np.int64)
         names, number[known] = np.unique(raw[known].astype(str), return_inverse=True)
         chosen = range(len(names)) if asked is None else [i for i, c in enumerate(names) if c in asked]

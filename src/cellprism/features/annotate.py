@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -10,8 +11,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.errors import CellsLeftOut
 from cellprism.features.evidence import Question, prepare_question, test_codes
-from cellprism.features.inputs import blocks_and_donors, check_options, gene_frame, label_frame, split_columns
+from cellprism.features.inputs import Design, blocks_and_donors, check_options, gene_frame, label_frame, split_columns
 from cellprism.features.regulators import regulator_table, top_regulators
 from cellprism.features.shares import null_evidence, share_row, share_table
 from cellprism.features.summary import feature_table, label_rows
@@ -24,7 +26,7 @@ from cellprism.stats.pseudobulk import donors_of_strata
 __all__ = ["Annotation", "annotate"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Annotation:
     """Tables of an annotation; columns as in ``docs/architecture.md``.
 
@@ -53,6 +55,13 @@ class Annotation:
     info: dict[str, Any]
     regulators: pd.DataFrame
 
+    def __repr__(self) -> str:
+        found = f"{len(self.genes):,} genes, {len(self.sets):,} sets, {len(self.labels):,} labels"
+        return (
+            f"Annotation of {len(self.features):,} live features, {len(self.untestable):,} without tests\n"
+            f"    findings: {found}; .features, .genes, .sets, .labels, .shares"
+        )
+
 
 def annotate(
     codes: sp.sparray | np.ndarray,
@@ -60,7 +69,7 @@ def annotate(
     genes: Sequence[str],
     gene_sets: Mapping[str, Sequence[str]] | None = None,
     labels: pd.DataFrame | Mapping[str, Any] | None = None,
-    strata: np.ndarray | None = None,
+    strata: np.ndarray | pd.Series | None = None,
     *,
     symbols: Sequence[str] | None = None,
     embedding: np.ndarray | None = None,
@@ -68,9 +77,10 @@ def annotate(
     keep: Literal["significant", "all"] = "significant",
     method: Literal["ranksum", "welch", "paper"] = "ranksum",
     depth: np.ndarray | None = None,
-    donor: np.ndarray | Literal["strata"] | None = "strata",
+    donor: np.ndarray | pd.Series | str | None = "strata",
     modality: str | Sequence[str] = "rna",
     extra_nulls: Mapping[str, sp.sparray | np.ndarray] | None = None,
+    label_kinds: Mapping[str, Literal["category", "number"]] | None = None,
     kind_by: str | None = None,
     confounds: Sequence[str] | None = None,
     set_size: tuple[int, int] = (5, 500),
@@ -100,10 +110,11 @@ def annotate(
     gene_sets
         Set name -> symbols.
     labels
-        Columns of cell labels (DataFrame or name -> values). Floating-point columns and numbers with more than 30
-        distinct values are continuous and tested by Spearman; the others are categories.
+        Columns of cell labels (DataFrame or name -> values). Numbers with fractions, and whole numbers of many values, are
+        continuous and tested by Spearman; the others are categories (:func:`cellprism.data.columns.column_kind`).
     strata
-        (cells,) donor or batch: cells are only compared within strata.
+        (cells,) donor or batch: cells are only compared within strata. A Series gives its name to the mark of features
+        that read it.
     symbols
         Symbol of each gene, matched to the sets; the gene names by default.
     embedding
@@ -126,8 +137,11 @@ def annotate(
         Modality of the genes, one for all or one a gene.
     extra_nulls
         Name -> codes of further null dictionaries (an untrained SAE, one fitted on a shuffled embedding).
+    label_kinds
+        Label column -> "category" or "number", where it is not to be decided by its values.
     kind_by
-        Label column of the local / regional / global rule; the first categorical one by default.
+        Label column of the local / regional / global rule; the first that has two categories of two cells, by default and
+        where this one has not.
     confounds
         Label columns that are technical; continuous ones by default, and the strata.
     set_size
@@ -161,6 +175,11 @@ def annotate(
     seed
         Of every random draw.
 
+    Warns
+    -----
+    CellsLeftOut
+        Where cells without a stratum or donor, or of too small ones, do not enter the tests of genes and sets.
+
     Raises
     ------
     InputError
@@ -170,31 +189,42 @@ def annotate(
     measured = gene_frame(genes, symbols, modality, int(np.shape(expression)[1]))
     check_options(nulls, keep, method)
     table = label_frame(labels, codes_csc.shape[0])
-    blocks, donors = blocks_and_donors(strata, depth, donor, codes_csc.shape[0])
-    prepared = prepare_expression(expression, blocks)
-    donor_of = None if donors is None else donors_of_strata(prepared.strata, donors, prepared.sizes.size)
+    design = blocks_and_donors(strata, depth, donor, codes_csc.shape[0])
+    for note in design.notes:
+        warnings.warn(note, CellsLeftOut, stacklevel=2)
+    kept = np.flatnonzero(design.kept)
+    tested = codes_csc if design.kept.all() else sp.csc_array(codes_csc.tocsr()[kept])
+    prepared = prepare_expression(expression if design.kept.all() else sp.csr_array(expression)[kept], design.blocks)
+    donor_of = None if design.donors is None else donors_of_strata(prepared.strata, design.donors, prepared.sizes.size)
     rng_overlap, rng_null = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     rng_networks = np.random.default_rng([seed, 2])
-    categorical, continuous = split_columns(table)
+    categorical, continuous = split_columns(table, label_kinds)
     question = prepare_question(
-        prepared, codes_csc, gene_sets, measured, categorical, rng_overlap,
+        prepared, tested, gene_sets, measured, {c: v[kept] for c, v in categorical.items()}, rng_overlap,
         set_size=set_size, min_overlap=min_overlap, method=method, level=level, min_cells=min_cells,
         pseudocount=pseudocount, n_permutations=n_permutations, donor_of=donor_of,
     )  # fmt: skip
-    found = test_codes(codes_csc, question)
+    found = test_codes(tested, question)
     found_labels, _ = label_rows(codes_csc, categorical, continuous, prepared)
     nulls_found, random = null_evidence(
-        codes_csc, found, question, nulls, embedding, extra_nulls or {}, null_features, rng_null
+        tested,
+        found,
+        question,
+        nulls,
+        None if embedding is None else np.asarray(embedding)[kept],
+        {name: check_codes(codes, design.kept.size)[kept] for name, codes in (extra_nulls or {}).items()},
+        null_features,
+        rng_null,
     )
     regulators = regulator_table(
-        codes_csc, found, question, measured["symbol"].tolist(), networks or {}, null_features, rng_networks
+        tested, found, question, measured["symbol"].tolist(), networks or {}, null_features, rng_networks
     )
     features = feature_table(
         codes_csc, found, question, measured, found_labels, table, random,
-        kind_by=kind_by, confounds=confounds, strata=strata, depth=depth,
+        kind_by=kind_by, confounds=confounds, strata=strata, depth=depth, tested=kept,
         ancestors=ancestors or {}, regulators=top_regulators(regulators, level),
     )  # fmt: skip
-    columns = {"observed": share_row(codes_csc, found, question, random)} | nulls_found
+    columns = {"observed": share_row(tested, found, question, random)} | nulls_found
     live = np.arange(codes_csc.shape[1])
     reason = found.contrast.reason
     untestable = pd.DataFrame({"feature": live[reason != ""], "reason": reason[reason != ""].astype(str)})
@@ -206,8 +236,9 @@ def annotate(
         "expression": expression_kind,
         "pvalues": "calibrated" if independent and expression_kind == "measured" else "descriptive",
     }
-    info = words | _info(question, found.critical, codes_csc, blocks, embedding, null_features, seed, len(columns))
-    related = activation_association(codes_csc, prepared) if association else None
+    info = words | _info(question, found.critical, codes_csc, design, embedding, null_features, seed, len(columns))
+    info["labels"] = {name: "category" if name in categorical else "number" for name in map(str, table.columns)}
+    related = activation_association(tested, prepared) if association else None
     found = replace(found, sets=None)  # the gene table is the largest: make room for it
     del question, prepared, random
     return Annotation(
@@ -226,7 +257,7 @@ def _info(
     question: Question,
     critical: float,
     codes: sp.csc_array,
-    blocks: np.ndarray | None,
+    design: Design,
     embedding: np.ndarray | None,
     null_features: int,
     seed: int,
@@ -243,7 +274,8 @@ def _info(
         "n_sets": 0 if sets is None else int(sets.names.size),
         "n_genes_in_sets": 0 if sets is None else int(sets.genes.size),
         "measured_share_of_set_genes": None if sets is None else round(sets.measured, 4),
-        "n_strata": int(question.expression.sizes.size) if blocks is not None else 1,
+        "n_strata": int(question.expression.sizes.size) if design.blocks is not None else 1,
+        "notes": list(design.notes),
         "critical_z": critical if np.isfinite(critical) else None,
         "families": {
             "genes": "all features x genes",

@@ -29,6 +29,14 @@ class Match(NamedTuple):
     cosine: NDArray[np.float64]
     """(width,) cosine between the decoder directions of the feature and of ``partner``; NaN where not known."""
 
+    def __repr__(self) -> str:
+        live = np.isfinite(self.best_correlation)
+        found = int((self.partner_correlation > 0.7).sum())
+        return (
+            f"Match of {self.best.size:,} features, {int(live.sum()):,} of them live\n"
+            f"    {found:,} have a one-to-one partner at r > 0.7; .partner, .partner_correlation, .best, .cosine"
+        )
+
 
 def match(
     codes: Any,

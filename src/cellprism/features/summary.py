@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.data.missing import groups
 from cellprism.features import naming
 from cellprism.features.beyond import beyond_random
 from cellprism.features.evidence import Evidence, Question, test_labels
@@ -93,18 +94,25 @@ def feature_table(
     *,
     kind_by: str | None,
     confounds: Sequence[str] | None,
-    strata: np.ndarray | None,
+    strata: np.ndarray | pd.Series | None,
     depth: np.ndarray | None,
+    tested: np.ndarray,
     ancestors: Mapping[str, str],
     regulators: Mapping[int, str],
 ) -> pd.DataFrame:
-    """Rows of ``features.parquet``, live features only, ``stability`` left empty."""
+    """Rows of ``features.parquet``, live features only, ``stability`` left empty.
+
+    ``codes`` and ``columns`` are of all cells, ``question`` of the ``tested`` ones.
+    """
     n_active = np.diff(codes.indptr)
     live = np.flatnonzero(n_active > 0)
     maximum = np.asarray(codes.max(axis=0).todense()).ravel() if codes.nnz else np.zeros(codes.shape[1])
     mean = np.asarray(codes.sum(axis=0)).ravel() / np.maximum(n_active, 1)
-    kind = _kinds(codes, question, kind_by)
-    mark = _confound_marks(codes, question, columns, confounds, strata, depth)
+    part = codes if tested.size == codes.shape[0] else sp.csc_array(codes.tocsr()[tested])
+    kind = _kinds(part, question, kind_by)
+    within = None if strata is None else pd.Series(strata).iloc[tested]
+    depth = None if depth is None else np.asarray(depth)[tested]
+    mark = _confound_marks(part, question, columns.iloc[tested], confounds, within, depth)
     gene_names = genes["gene"].to_numpy(dtype=object)
     display = [naming.display_gene(g, s) for g, s in zip(genes["gene"], genes["symbol"], strict=True)]
     top = _top_sets(found, question)
@@ -228,9 +236,10 @@ def _good_labels(labels: pd.DataFrame, columns: pd.DataFrame, level: float) -> d
     if rows.empty:
         return {}
     prevalence = {
-        (str(name), str(value)): share
+        (str(name), str(value)): size / len(columns)
         for name in columns.columns
-        for value, share in columns[name].astype(str).value_counts(normalize=True).items()
+        for found in [groups(columns[name])]
+        for value, size in zip(found.names, found.sizes, strict=True)
     }
     base = np.array([prevalence.get((c, v), 0.0) for c, v in zip(rows["column"], rows["value"], strict=True)])
     lift = (rows["precision"] - base) / np.maximum(1.0 - base, 1e-9)
@@ -242,8 +251,9 @@ def _good_labels(labels: pd.DataFrame, columns: pd.DataFrame, level: float) -> d
 
 
 def _kinds(codes: sp.csc_array, question: Question, kind_by: str | None) -> np.ndarray:
-    column = kind_by if kind_by is not None else next((c for c, v in question.labels.items() if has_kinds(v)), None)
-    if column is None or column not in question.labels:
+    fit = [c for c, v in question.labels.items() if has_kinds(v)]
+    column = kind_by if kind_by in fit else next(iter(fit), None)
+    if column is None:
         return np.full(codes.shape[1], "", dtype=object)
     return cell_type_kinds(codes, question.labels[column])["kind"].to_numpy(dtype=object)
 
@@ -253,7 +263,7 @@ def _confound_marks(
     question: Question,
     columns: pd.DataFrame,
     confounds: Sequence[str] | None,
-    strata: np.ndarray | None,
+    strata: pd.Series | None,
     depth: np.ndarray | None,
 ) -> np.ndarray:
     """The technical covariate that a feature mostly reads, or ""; features of too few cells to be tested carry none."""
@@ -264,7 +274,7 @@ def _confound_marks(
     numeric: dict[str, np.ndarray] = {_DETECTED: np.diff(question.expression.log.indptr).astype(np.float64)}
     if depth is not None:
         numeric["depth"] = np.asarray(depth, dtype=np.float64)
-    categorical = {} if strata is None else {"strata": np.asarray(strata).astype(object)}
+    categorical = {} if strata is None else {str(strata.name or "strata"): groups(strata).text()}
     wanted = confounds if confounds is not None else [c for c in columns.columns if c not in question.labels]
     for name in wanted:
         if name in question.labels:

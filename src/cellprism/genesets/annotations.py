@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import gzip
+import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from typing import Literal
 
 import pandas as pd
 
+from cellprism.data.text import read_text
 from cellprism.errors import InputError
 
 __all__ = ["Annotations", "read_annotations", "read_gpi"]
@@ -44,13 +45,21 @@ class Annotations:
     """Lines left out by evidence or taxon."""
     n_unnamed: int
     """Lines left out because the gene product has no symbol."""
+    cut: bool = False
+    """Whether the file ends within a line, as no published one does."""
 
     def summary(self) -> str:
         """One line for people."""
         return (
             f"{len(self.table):,} of {self.n_read:,} annotations are used ({self.n_negated:,} say NOT, "
             f"{self.n_filtered:,} left out by evidence or taxon, {self.n_unnamed:,} without a symbol)"
+            + ("; the last line has no end: the file may have been cut" if self.cut else "")
         )
+
+    @property
+    def n_lost(self) -> int:
+        """Lines that are not used."""
+        return self.n_read - len(self.table)
 
 
 def read_annotations(
@@ -128,6 +137,7 @@ def read_annotations(
         n_negated=int(negated.sum()),
         n_filtered=int((~negated & ~allowed).sum()),
         n_unnamed=int((~negated & allowed & ~named).sum()),
+        cut=not read_text(path, "an annotation file").endswith("\n"),
     )
 
 
@@ -170,27 +180,20 @@ def _allowed(code: pd.Series[str], evidence: str | Iterable[str]) -> pd.Series[b
 def _read(path: Path, kinds: Mapping[str, str], what: str) -> tuple[str, int, pd.DataFrame]:
     """Return the kind and major version that the comment lines state, and the body as text; absent fields are empty."""
     stated = re.compile(rf"!\s*({'|'.join(kinds)})-version:\s*(\d+)", re.IGNORECASE)
-    found: re.Match[str] | None = None
-    comments = []  # pandas would cut a line at any "!", which names of genes hold as well
-    try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
-            for number, line in enumerate(lines):
-                if line.startswith("!"):
-                    comments.append(number)
-                    found = found or stated.match(line)
-        if found is None:
-            names = " or ".join(f"'!{name}-version:'" for name in kinds)
-            raise InputError(
-                f"{what} must say its format on top", f"no {names} line in {path}", "give the file as published"
-            )
-        body = pd.read_csv(
-            path, sep="\t", header=None, skiprows=comments, dtype=str, na_filter=False, quoting=csv.QUOTE_NONE
+    lines = read_text(path, what).split("\n")
+    found = next((match for line in lines if line.startswith("!") and (match := stated.match(line))), None)
+    if found is None:
+        names = " or ".join(f"'!{name}-version:'" for name in kinds)
+        raise InputError(
+            f"{what} must say its format on top", f"no {names} line in {path}", "give the file as published"
         )
-    except FileNotFoundError:
-        raise InputError(f"{what} must exist", f"no file {path}", "check the path") from None
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{what} must hold a line", f"none in {path}", "fetch it again") from None
-    except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError) as error:
+    # pandas would cut a line at any "!", which names of genes hold as well
+    rows = "\n".join(line for line in lines if not line.startswith("!"))
+    if not rows.strip():
+        raise InputError(f"{what} must hold a line", f"none in {path}", "fetch it again")
+    try:
+        body = pd.read_csv(io.StringIO(rows), sep="\t", header=None, dtype=str, na_filter=False, quoting=csv.QUOTE_NONE)
+    except pd.errors.ParserError as error:
         raise InputError(f"{what} must be readable", f"{path}: {error}", "check or fetch it again") from error
     return kinds[found[1].lower()], int(found[2]), body.fillna("")
 

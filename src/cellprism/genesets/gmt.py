@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from cellprism.data.text import read_text
 from cellprism.errors import InputError
 
 __all__ = ["read_gmt", "write_gmt"]
@@ -43,7 +44,7 @@ def read_gmt(path: str | Path) -> dict[str, list[str]]:
     path = Path(path)
     sets: dict[str, list[str]] = {}
     seen_at: dict[str, int] = {}
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path, "a gene-set file").splitlines(), start=1):
         if not line.strip():
             continue
         name, *rest = (field.strip() for field in line.split("\t"))
@@ -105,25 +106,6 @@ def write_gmt(
             stream.write(data)
         data = packed.getvalue()
     path.write_bytes(data)
-
-
-def _read_text(path: Path) -> str:
-    """Return the text of a file, or say why it cannot be had."""
-    try:
-        data = path.read_bytes()
-        if path.suffix == ".gz":
-            data = gzip.decompress(data)
-        return data.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise InputError("a gene-set file must exist", f"no file {path}", "check the path") from None
-    except UnicodeDecodeError as error:
-        raise InputError(
-            "a gene-set file must be UTF-8 text",
-            f"byte {error.start} of {path} that is not",
-            "save the file as plain text, or give it its .gz name if it is gzipped",
-        ) from error
-    except (OSError, EOFError) as error:  # gzip tells of a bad header by OSError and of a cut file by EOFError
-        raise InputError("a gene-set file must be readable", f"{path}: {error}", "check or fetch it again") from error
 
 
 def _check_field(text: str, name: str, *, blank: bool) -> None:

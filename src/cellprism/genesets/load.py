@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cellprism.errors import InputError
@@ -19,7 +19,9 @@ __all__ = ["files_behind", "load"]
 _TOP = {"progeny": 100}
 
 
-def load(names_or_paths: str | Path | Iterable[str | Path]) -> dict[str, list[str]]:
+def load(
+    names_or_paths: str | Path | Iterable[str | Path], say: Callable[[str], None] = lambda _: None
+) -> dict[str, list[str]]:
     """Join gene sets from files and named collections.
 
     Parameters
@@ -33,6 +35,9 @@ def load(names_or_paths: str | Path | Iterable[str | Path]) -> dict[str, list[st
           fetched on first use;
         - ``"collectri"`` or ``"progeny"``, as sets of induced and of repressed genes;
         - an ontology and its annotations joined by a plus sign: ``"go-basic.obo+goa_human.gaf.gz"``.
+
+    say
+        Called with a line where annotations were left out on the way, or counted for another term.
 
     Returns
     -------
@@ -50,7 +55,7 @@ def load(names_or_paths: str | Path | Iterable[str | Path]) -> dict[str, list[st
         raise InputError("there must be a collection of gene sets", "none", "give a GMT file or 'bundled'")
     joined: dict[str, list[str]] = {}
     for one in given:
-        for name, members in _collection(one).items():
+        for name, members in _collection(one, say).items():
             if joined.get(name) == members:
                 continue
             joined[name if name not in joined else _free_name(name, _label(one), joined)] = members
@@ -85,7 +90,7 @@ def files_behind(names_or_paths: str | Path | Iterable[str | Path]) -> dict[str,
     return {name: path for name, path in found.items() if path.is_file()}
 
 
-def _collection(one: str | Path) -> dict[str, list[str]]:
+def _collection(one: str | Path, say: Callable[[str], None]) -> dict[str, list[str]]:
     """Return the sets behind one name or path."""
     name = str(one)
     if name == "bundled":
@@ -94,7 +99,13 @@ def _collection(one: str | Path) -> dict[str, list[str]]:
         return read_gmt(name)
     ontology, plus, annotations = name.partition("+")
     if plus and ontology.removesuffix(".gz").endswith(".obo"):
-        return ontology_sets(read_ontology(ontology), read_annotations(annotations)).sets
+        read = read_annotations(annotations)
+        found = ontology_sets(read_ontology(ontology), read)
+        if read.n_lost or read.cut:
+            say(f"{Path(annotations).name}: {read.summary()}")
+        if found.n_unknown or found.n_replaced:
+            say(f"{Path(ontology).name}: {found.summary()}")
+        return found.sets
     if name in NETWORKS:
         return signed_sets(fetch_network(name), NETWORKS[name], _TOP.get(name))
     if isinstance(one, str) and is_library_name(name):

@@ -148,7 +148,7 @@ def match_sets(
         raise InputError(
             f"a set needs {min_size} to {max_size} measured genes to be tested",
             f"none among {len(names)} (the largest, {largest!r}, has {sizes.max()})",
-            "give other gene sets or change the limits of size",
+            "give sets with more of the measured genes, or (in Python) other limits of size",
         )
     background = np.zeros(len(symbols), dtype=bool)
     background[list(column.values())] = True
@@ -179,23 +179,23 @@ def _no_overlap(given: list[str], measured: list[str], n_shared: int, min_overla
     counts = f"{n_shared} of {len(given):,} set genes among {len(measured):,} named genes"
     met = f"{counts} (measured: {_examples(measured)}; sets: {_examples(given)})"
     if not measured:
-        return InputError(rule, met, "give the column that holds the gene symbols: --gene-symbols COL")
+        return InputError(rule, met, "give the column that holds the gene symbols: `gene_symbols=COL`")
     ours, theirs = _naming(measured), _naming(given)
     if ours == theirs:
-        remedy = "use sets of the same organism and naming as the data, or give matching names: --gene-symbols COL"
+        remedy = "use sets of the same organism and naming as the data, or give matching names: `gene_symbols=COL`, or a table of names, `id_table=`"
     elif ours == "Ensembl ids":
-        remedy = f"the genes are named by Ensembl ids and the sets by {theirs}: give the symbols, --gene-symbols COL"
+        remedy = f"the genes are named by Ensembl ids and the sets by {theirs}: give the symbols, `gene_symbols=COL`, or a table of names, `id_table=`"
     elif theirs in {"Ensembl ids", "Entrez numbers"}:
         remedy = f"the sets are named by {theirs} and the genes by {ours}: use sets of gene symbols"
     elif ours == "mouse-like symbols":
         remedy = (
             "the genes look like mouse symbols and the sets like human ones, which are not matched by ignoring case: "
-            "give the human orthologs, --gene-symbols COL, or use mouse sets"
+            "give the human orthologs, `gene_symbols=COL` or `id_table=`, or use mouse sets"
         )
     elif theirs == "mouse-like symbols":
         remedy = "the sets look like mouse symbols and the genes like human ones: use human sets"
     else:
-        remedy = f"the genes are named by {ours} and the sets by {theirs}: give the symbols, --gene-symbols COL"
+        remedy = f"the genes are named by {ours} and the sets by {theirs}: give the symbols, `gene_symbols=COL`, or a table of names, `id_table=`"
     return InputError(rule, met, remedy)
 
 

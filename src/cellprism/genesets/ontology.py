@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from cellprism.data.text import read_text
 from cellprism.errors import InputError
 from cellprism.genesets.annotations import Annotations
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     import networkx as nx
 
 __all__ = ["Ontology", "OntologySets", "ontology_sets", "read_ontology"]
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Ontology:
     graph: nx.DiGraph[str]
     """An edge from each term to each of its parents along the chosen relations, without cycles."""
     replaced: dict[str, str]
-    """Alternative id -> the id that took its place."""
+    """Alternative or obsolete id -> the id that took its place."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,19 @@ class OntologySets:
     n_used: int
     """Annotations that reached a term."""
     n_unknown: int
-    """Annotations to terms that the ontology does not hold (obsolete ones, or of another ontology)."""
+    """Annotations to terms that the ontology does not hold (obsolete ones without successor, or of another ontology)."""
+    n_replaced: int = 0
+    """Annotations that were counted for the term that took the place of their own."""
+    unknown: tuple[str, ...] = ()
+    """Some of the terms that are not held."""
 
     def summary(self) -> str:
         """One line for people."""
         return (
             f"{self.n_used:,} annotations give {len(self.sets):,} sets; "
             f"{self.n_unknown:,} annotations are to terms that the ontology does not hold"
+            + (f" ({', '.join(self.unknown)}{', …' if len(self.unknown) == _SHOWN else ''})" if self.unknown else "")
+            + (f", {self.n_replaced:,} to terms that others took the place of" if self.n_replaced else "")
         )
 
 
@@ -60,7 +70,7 @@ def read_ontology(path: str | Path, relations: Collection[str] = ("is_a", "part_
     Parameters
     ----------
     path
-        Such as ``go-basic.obo``. Obsolete terms are left out.
+        Such as ``go-basic.obo``. Obsolete terms are left out; what says ``replaced_by`` counts for that term.
     relations
         Relations along which a gene of the child counts as a gene of the parent. For the Gene Ontology is_a and
         part_of are safe for this, regulates is not (Gene Ontology documentation, "Ontology relations").
@@ -88,13 +98,15 @@ def read_ontology(path: str | Path, relations: Collection[str] = ("is_a", "part_
     path = Path(path)
     if not path.is_file():
         raise InputError("an ontology file must exist", f"no file {path}", "check the path")
+    text = read_text(path, "an ontology file")
     try:
-        full = obonet.read_obo(path)
+        full = obonet.read_obo(io.StringIO(text), ignore_obsolete=False)
     except (OSError, EOFError, ValueError, KeyError, AttributeError) as error:
         raise InputError(
             "an ontology must be a file in OBO format", f"{path}: {error!r}", "check or fetch the file again"
         ) from error
-    named = {term: data for term, data in full.nodes(data=True) if "name" in data}
+    known = {term: data for term, data in full.nodes(data=True) if "name" in data}
+    named = {term: data for term, data in known.items() if data.get("is_obsolete") != "true"}
     if not named:
         raise InputError("an ontology must hold a term", f"none in {path}", "give an OBO file")
 
@@ -129,7 +141,22 @@ def read_ontology(path: str | Path, relations: Collection[str] = ("is_a", "part_
     terms["level1"] = [level1[term] for term in named]
     terms["level1_name"] = [named[level1[term]]["name"] if level1[term] else "" for term in named]
     replaced = {other: term for term, data in named.items() for other in data.get("alt_id", []) if other not in named}
+    replaced |= _successors({term: data for term, data in known.items() if term not in named}, replaced, set(named))
     return Ontology(terms, graph, replaced)
+
+
+def _successors(obsolete: dict[str, Any], replaced: dict[str, str], held: set[str]) -> dict[str, str]:
+    """Obsolete id -> the one term that took its place, by way of others where these went too."""
+    steps = {term: data["replaced_by"][0] for term, data in obsolete.items() if len(data.get("replaced_by", [])) == 1}
+    found = {}
+    for term in steps:
+        seen, now = {term}, steps[term]
+        while now not in held and now not in seen and (now in steps or now in replaced):
+            seen.add(now)
+            now = steps.get(now) or replaced[now]
+        if now in held:
+            found[term] = now
+    return found
 
 
 def ontology_sets(
@@ -176,13 +203,16 @@ def ontology_sets(
             "the namespace must be one of the ontology's", f"{sorted(wanted - known)}", f"choose from {sorted(known)}"
         )
     direct: dict[str, set[str]] = {}
-    n_unknown = 0
+    n_unknown = n_replaced = 0
+    unknown: dict[str, None] = {}
     for gene, term in annotations.table[["gene", "term"]].itertuples(index=False):
+        n_replaced += term in ontology.replaced
         term = ontology.replaced.get(term, term)
         if term in ontology.graph:
             direct.setdefault(term, set()).add(gene)
         else:
             n_unknown += 1
+            unknown[term] = None
     genes: dict[str, set[str]] = {term: set(members) for term, members in direct.items()}
     for child in nx.topological_sort(ontology.graph):  # children before parents, so one pass carries genes to the top
         members = genes.get(child)
@@ -208,7 +238,7 @@ def ontology_sets(
     table["n_direct"] = [len(direct.get(term, ())) for term in table["term"]]
     table["n_genes"] = [len(genes[term]) for term in table["term"]]
     sets = {name: sorted(genes[term]) for name, term in zip(table["set"], table["term"], strict=True)}
-    return OntologySets(sets, table, len(annotations.table) - n_unknown, n_unknown)
+    return OntologySets(sets, table, len(annotations.table) - n_unknown, n_unknown, n_replaced, tuple(unknown)[:_SHOWN])
 
 
 def _levels(is_a: nx.DiGraph[str]) -> tuple[dict[str, int], dict[str, str]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pandas as pd
 
+from cellprism.data.text import read_text
 from cellprism.errors import InputError
 
 __all__ = ["read_table"]
@@ -37,7 +39,10 @@ def read_table(path: Path, what: str) -> pd.DataFrame:
     try:
         if suffix == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, sep="," if suffix == ".csv" else "\t", dtype=str)
+        text = read_text(path, what)
+        return pd.read_csv(io.StringIO(text), sep="," if suffix == ".csv" else "\t", dtype=str)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{what} must exist", f"no file {path}", "check the path") from None
     except (OSError, EOFError, ValueError) as error:  # pandas and pyarrow tell of bad content by ValueError

@@ -10,7 +10,7 @@ import pandas as pd
 
 from cellprism.pl.genes import volcano
 from cellprism.pl.maps import cells, row_of
-from cellprism.pl.style import CATEGORIES, plain
+from cellprism.pl.style import CATEGORIES, plain, shown_once, wrapped
 from cellprism.report.columns import minus_log10, text
 from cellprism.report.from_anndata import as_source
 
@@ -55,8 +55,8 @@ def feature(data: AnnData | Source | str | Path, feature: int, *, by: str | None
     volcano(source, feature, ax=axes[1, 0])
     _sets(axes[1, 1], source, feature)
     name = str(source.features["name"].iloc[row]) if "name" in source.features else ""
-    figure.suptitle(f"{name}  (feature {feature})" if name else f"Feature {feature}")
-    return figure
+    figure.suptitle(f"{wrapped(name, 90)}  (feature {feature})" if name else f"Feature {feature}")
+    return shown_once(figure)
 
 
 def _by_label(ax: Axes, source: Source, row: int, by: str | None) -> None:
@@ -73,6 +73,8 @@ def _by_label(ax: Axes, source: Source, row: int, by: str | None) -> None:
         return
     words = np.array(text(source.cells[column]), dtype=object)
     means = pd.Series(level).groupby(words).mean().sort_values(ascending=False).head(ROWS)
+    if getattr(source.cells[column].dtype, "ordered", False):  # ages and stages keep their order
+        means = means.reindex([str(c) for c in source.cells[column].cat.categories if str(c) in means.index])
     groups = [level[(words == w) & (level > 0)] for w in means.index]
     places = np.arange(len(groups), 0, -1)
     edges = np.linspace(0, max(float(level.max()), 1e-12), BINS + 1)
@@ -94,6 +96,6 @@ def _sets(ax: Axes, source: Source, feature: int) -> None:
     table = table[table["mlq"] > 0].nlargest(ROWS, "mlq").iloc[::-1]
     up = table["direction"].astype(str) == "up"
     ax.barh(np.arange(len(table)), table["mlq"], color=np.where(up, "#D55E00", "#0072B2"), height=0.7)
-    ax.set_yticks(np.arange(len(table)), [s[:44] for s in text(table["set"])], fontsize=7)
+    ax.set_yticks(np.arange(len(table)), [wrapped(s, 44) for s in text(table["set"])], fontsize=7)
     ax.set(xlabel="−log10 q", title="gene sets" if len(table) else "no gene set")
     plain(ax)

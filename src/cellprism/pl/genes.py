@@ -9,7 +9,7 @@ import numpy as np
 
 from cellprism.features.naming import display_gene
 from cellprism.pl.maps import row_of
-from cellprism.pl.style import DOWN, GREY, UP, own_axes, plain
+from cellprism.pl.style import DOWN, GREY, UP, label_points, name_of, own_axes, plain, wrapped
 from cellprism.report.columns import minus_log10_p, text
 from cellprism.report.from_anndata import as_source
 
@@ -44,6 +44,7 @@ def volcano(
     """
     source = as_source(data, key)
     row_of(source, feature)
+    titled = ax is not None  # whoever gives axes says what they show
     ax = own_axes(ax, (4.2, 3.6))
     table = source.genes[source.genes["feature"] == feature].copy()
     table["mlp"] = minus_log10_p(table) if len(table) else []
@@ -52,22 +53,13 @@ def volcano(
         ax.scatter(fold[mask], table["mlp"][mask], s=9, c=shade, linewidths=0)
     shown = table.nlargest(names, "mlp")
     symbol = text(shown["symbol"])
-    for name, x, y in zip(
-        [display_gene(g, s) for s, g in zip(symbol, text(shown["gene"]), strict=True)],
-        shown["log2fc"],
-        shown["mlp"],
-        strict=True,
-    ):
-        ax.annotate(
-            name,
-            (x, y),
-            fontsize=7,
-            xytext=(3 if x > 0 else -3, 2),
-            textcoords="offset points",
-            ha="left" if x > 0 else "right",
-        )
+    names_of = [display_gene(g, s) for s, g in zip(symbol, text(shown["gene"]), strict=True)]
     ax.axvline(0, color=GREY, lw=0.8, zorder=0)
     ax.set(xlabel="log2 fold change", ylabel="−log10 p")
+    if not titled:
+        ax.set_title(wrapped(name_of(source, feature), 40), fontsize=9)
     reach = float(np.nanmax(np.abs(fold))) * 1.25 if np.isfinite(fold).any() else 1.0
     ax.set_xlim(-reach, reach)
-    return plain(ax)
+    plain(ax)
+    label_points(ax, list(zip(shown["log2fc"], shown["mlp"], strict=True)), names_of)
+    return ax

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cellprism.errors import InputError
-from cellprism.pl.style import CATEGORIES, GREY, bare, own_axes
+from cellprism.pl.style import CATEGORIES, GREY, bare, label_points, name_of, own_axes, wrapped
 from cellprism.report.columns import text
 from cellprism.report.from_anndata import as_source
 from cellprism.report.layout import plane
@@ -68,6 +68,7 @@ def cells(
     row = row_of(source, feature)
     if not {"x", "y"} <= set(source.cells):
         raise InputError("cells need a 2-D map to be drawn on", "none", "compute one, such as sc.tl.umap(adata)")
+    titled = ax is not None
     ax = own_axes(ax, (4.2, 3.6))
     level = source.codes[:, [row]].toarray().ravel()
     x, y = source.cells["x"].to_numpy(), source.cells["y"].to_numpy()
@@ -79,7 +80,17 @@ def cells(
         x[order], y[order], s=area, c=level[order], cmap="viridis_r", vmin=0, linewidths=0, rasterized=True
     )
     ax.figure.colorbar(drawn, ax=ax, shrink=0.6, label="activation")
+    if not titled:
+        ax.set_title(wrapped(name_of(source, feature), 40), fontsize=9)
+    axis = _axis(str(source.info.get("map_source", "")))
+    ax.set(xlabel=f"{axis} 1", ylabel=f"{axis} 2")
     return bare(ax)
+
+
+def _axis(map_source: str) -> str:
+    """What the axes of a map are called."""
+    known = {"umap": "UMAP", "tsne": "t-SNE", "draw_graph": "force-directed", "pca": "PC"}
+    return next((name for key, name in known.items() if key in map_source.casefold()), "map")
 
 
 def feature_map(
@@ -135,9 +146,11 @@ def feature_map(
         ax.scatter(flat[rest, 0], flat[rest, 1], s=area, c=GREY, linewidths=0, label="other" if rest.any() else None)
         for word, shade in zip(common, CATEGORIES, strict=False):
             ax.scatter(flat[words == word, 0], flat[words == word, 1], s=area, c=shade, linewidths=0, label=word)
-        ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title=colour.replace("_", " "))
+    bare(ax)
+    ax.set(xlabel="features: t-SNE 1", ylabel="t-SNE 2")
     _name(ax, source, flat, names)
-    return bare(ax)
+    return ax
 
 
 def _name(ax: Axes, source: Source, flat: np.ndarray, names: int) -> None:
@@ -148,7 +161,7 @@ def _name(ax: Axes, source: Source, flat: np.ndarray, names: int) -> None:
         if "top_set_qval" in source.features
         else pd.Series(np.nan, index=source.features.index)
     )
-    for i in np.argsort(q.to_numpy(dtype=float, na_value=np.inf), kind="stable")[:names]:
-        ax.annotate(
-            str(source.features["name"].iloc[i])[:34], flat[i], fontsize=6, xytext=(3, 2), textcoords="offset points"
-        )
+    title = source.features["name"].astype(str)
+    first = ~title.duplicated()  # of features with one name, one is named
+    order = [i for i in np.argsort(q.to_numpy(dtype=float, na_value=np.inf), kind="stable") if first.iloc[i]][:names]
+    label_points(ax, [(flat[i, 0], flat[i, 1]) for i in order], [wrapped(title.iloc[i]) for i in order], 6)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cellprism.errors import InputError
 from cellprism.features.naming import display_gene
-from cellprism.pl.style import CATEGORIES, DOWN, GREY, UP, plain
+from cellprism.pl.style import CATEGORIES, DOWN, GREY, UP, plain, shown_once
 from cellprism.report.columns import text
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["steering"]
 
 
-def steering(effect: Any, *, genes: int = 16) -> Figure:
+def steering(effect: Any, *, genes: int = 16, name: str | None = None) -> Figure:
     """Draw a steering experiment: genes that change most, dose curve, strength beside null moves.
 
     Parameters
@@ -30,6 +30,8 @@ def steering(effect: Any, *, genes: int = 16) -> Figure:
         The result of ``cellprism.steer.effect``, or the folder that ``cellprism steer`` wrote.
     genes
         So many genes are shown, those of the largest change.
+    name
+        What the feature is called, for the title.
 
     Returns
     -------
@@ -42,17 +44,24 @@ def steering(effect: Any, *, genes: int = 16) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    table, doses, nulls, strength = _parts(effect)
+    table, doses, nulls, summary = _parts(effect)
+    strength = summary.get("strength")
+    strength = float("nan") if strength is None else float(strength)
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.8), layout="constrained")
     _genes(axes[0], table, genes)
     _doses(axes[1], doses)
     _nulls(axes[2], nulls, strength)
-    return figure
+    if "features" in summary:
+        which = ", ".join(map(str, summary["features"]))
+        level = f"activation {summary['activation_before']:.3g} to {summary['activation_after']:.3g}"
+        title = f"{name} (feature {which})" if name else f"feature {which}"
+        figure.suptitle(f"{title} in {summary['cells']:,} cells, {level}", fontsize=10)
+    return shown_once(figure)
 
 
-def _parts(effect: Any) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, float]:
+def _parts(effect: Any) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     if not isinstance(effect, (str, Path)):
-        return effect.genes, effect.doses, effect.nulls, float(effect.summary.get("strength", np.nan))
+        return effect.genes, effect.doses, effect.nulls, dict(effect.summary)
     folder = Path(effect)
     absent = [n for n in ("steering.parquet", "steering.json") if not (folder / n).is_file()]
     if absent:
@@ -60,12 +69,11 @@ def _parts(effect: Any) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, float
             "a steering folder is what `cellprism steer` wrote", f"no {', '.join(absent)}", "check the path"
         )
     content = json.loads((folder / "steering.json").read_text(encoding="utf-8"))
-    strength = (content.get("summary") or {}).get("strength")
     return (
         pd.read_parquet(folder / "steering.parquet"),
         pd.DataFrame(content.get("doses") or []),
         pd.DataFrame(content.get("nulls") or []),
-        float("nan") if strength is None else float(strength),
+        dict(content.get("summary") or {}),
     )
 
 

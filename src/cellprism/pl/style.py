@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
-__all__ = ["CATEGORIES", "DOWN", "GREY", "UP", "bare", "own_axes", "plain"]
+    from cellprism.report.source import Source
+
+__all__ = [
+    "CATEGORIES", "DOWN", "GREY", "UP", "bare", "label_points", "name_of", "own_axes", "plain", "shown_once", "wrapped",
+]  # fmt: skip
+
+# Where a name may stand: near its point first, right and left before above and below.
+_PLACES: Final = [(d, a) for d in (0, 6, 14, 26, 42, 62, 90) for a in np.deg2rad((0, 180, 90, 270, 35, 145, 215, 325))]
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart.
 CATEGORIES: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#882255")
@@ -36,3 +49,59 @@ def bare(ax: Axes) -> Axes:
     ax.set(xticks=[], yticks=[], aspect="equal")
     ax.spines[:].set_visible(False)
     return ax
+
+
+def wrapped(name: str, width: int = 32) -> str:
+    """A name whole, in lines of at most so many letters where it has blanks."""
+    return "\n".join(textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False)) or name
+
+
+def name_of(source: Source, feature: int) -> str:
+    """Name and number of a feature, whole."""
+    if "name" not in source.features:
+        return f"feature {feature}"
+    row = source.features.loc[source.features["feature"] == feature, "name"]
+    return f"{row.iloc[0]} (feature {feature})" if len(row) else f"feature {feature}"
+
+
+def label_points(ax: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], size: float = 7) -> None:
+    """Write names beside points so that none lies on another, with a thin line where one had to move away."""
+    figure: Any = ax.get_figure(root=True)
+    figure.draw_without_rendering()  # so that sizes on the page are known
+    renderer = figure.canvas.get_renderer()
+    taken: list[Bbox] = []
+    inside = ax.get_window_extent(renderer)
+    for (x, y), name in zip(points, names, strict=True):
+        note = ax.annotate(
+            name, (x, y), fontsize=size, xytext=(0, 0), textcoords="offset points", ha="center", va="center"
+        )
+        box = note.get_window_extent(renderer)
+        scale = 72 / figure.dpi
+        wide, high = box.width * scale / 2 + 3, box.height * scale / 2 + 3
+        places = [(d, ((wide + d) * np.cos(angle), (high + d) * np.sin(angle))) for d, angle in _PLACES]
+        boxes = [box.translated(dx / scale, dy / scale) for _, (dx, dy) in places]
+        free = [i for i, other in enumerate(boxes) if not any(other.overlaps(one) for one in taken)]
+        within = [i for i in free if inside.x0 <= boxes[i].x0 and boxes[i].x1 <= inside.x1
+                  and inside.y0 <= boxes[i].y0 and boxes[i].y1 <= inside.y1]  # fmt: skip
+        best = next(iter(within or free), 0)
+        (distance, shift), moved = places[best], boxes[best]
+        note.set_position(shift)
+        taken.append(moved)
+        if distance > 6:
+            ax.annotate(
+                "",
+                (x, y),
+                xytext=shift,
+                textcoords="offset points",
+                arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "#888888"},
+            )
+
+
+def shown_once(figure: Figure) -> Figure:
+    """A figure that a notebook draws because it is given back, and not a second time because it is open."""
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    if mpl.is_interactive():
+        plt.close(figure)
+    return figure

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["landscape", "recovery"]
 
+AXES: Final = {"l0": "active features a cell (L0)", "bits": "bits a cell", "k": "k (active features a cell)"}
 UPWARD: Final = ("stability", "agreement", "bits", "l0")
 
 
@@ -60,13 +61,14 @@ def landscape(
         group = group.sort_values(x)
         shade = CATEGORIES[i % len(CATEGORIES)]
         label = f"{by} {name}" if isinstance(name, (int, float, np.number)) else str(name) or None
-        ax.plot(group[x], group[y], "-o", color=shade, ms=4, lw=1, label=label)
+        one_kind = "method" not in group or group["method"].nunique() <= 1
+        ax.plot(group[x], group[y], "-o" if one_kind else "o", color=shade, ms=4, lw=1, label=label)
     if "chosen" in table:
         best = table[table["chosen"].fillna(False).astype(bool)]
         ax.scatter(
             best[x], best[y], s=130, facecolors="none", edgecolors="black", linewidths=1.2, label="chosen", zorder=3
         )
-    ax.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
+    ax.set(xlabel=AXES.get(x, x.replace("_", " ")), ylabel=AXES.get(y, y.replace("_", " ")))
     ax.locator_params(nbins=6)
     if ax.get_legend_handles_labels()[1]:
         ax.legend(frameon=False, fontsize=8)
@@ -76,7 +78,7 @@ def landscape(
 def _run_info(path: str | Path) -> dict[str, Any]:
     """``run.json`` of a folder, which that of ``cellprism fit`` has too; else what a report says of its run."""
     file = Path(path) / "run.json"
-    return dict(json.loads(file.read_text())) if file.is_file() else dict(as_source(path).info)
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else dict(as_source(path).info)
 
 
 def recovery(
@@ -96,8 +98,11 @@ def recovery(
         Axes to draw into.
     """
     if isinstance(data, (str, Path)):
-        path = Path(data)
-        data = pd.read_parquet(path / "summary.parquet" if path.is_dir() else path)
+        path = Path(data) / "summary.parquet" if Path(data).is_dir() else Path(data)
+        try:
+            data = pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise InputError("a benchmark wrote summary.parquet", f"{path}: {error}", "give its folder") from error
     absent = [c for c in ("method", "level", score) if c not in data]
     if absent:
         raise InputError(

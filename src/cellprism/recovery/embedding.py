@@ -78,7 +78,7 @@ def embed(
     if name == "scvi":
         if not is_counts(adata.X):
             raise InputError(
-                "scVI models counts", "noise-free expression", "simulate with sampling noise: --noise poisson, or nb"
+                "scVI models counts", "noise-free expression", "simulate with sampling noise: `noise='poisson'`, or nb"
             )
         from cellprism.embed.scvi import SCVIModel
 

@@ -9,6 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from cellprism.data.columns import MOST_CATEGORIES, kept_columns
+from cellprism.data.embedding import embedding_from_obsm
+from cellprism.data.sparse import as_csr, as_dense
 from cellprism.errors import InputError
 from cellprism.report.source import Source, completed, mean_directions, read_source
 
@@ -19,7 +22,6 @@ __all__ = ["as_source", "source_of"]
 
 MAPS: Final = ("X_umap", "X_tsne", "X_draw_graph_fa", "X_pca")
 MOST_COLUMNS: Final = 12
-MOST_CATEGORIES: Final = 200
 
 
 def as_source(data: AnnData | Source | str | Path, key: str = "prism") -> Source:
@@ -46,8 +48,7 @@ def source_of(adata: AnnData, key: str = "prism") -> Source:
             f"call prism.tl.fit(adata, rep=…, key={key!r})",
         )
     stored: dict[str, Any] = adata.uns[key]
-    codes = sparse.csc_array(adata.obsm[f"X_{key}"], dtype=np.float32)
-    codes.sort_indices()
+    codes = as_csr(adata.obsm[f"X_{key}"], "the matrix of codes").tocsc()
     features = stored.get("features")
     if features is None:
         live = np.flatnonzero(np.diff(codes.indptr))
@@ -55,14 +56,13 @@ def source_of(adata: AnnData, key: str = "prism") -> Source:
         if "stability" in stored:
             features["stability"] = np.asarray(stored["stability"])[live]
     numbers = features["feature"].to_numpy(dtype=np.int64)
-    embedding = np.asarray(adata.obsm[stored["rep"]]) if stored.get("rep") in adata.obsm else None
+    embedding = embedding_from_obsm(adata, stored["rep"]).values if stored.get("rep") in adata.obsm else None
     shares = stored.get("shares")
     tables = {name: completed(stored.get(name), name) for name in ("genes", "sets", "labels")}
-    columns = [c for c in adata.obs if _shown(adata.obs[c])][:MOST_COLUMNS]
     labels = tables["labels"]["column"].astype(str).unique().tolist() if len(tables["labels"]) else []
     return Source(
         features=features.reset_index(drop=True),
-        cells=_cells(adata, columns),
+        cells=_cells(adata),
         genes=tables["genes"],
         sets=tables["sets"],
         labels=tables["labels"],
@@ -80,17 +80,13 @@ def source_of(adata: AnnData, key: str = "prism") -> Source:
     )
 
 
-def _shown(column: pd.Series[Any]) -> bool:
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return len(column.cat.categories) <= MOST_CATEGORIES
-    return column.dtype == bool or (column.dtype == object and column.nunique() <= MOST_CATEGORIES)
-
-
-def _cells(adata: AnnData, columns: list[str]) -> pd.DataFrame:
-    cells = pd.DataFrame({"cell": adata.obs_names.astype(str)})
-    for column in columns:
-        cells[column] = adata.obs[column].to_numpy()
-    flat = next((np.asarray(adata.obsm[m]) for m in MAPS if m in adata.obsm), None)
+def _cells(adata: AnnData) -> pd.DataFrame:
+    """Names, columns of categories and the map; a column with a name of the page's own is shown as ``obs:NAME``."""
+    kept = kept_columns(adata.obs, ())
+    shown = [c for c in kept if len(kept[c].cat.categories) <= MOST_CATEGORIES][:MOST_COLUMNS]
+    cells = kept[shown].reset_index(drop=True)
+    cells.insert(0, "cell", adata.obs_names.astype(str))
+    flat = next((as_dense(adata.obsm[m]) for m in MAPS if m in adata.obsm), None)
     if flat is not None and flat.ndim == 2 and flat.shape[1] >= 2:
         cells["x"], cells["y"] = flat[:, 0], flat[:, 1]
     return cells

@@ -115,7 +115,7 @@ def serve(
         raise InputError(
             "a server that others can reach is told by which names",
             f"host {host!r} and no allowed host",
-            "name them with allowed_hosts (--allow-host), or stay on 127.0.0.1",
+            "name them with `allowed_hosts=`, or stay on 127.0.0.1",
         )
     app = make_app(run_dir, other=other, allowed_hosts=[*LOOPBACK, *(allowed_hosts or ())])
     uvicorn.run(app, host=host, port=port, log_level="warning")

@@ -63,7 +63,7 @@ class RunFolder:
     def info(self) -> dict[str, Any]:
         """Content of ``run.json``."""
         try:
-            content: dict[str, Any] = json.loads((self.path / "run.json").read_text())
+            content: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise InputError("run.json must be JSON", f"{self.path}: {error}", "run again with --overwrite") from error
         return content

@@ -2,63 +2,126 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import anndata as ad
 import mudata
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism import genesets
+from cellprism.data.columns import Labels, column_kind, label_columns, refuse_reserved, requested
 from cellprism.data.expression import Expression
-from cellprism.data.read import describe_keys
-from cellprism.errors import InputError
+from cellprism.data.missing import groups
+from cellprism.errors import CellsLeftOut, InputError
+from cellprism.features.inputs import blocks_and_donors
 
-__all__ = ["label_columns", "map_names", "nuisance_columns", "read_networks", "set_ancestors"]
+__all__ = [
+    "Columns",
+    "already_said",
+    "cell_columns",
+    "codes_of",
+    "map_names",
+    "nuisance_columns",
+    "read_networks",
+    "set_ancestors",
+]
 
-_MOST_CATEGORIES = 200
+
+class Columns(NamedTuple):
+    """Columns of the cells by their role."""
+
+    labels: Labels
+    strata: pd.Series | None
+    """(cells,) donor or batch within which cells are compared, as text, None where missing; named as its column."""
+    donor: pd.Series | None
+    notes: tuple[str, ...]
+    """How columns were taken and which cells they leave out."""
 
 
-def label_columns(
+def cell_columns(
     cells: ad.AnnData | mudata.MuData, labels: Sequence[str], strata: str | None = None, donor: str | None = None
-) -> pd.DataFrame:
-    """The ``obs`` columns that features are compared with, those of strata and donors included; text as categories.
+) -> Columns:
+    """The ``obs`` columns that a run asks for, checked for the role that each has.
 
     Raises
     ------
     InputError
-        Where cell names repeat, a column is missing, or a column has one category or about as many as cells.
+        Where cell names repeat, a column is missing or cannot have its role.
     """
     if not cells.obs_names.is_unique:
         raise InputError(
             "cell names must be unique",
             f"{cells.obs_names[cells.obs_names.duplicated()][0]!r} twice",
-            "adata.obs_names_make_unique()",
+            "make them unique (adata.obs_names_make_unique()) and save the file again",
         )
-    wanted = dict.fromkeys([*labels, *(c for c in (strata, donor) if c)])
-    for column in wanted:
-        if column not in cells.obs:
-            raise InputError(
-                "the column must exist in obs",
-                f"{column!r}; there are {describe_keys(cells.obs.columns)}",
-                "give one of these",
-            )
-    obs: pd.DataFrame = cells.obs[list(wanted)].copy()
-    for column in wanted:
-        series = obs[column]
-        if series.dtype == bool or series.dtype.kind not in "fiu":
-            obs[column] = series.astype(object).where(series.notna(), None).astype("category")
-            n = len(obs[column].cat.categories)
-            if n < 2 or n > min(_MOST_CATEGORIES, max(2, len(obs) // 2)):
+    if not cells.obs.columns.is_unique:
+        twice = cells.obs.columns[cells.obs.columns.duplicated()][0]
+        raise InputError("names of obs columns must be unique", f"{twice!r} twice", "rename one of the two")
+    found = label_columns(cells.obs, labels)
+    within, unit = _grouping(cells.obs, strata, "strata"), _grouping(cells.obs, donor, "donors")
+    design = blocks_and_donors(within, None, "strata" if unit is None else unit, cells.n_obs)
+    return Columns(found, within, unit, (*found.notes, *design.notes))
+
+
+@contextmanager
+def already_said() -> Iterator[None]:
+    """Keep the warnings of cells that are left out to oneself, where :attr:`Columns.notes` were shown."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CellsLeftOut)
+        yield
+
+
+def _grouping(obs: pd.DataFrame, column: str | None, role: str) -> pd.Series | None:
+    """A column of strata or donors as text; any number of levels will do, as long as they are levels."""
+    if column is None:
+        return None
+    name = next(iter(requested([column], [str(c) for c in obs.columns])))
+    refuse_reserved([name])
+    numbers = pd.api.types.is_float_dtype(obs[name]) and column_kind(obs[name]) == ("number", "")
+    if numbers:
+        raise InputError(
+            f"{role} are categories",
+            f"numbers with fractions in {name!r}",
+            "give the column that names donors or batches",
+        )
+    return pd.Series(groups(obs[name]).text(), index=obs.index, name=name, dtype=object)
+
+
+def codes_of(codes: sp.csr_array, path: Path, names: pd.Index) -> tuple[sp.csr_array, str]:
+    """Codes in the order of the cells, and how the two were joined.
+
+    By name where ``cells.parquet`` lies beside the codes, as in a run folder; else by position.
+
+    Raises
+    ------
+    InputError
+        If cells have no codes, or the numbers differ.
+    """
+    beside = path.parent / "cells.parquet"
+    if beside.is_file():
+        known = pd.Index(pd.read_parquet(beside, columns=["cell"])["cell"].astype(str))
+        if len(known) == codes.shape[0] and known.is_unique:
+            at = known.get_indexer(names.astype(str))
+            if (at < 0).any():
                 raise InputError(
-                    f"a label column needs 2 to {_MOST_CATEGORIES} categories, with two cells each on average",
-                    f"{n} in {column!r} for {len(obs)} cells",
-                    "leave it out, or group its values",
+                    "every cell needs its codes",
+                    f"{int((at < 0).sum())} of {len(names)} not in {beside}, e.g. {str(names[at < 0][0])!r}",
+                    "give the cells that the run was made of",
                 )
-    return obs
+            return sp.csr_array(codes[at]), f"codes and cells are joined by the names in {beside.name}"
+    if codes.shape[0] != len(names):
+        raise InputError(
+            "codes and cells must be as many", f"{codes.shape[0]} rows and {len(names)} cells", "give the same cells"
+        )
+    return codes, f"{path.name} names no cells: its rows are taken in their order"
 
 
 def nuisance_columns(expression: Expression) -> pd.DataFrame:

@@ -9,11 +9,13 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from cellprism.data.state import STATES
 from cellprism.errors import InputError
 from cellprism.sae import SAEConfig, default_config
 from cellprism.sae.config import Activation
+from cellprism.sae.training import choose_device
 
-__all__ = ["PRESETS", "Preset", "RunOptions"]
+__all__ = ["PRESETS", "Preset", "RunOptions", "states"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class RunOptions:
     gene_sets: tuple[str, ...] = ("bundled",)
     """GMT files, names of libraries, or ``bundled``."""
     labels: tuple[str, ...] = ()
-    """``obs`` columns that features are compared with."""
+    """``obs`` columns that features are compared with: ``COL``, ``COL:category`` or ``COL:number``."""
     gene_symbols: str | None = None
     """``var`` column with gene symbols."""
     id_table: Path | None = None
@@ -77,6 +79,9 @@ class RunOptions:
     """Layer to take the expression from."""
     raw: bool = False
     """Take the expression from ``.raw``."""
+    expression_state: str | None = None
+    """What the expression is: counts, normalised, log1p, log2 or fractions, of all modalities or as
+    ``rna=log1p,protein=counts``; None = decided by evidence."""
     expression: Literal["measured", "predicted"] = "measured"
     """Test the measured expression, or what the embedding model predicts."""
     thin: bool | None = None
@@ -93,6 +98,8 @@ class RunOptions:
     """Keep the features that return in most seeds."""
     preset: str = "run"
     overwrite: bool = False
+    device: str = "auto"
+    """Where the embedding model and the SAEs are trained."""
     progress: bool = False
 
     def __post_init__(self) -> None:
@@ -123,6 +130,8 @@ class RunOptions:
                 "--id-table without --id-columns" if self.id_columns is None else "--id-columns without --id-table",
                 "give both, such as --id-table orthologs.csv --id-columns mouse,human",
             )
+        states(self.expression_state)
+        choose_device(self.device)
         if not self.gene_sets:
             raise InputError("a run needs gene sets", "none", "leave --gene-sets out to use the bundled collection")
         for name in ("width", "k", "seeds", "components", "epochs"):
@@ -131,6 +140,11 @@ class RunOptions:
                 raise InputError(f"--{name} must be at least 1", str(value), "give 1 or more")
         if self.seed < 0:
             raise InputError("--seed must not be negative", str(self.seed), "give 0 or more")
+
+    @property
+    def states(self) -> str | dict[str, str] | None:
+        """State of the expression, of all or by modality."""
+        return states(self.expression_state)
 
     @property
     def n_seeds(self) -> int:
@@ -161,3 +175,26 @@ class RunOptions:
     def to_dict(self) -> dict[str, Any]:
         """All options as JSON types."""
         return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(self).items()}
+
+
+def states(text: str | None) -> str | dict[str, str] | None:
+    """``log1p``, or ``rna=log1p,protein=counts`` by modality.
+
+    Raises
+    ------
+    InputError
+        If a state does not exist.
+    """
+    if text is None:
+        return None
+    parts = dict(part.strip().rpartition("=")[::2] for part in text.split(","))
+    wrong = [state for state in parts.values() if state not in STATES]
+    if wrong:
+        raise InputError(
+            f"--expression-state is one of {', '.join(STATES)}", repr(wrong[0]), "give one, or MODALITY=STATE,…"
+        )
+    if "" in parts and len(parts) > 1:
+        raise InputError(
+            "--expression-state is one state, or MODALITY=STATE for each", repr(text), "name each modality"
+        )
+    return parts.get("", parts)

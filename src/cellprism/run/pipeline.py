@@ -20,6 +20,7 @@ from cellprism.report import build
 from cellprism.run.evaluation import evaluate_inputs, evaluation_record, evaluation_tables
 from cellprism.run.folder import FORMAT_VERSION, RunFolder, check_output, staged
 from cellprism.run.gene_sets import gene_set_table
+from cellprism.run.knowledge import already_said
 from cellprism.run.nulls import null_codes
 from cellprism.run.options import PRESETS, RunOptions
 from cellprism.run.prepare import Inputs, prepare
@@ -84,6 +85,7 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
             consensus=options.consensus,
             epochs=options.epochs,
             progress=options.progress,
+            device=options.device,
         )
         for reason in fitted.options.get("recipe", {}).get("reasons", ()):
             say(reason)
@@ -128,36 +130,31 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
 
 def _annotate(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.csr_array) -> Annotation:
     preset = PRESETS[options.preset]
-    labels = pd.concat([inputs.obs.reset_index(drop=True), inputs.nuisance], axis=1)
-    return annotate(
-        codes,
-        inputs.expression.values,
-        inputs.expression.genes,
-        inputs.gene_sets,
-        labels=labels if labels.shape[1] else None,
-        strata=inputs.strata,
-        depth=inputs.expression.depth,
-        symbols=inputs.expression.symbols,
-        embedding=inputs.embedding,
-        nulls=tuple(n for n in preset.nulls if n in ("random", "permuted", "random_sets")),
-        extra_nulls=null_codes(preset.nulls, fitted, inputs.embedding, codes, seed=options.seed),
-        modality=inputs.expression.modality,
-        donor="strata" if inputs.donor is None else inputs.donor,
-        expression_kind=options.expression,
-        independent=inputs.thinned,
-        association=True,
-        ancestors=inputs.ancestors,
-        networks=inputs.networks,
-        confounds=_confounds(inputs),
-        kind_by=next((c for c in options.labels if isinstance(inputs.obs[c].dtype, pd.CategoricalDtype)), None),
-        seed=options.seed,
-    )
-
-
-def _confounds(inputs: Inputs) -> list[str]:
-    """Columns that a feature should not merely read: technical ones, and what cells are stratified by."""
-    stratum = [c for c in inputs.obs if inputs.strata is not None and c == inputs.strata_column]
-    return [*inputs.nuisance.columns, *stratum]
+    labels = pd.concat([inputs.labels.table.reset_index(drop=True), inputs.nuisance], axis=1)
+    with already_said():
+        return annotate(
+            codes,
+            inputs.expression.values,
+            inputs.expression.genes,
+            inputs.gene_sets,
+            labels=labels if labels.shape[1] else None,
+            strata=inputs.strata,
+            depth=inputs.expression.depth,
+            symbols=inputs.expression.symbols,
+            embedding=inputs.embedding,
+            nulls=tuple(n for n in preset.nulls if n in ("random", "permuted", "random_sets")),
+            extra_nulls=null_codes(preset.nulls, fitted, inputs.embedding, codes, seed=options.seed),
+            modality=inputs.expression.modality,
+            donor="strata" if inputs.donor is None else inputs.donor,
+            expression_kind=options.expression,
+            independent=inputs.thinned,
+            association=True,
+            ancestors=inputs.ancestors,
+            networks=inputs.networks,
+            confounds=list(inputs.nuisance.columns),
+            label_kinds=inputs.labels.kinds | dict.fromkeys(inputs.nuisance.columns, "number"),
+            seed=options.seed,
+        )
 
 
 def _with_stability(features: pd.DataFrame, fitted: Fit, X: NDArray[Any]) -> tuple[pd.DataFrame, pd.DataFrame | None]:
@@ -184,11 +181,9 @@ def _with_redundant(sets: pd.DataFrame, gene_sets: dict[str, list[str]], level: 
 
 def _cells(inputs: Inputs) -> pd.DataFrame:
     drawn, _ = inputs.map
-    table = inputs.obs.copy()
-    table.insert(0, "cell", inputs.obs.index.astype(str))
-    for column in inputs.nuisance:
-        if column not in table:
-            table[column] = inputs.nuisance[column].to_numpy()
+    parts = [inputs.labels.table, inputs.kept, inputs.nuisance.set_axis(inputs.kept.index)]
+    table = pd.concat(parts, axis=1)
+    table.insert(0, "cell", table.index.astype(str))
     table["x"], table["y"] = drawn[:, 0], drawn[:, 1]
     return table.reset_index(drop=True)
 
@@ -229,7 +224,7 @@ def _about(
         "map_source": inputs.map[1],
         "gene_sets": inputs.matched.summary(),
         "genes": inputs.symbols.summary(),
-        "label_columns": list(options.labels),
+        "label_columns": list(inputs.labels.table.columns),
         "warnings": [*inputs.warnings, *([] if len(features) else [_ALL_DEAD])],
     }
     about["summary"] = _summary(inputs, fitted, features)

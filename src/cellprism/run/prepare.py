@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import anndata as ad
 import mudata
@@ -14,16 +16,21 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism import embed, genesets
-from cellprism.data.checks import check_embedding
-from cellprism.data.embedding import given_embedding
-from cellprism.data.expression import Expression, measured_expression, take_matrix, to_log1p
-from cellprism.data.read import modalities, read_cells, sha256
+from cellprism.data.checks import check_embedding, remarks
+from cellprism.data.columns import Labels, kept_columns
+from cellprism.data.embedding import align, embedding_from_obsm, given_embedding
+from cellprism.data.expression import Expression, measured_expression
+from cellprism.data.modalities import modalities, renamed, with_protein
+from cellprism.data.read import read_cells
+from cellprism.data.state import to_log1p
 from cellprism.data.symbols import Symbols, clean_symbols
-from cellprism.data.thin import thin
+from cellprism.data.unchanged import check_unchanged, hash_files
 from cellprism.embed import EmbeddingModel
+from cellprism.embed.thinned import Thinned
 from cellprism.errors import InputError
 from cellprism.genesets.match import MatchedSets, match_sets
-from cellprism.run.knowledge import label_columns, map_names, nuisance_columns, read_networks, set_ancestors
+from cellprism.run.knowledge import cell_columns, map_names, nuisance_columns, read_networks, set_ancestors
+from cellprism.run.model_cells import model_cells
 from cellprism.run.options import RunOptions
 
 __all__ = ["Inputs", "prepare"]
@@ -40,13 +47,14 @@ class Inputs:
     symbols: Symbols
     gene_sets: dict[str, list[str]]
     matched: MatchedSets
-    obs: pd.DataFrame
-    """(cells, columns): the label columns and the stratum."""
+    labels: Labels
+    """The columns that features are compared with."""
+    kept: pd.DataFrame
+    """(cells, columns): strata, donors and all other columns of categories, for later questions."""
     nuisance: pd.DataFrame
     """(cells, columns): what a feature should not merely read: depth, mitochondrial share."""
-    strata: NDArray[Any] | None
-    strata_column: str | None
-    donor: NDArray[Any] | None
+    strata: pd.Series | None
+    donor: pd.Series | None
     ancestors: dict[str, str]
     """Set name -> level-1 ancestor, where an ontology is known."""
     networks: dict[str, pd.DataFrame]
@@ -65,45 +73,87 @@ class Inputs:
 
 def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
     """Read and check all inputs; train the embedding model where one is asked for."""
-    warnings: list[str] = []
-    cells = read_cells(options.data)
-    obs = label_columns(cells, options.labels, options.strata, options.donor)
-    sets = genesets.load(options.gene_sets)
-    say(f"{cells.n_obs:,} cells from {options.data.name}; {len(sets):,} gene sets")
+    hashed = hash_files(_files(options))
+    cells, key = with_protein(read_cells(options.data))
+    say(f"{cells.n_obs:,} cells from {options.data.name}")
+    if key is not None:
+        say(f"the proteins of obsm[{key!r}] are a modality of their own")
+    columns = cell_columns(cells, options.labels, options.strata, options.donor)
+    if columns.labels.kinds:
+        say(f"labels: {columns.labels.taken()}")
+    warnings = list(columns.notes)
+    if isinstance(cells, mudata.MuData):
+        warnings += [
+            f"{old!r} is taken as the modality {new!r}" for old, new in renamed(cells.mod).items() if old != new
+        ]
+
+    def tell(line: str) -> None:
+        warnings.append(line)
+
+    sets = genesets.load(options.gene_sets, tell)
+    say(f"{len(sets):,} gene sets")
 
     model, thinned, counts = None, False, None
     if options.embed is not None:
-        made, counts = _training_cells(cells, options)
+        made, counts = model_cells(
+            cells, layer=options.layer, raw=options.raw, state=options.states, thinned=options.thin, seed=options.seed
+        )
         thinned = counts is not None
         say(f"training the embedding model {options.embed!r}" + (" on half of the molecules" if thinned else ""))
-        extra: dict[str, Any] = {}
+        extra: dict[str, Any] = {} if options.device == "auto" else _placed(options.embed, options.device)
         if options.components is not None:
             extra |= embed.dimensions(options.embed, options.components)
-        if options.strata is not None and options.embed in embed.BATCH_AWARE:
-            made.obs[options.strata] = obs[options.strata].astype(str).to_numpy()
-            extra["batch"] = options.strata
-            say(f"the model is told the batch, {options.strata!r}")
+        if columns.strata is not None and options.embed in embed.BATCH_AWARE:
+            made.obs[columns.strata.name] = columns.strata.to_numpy()
+            extra["batch"] = columns.strata.name
+            say(f"the model is told the batch, {columns.strata.name!r}")
         model = embed.train(options.embed, made, seed=options.seed, progress=options.progress, **extra)
-        values, source = model.encode(made), f"{options.embed}, trained in this run"
+        values, source = model.encode(made), f"{_trained(model)}, trained in this run"
+        say(f"trained {_trained(model)}")
+        model = Thinned(model, seed=options.seed) if thinned else model
+        unseen = [m for m in modalities(made) if m not in model.modalities]
+        if unseen:
+            warnings.append(f"the embedding knows nothing of the modalities {', '.join(unseen)}: {source}")
     else:
-        values, source = given_embedding(cells, options.rep, options.embedding)
-    values = check_embedding(values, tuple(map(str, cells.obs_names)), constant_dimensions=model is not None)
+        given = given_embedding(cells, options.rep, options.embedding)
+        values, source = given.values, given.source
+        if given.cells is None:
+            warnings.append(f"{source} names no cells: its rows are taken in the order of {options.data.name}")
+    names = tuple(map(str, cells.obs_names))
+    values = check_embedding(values, names)
     embedding = np.ascontiguousarray(values, dtype=np.float32)
+    warnings += remarks(embedding, names)
 
     expression = measured_expression(
-        cells, layer=options.layer, raw=options.raw, gene_symbols=options.gene_symbols, counts=counts
+        cells,
+        layer=options.layer,
+        raw=options.raw,
+        gene_symbols=options.gene_symbols,
+        state=options.states,
+        counts=counts,
     )
     expression = map_names(expression, options.id_table, options.id_columns, say)
     nuisance = nuisance_columns(expression)
     if options.expression == "predicted" and model is not None:
         expression = _predicted(model, embedding, expression)
-    if cells.var_names.duplicated().any():
+    if any(adata.var_names.duplicated().any() for adata in modalities(cells).values()):
         warnings.append("gene names repeat; repeated ones carry a suffix in the tables")
     # The same choice as the set tests make: of genes with one symbol the one seen in most cells, of those seen at all.
     seen = np.bincount(expression.values.indices, minlength=len(expression.genes))
     symbols = clean_symbols(expression.genes, expression.symbols, seen)
     matched = match_sets(sets, np.where(seen > 0, symbols.for_sets, ""))
     say(f"expression: {expression.describe()}; {matched.summary()}")
+    if symbols.n_missing or symbols.n_shared:
+        say(symbols.summary())
+    for warning in warnings:
+        say(warning)
+    ancestors, networks = set_ancestors(options.gene_sets, options.ontology, sets), read_networks(options.networks)
+    check_unchanged(hashed)
+    hashed |= hash_files({name: path for name, path in _files(options).items() if name not in hashed})  # fetched by now
+    beside = {c.name: pd.Categorical(c) for c in (columns.strata, columns.donor) if c is not None}
+    beside = {name: values for name, values in beside.items() if name not in columns.labels.table}
+    known = [*columns.labels.table.columns, *beside]
+    kept = pd.DataFrame(beside, index=cells.obs.index).join(kept_columns(cells.obs, known))
     return Inputs(
         embedding=embedding,
         embedding_source=source,
@@ -111,46 +161,33 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
         symbols=symbols,
         gene_sets=sets,
         matched=matched,
-        obs=obs,
+        labels=columns.labels,
+        kept=kept,
         nuisance=nuisance,
-        strata=obs[options.strata].astype(str).to_numpy() if options.strata else None,
-        strata_column=options.strata,
-        donor=obs[options.donor].astype(str).to_numpy() if options.donor else None,
-        ancestors=set_ancestors(options.gene_sets, options.ontology, sets),
-        networks=read_networks(options.networks),
+        strata=columns.strata,
+        donor=columns.donor,
+        ancestors=ancestors,
+        networks=networks,
         map=_map(cells, embedding, options.seed, say),
         model=model,
         thinned=thinned,
         expression_kind=options.expression,
-        hashes=_hashes(options),
+        hashes={name: one.record() for name, one in hashed.items()},
         warnings=warnings,
     )
 
 
-def _training_cells(
-    cells: ad.AnnData | mudata.MuData, options: RunOptions
-) -> tuple[ad.AnnData | mudata.MuData, dict[str, sp.csr_array] | None]:
-    """Cells as the embedding model sees them, and the counts left for testing where they were split."""
-    parts: dict[str, ad.AnnData] = {}
-    kept: dict[str, sp.csr_array] = {}
-    for i, (name, adata) in enumerate(modalities(cells).items()):
-        matrix = take_matrix(adata, layer=options.layer, raw=options.raw, gene_symbols=None)
-        values = matrix.values
-        if options.thin is not False and matrix.state == "counts":
-            values, kept[name] = thin(values, seed=options.seed + i)
-        elif options.thin:
-            raise InputError(
-                "--thin needs raw counts", f"{matrix.state} values in {matrix.where}", "give --layer with the counts"
-            )
-        if matrix.state == "normalised":
-            values = to_log1p(values, "normalised")
-        var = pd.DataFrame(index=pd.Index(matrix.genes))
-        parts[name] = ad.AnnData(sp.csr_matrix(values), obs=adata.obs, var=var)
-    if not isinstance(cells, mudata.MuData):
-        return next(iter(parts.values())), kept or None
-    with mudata.set_options(pull_on_update=False):
-        made = mudata.MuData(parts)
-    return made, kept or None
+def _placed(model: str, device: str) -> dict[str, Any]:
+    """What tells a model where to train; PCA has no such choice."""
+    if model == "scvi":
+        return {"training": {"accelerator": {"cuda": "gpu"}.get(device.split(":")[0], device)}}
+    return {"device": device} if model in ("dgd", "autoencoder") else {}
+
+
+def _trained(model: EmbeddingModel) -> str:
+    """Which class was trained, and on what."""
+    kind = getattr(model, "kind", None)
+    return f"{model.name}{f' ({kind})' if kind else ''} of {' and '.join(model.modalities)}"
 
 
 def _predicted(model: EmbeddingModel, embedding: NDArray[np.float32], measured: Expression) -> Expression:
@@ -175,31 +212,28 @@ def _map(
 ) -> tuple[NDArray[np.float32], str]:
     """Two dimensions to draw the cells in: the file's own, or a UMAP of the embedding."""
     for key in ("X_umap", "X_tsne", "X_draw_graph_fa"):
-        if key in cells.obsm and np.asarray(cells.obsm[key]).shape[1] == 2:
-            drawn = np.asarray(cells.obsm[key], dtype=np.float32)
-            if np.isfinite(drawn).all():
-                return drawn, f"obsm[{key!r}]"
+        try:
+            drawn = align(embedding_from_obsm(cells, key), cells.obs_names)
+        except InputError:  # not there, or of other cells: a map can always be made
+            continue
+        if drawn.ndim == 2 and drawn.shape[1] == 2 and np.isfinite(drawn).all():
+            return np.asarray(drawn, dtype=np.float32), f"obsm[{key!r}]"
     if embedding.shape[1] <= 2 or len(embedding) < 15:
         padded = np.zeros((len(embedding), 2), dtype=np.float32)
         padded[:, : min(2, embedding.shape[1])] = embedding[:, :2]
         return padded, "the embedding's first dimensions"
     say("drawing the cells (UMAP of the embedding)")
-    import warnings
-
-    with warnings.catch_warnings():  # umap says on import and on fit that a seed means one thread
-        warnings.simplefilter("ignore")
+    with catch_warnings():  # umap says on import and on fit that a seed means one thread
+        simplefilter("ignore")
         import umap
 
         drawn = umap.UMAP(n_neighbors=15, min_dist=0.3, random_state=seed).fit_transform(embedding)
     return np.asarray(drawn, dtype=np.float32), "UMAP of the embedding"
 
 
-def _hashes(options: RunOptions) -> dict[str, dict[str, str]]:
+def _files(options: RunOptions) -> dict[str, Path]:
     files = {"data": options.data}
-    if options.embedding is not None:
-        files["embedding"] = options.embedding
-    given = {"table of names": options.id_table, "ontology": options.ontology}
+    given = {"embedding": options.embedding, "table of names": options.id_table, "ontology": options.ontology}
     files |= {name: path for name, path in given.items() if path is not None}
     behind = genesets.files_behind([*options.gene_sets, *options.networks])
-    files |= {f"gene sets {name}": path for name, path in behind.items()}
-    return {name: {"path": str(path), "sha256": sha256(path)} for name, path in files.items()}
+    return files | {f"gene sets {name}": path for name, path in behind.items()}

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellprism import embed, genesets, sae
+from cellprism import genesets, sae
+from cellprism.data.query import rows_where
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
+from cellprism.run.encode import model_of
 from cellprism.run.folder import RunFolder
 from cellprism.steer import Edit, Effect, effect
 
@@ -21,7 +23,14 @@ N_TARGETS = 50
 
 
 def steer_run(
-    folder: RunFolder, feature: int, edit: Edit, *, cells: str | None = None, model: Path | None = None, seed: int = 0
+    folder: RunFolder,
+    feature: int,
+    edit: Edit,
+    *,
+    cells: str | None = None,
+    model: Path | None = None,
+    seed: int = 0,
+    max_cells: int = 500,
 ) -> Effect:
     """Effect of an edit of one feature of a run.
 
@@ -34,11 +43,13 @@ def steer_run(
     edit
         What to do with it.
     cells
-        Query on the columns of ``cells.parquet`` (as for ``pandas.DataFrame.query``); None = all cells.
+        Condition on the columns of ``cells.parquet``, see :func:`cellprism.data.query.rows_where`; None = all cells.
     model
         Folder of the embedding model; None = the run's own.
     seed
-        Of the nulls.
+        Of the sample of cells and the nulls.
+    max_cells
+        Larger choices are sampled down to this many cells.
 
     Returns
     -------
@@ -46,14 +57,9 @@ def steer_run(
         Targets are the feature's own strongest genes in the run (up, at most 50), so the off-target share and the
         effect on targets tell whether the decoder agrees with the annotation.
     """
-    at = folder.path / "model" if model is None else model
-    if not (at / "model.json").is_file():
-        raise InputError(
-            "steering decodes with the model that made the embedding",
-            f"no model in {at}",
-            "name its folder with --model, or run with --embed so that the run keeps its model",
-        )
-    decoder = embed.load(at)
+    decoder = model_of(folder, model)
+    if hasattr(decoder, "refer"):  # where the model was saved without its cells
+        decoder.refer(folder.cells)
     Z = np.asarray(folder.embedding, dtype=np.float32)
     rows = cells_where(folder.cells, cells)
     names = [g for m in decoder.modalities for g in decoder.genes[m]]
@@ -64,7 +70,7 @@ def steer_run(
         symbols = symbols.where(symbols != "", pd.Series(names, index=names))
     columns = [c for c in folder.info["label_columns"] if not pd.api.types.is_numeric_dtype(folder.cells[c])]
     arguments: dict[str, Any] = folder.info["arguments"]
-    return effect(
+    found = effect(
         sae.load(folder.path / "sae"),
         decoder,
         Z,
@@ -77,25 +83,22 @@ def steer_run(
         labels=folder.cells[columns] if columns else None,
         codes=folder.codes,
         seed=seed,
+        max_cells=max_cells,
     )
+    words = getattr(decoder, "reference_words", str)()
+    if words:
+        found.summary["decoded_at"] = words
+    return found
 
 
 def cells_where(table: pd.DataFrame, query: str | None) -> NDArray[np.intp] | None:
     """Row numbers of the cells that a query chooses."""
     if query is None:
         return None
-    try:
-        chosen = table.reset_index(drop=True).query(query)
-    # Whatever pandas makes of a mistyped query (names, syntax, types) is the user's to correct.
-    except (ValueError, KeyError, SyntaxError, TypeError, NameError, AttributeError) as error:
-        raise InputError(
-            "--cells must be a query on the cells' columns",
-            f"{query!r}: {error}",
-            f"columns: {', '.join(map(str, table.columns))}",
-        ) from error
-    if not isinstance(chosen, pd.DataFrame):
-        raise InputError("--cells must choose rows", repr(query), "write a comparison, such as \"cell_type == 'B'\"")
-    return np.asarray(chosen.index, dtype=np.intp)
+    rows = np.flatnonzero(rows_where(table, query))
+    if not rows.size:
+        raise InputError("at least one cell must be chosen", f"none where {query}", "loosen the choice of cells")
+    return rows
 
 
 def targets_of(folder: RunFolder, feature: int, model: EmbeddingModel) -> list[str] | None:

@@ -73,7 +73,7 @@ def write_landscape(folder: Path, landscape: list[dict[str, Any]]) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """JSON without NaN, indented."""
-    path.write_text(json.dumps(to_json(content), indent=2, allow_nan=False) + "\n")
+    path.write_text(json.dumps(to_json(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def to_json(value: Any) -> Any:

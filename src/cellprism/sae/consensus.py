@@ -72,7 +72,9 @@ def consensus(fit: Fit, X: NDArray[Any], *, returned: float = 0.9, share: float 
     kept = np.flatnonzero(returns > share)
     if not len(kept):
         raise InputError(
-            "some feature must return in most seeds", f"none of {fit.sae.width} at r >= {returned}", "lower `returned`"
+            "some feature must return in most seeds",
+            f"none of {fit.sae.width} at r >= {returned}",
+            "train longer (`epochs=`), leave the consensus out, or lower `returned=` in Python",
         )
     table = pd.DataFrame(
         {"source": kept, "returns": returns[kept], "correlation": best.mean(axis=0)[kept]},

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from rich.progress import Progress
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
+from cellprism.progress import bars
 from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.checkpoint import Checkpoint, fingerprint
 from cellprism.sae.config import SAEConfig
@@ -35,7 +35,7 @@ _READING_MEMORY = 2.0**33  # bytes that readings at work may take together
 _READING_COPIES = 6  # of the cells in double precision
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fit:
     """A trained SAE and what is known about its training."""
 
@@ -54,6 +54,13 @@ class Fit:
     of a consensus, ``before_consensus``: the metrics of the SAE that it was drawn from."""
     consensus: pd.DataFrame | None = None
     """With ``consensus=True``: a row a feature of :attr:`sae`, see :class:`~cellprism.sae.consensus.Consensus`."""
+
+    def __repr__(self) -> str:
+        about = ", ".join(
+            f"{name} {self.metrics[name]:.3g}" for name in ("explained_variance", "l0") if name in self.metrics
+        )
+        seeds = f"{1 + len(self.siblings)} seeds" if self.siblings else "one seed"
+        return f"Fit of {seeds}: {about}\n    .sae {self.sae!r}"
 
 
 def default_config(X: NDArray[Any]) -> SAEConfig:
@@ -198,7 +205,7 @@ def readings(
     Each seed's programs are read once for all configs.
     """
     budget, cancellation = Budget(_READING_MEMORY), Cancellation()
-    bar = Progress(disable=not progress, transient=True)
+    bar = bars(progress)
     task = bar.add_task("reading the geometry", total=len(seeds))
 
     def read(seed: int) -> list[tuple[SAE, pd.DataFrame]]:

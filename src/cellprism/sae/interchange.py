@@ -1,76 +1,26 @@
 """Autoencoders of other programs: SAELens, sparsify, dictionary_learning and scFeatureLens.
 
-All are brought to one form, in units of the raw embedding: ``pre = (x - centre) @ encoder.T + bias``, codes by the
-activation, ``x_hat = codes @ decoder + centre``. The model's own scaling is folded into the weights on the way out.
+All go through the one form of :mod:`cellprism.sae.plain`; what is read is told apart by its files.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save as to_bytes
 
 from cellprism.errors import InputError
 from cellprism.sae.activation import BatchTopK, Gated, JumpReLU
-from cellprism.sae.config import SAEConfig
 from cellprism.sae.model import SAE
-from cellprism.sae.scaling import AffineScaling
+from cellprism.sae.plain import Plain, plain_of
+from cellprism.sae.readers import read_dictionary_learning, read_saelens, read_scfeaturelens, read_sparsify
 
 __all__ = ["Program", "export_sae", "import_sae"]
 
 Program = Literal["saelens", "sparsify", "dictionary_learning"]
-
-
-@dataclass(frozen=True)
-class _Plain:
-    """An SAE in raw units; see the module's first lines."""
-
-    encoder: Tensor
-    bias: Tensor
-    decoder: Tensor
-    centre: Tensor
-
-
-@torch.no_grad()
-def _plain(sae: SAE) -> _Plain:
-    bias: Tensor = sae.encoder_bias
-    if sae.config.pre_bias == "none":
-        bias = bias + sae.encoder @ sae.decoder_bias
-    elif sae.input_bias is not None:
-        bias = bias + sae.encoder @ (sae.decoder_bias + sae.input_bias)
-    return _Plain(
-        encoder=(sae.encoder @ sae.forward_map.T).contiguous(),
-        bias=bias.clone(),
-        decoder=(sae.decoder @ sae.backward_map).contiguous(),
-        centre=sae.decoder_bias @ sae.backward_map + sae.mean,
-    )
-
-
-@torch.no_grad()
-def _model(plain: _Plain, config: SAEConfig) -> SAE:
-    d = plain.encoder.shape[1]
-    eye = np.eye(d, dtype=np.float32)
-    sae = SAE(config, AffineScaling(np.zeros(d, dtype=np.float32), eye, eye))
-    sae.encoder.copy_(plain.encoder)
-    sae.encoder_bias.copy_(plain.bias)
-    sae.decoder.copy_(plain.decoder)
-    sae.decoder_bias.copy_(plain.centre)
-    return sae.eval()
-
-
-def _config(width: int, activation: str, **options: Any) -> SAEConfig:
-    options = {"scaling": "none", "unit_norm": False, "start_active": None, "l1": 0.0} | options
-    if activation in ("batchtopk", "jumprelu"):
-        options["l1"] = None
-    return SAEConfig.from_dict({"width": width, "activation": activation, **options})
 
 
 def export_sae(sae: SAE, path: str | Path, program: Program) -> None:
@@ -105,10 +55,10 @@ def export_sae(sae: SAE, path: str | Path, program: Program) -> None:
             f"{program} takes {', '.join(known)}", f"activation {sae.config.activation!r}", "export to saelens instead"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write(sae, _plain(sae), folder)
+    write(sae, plain_of(sae), folder)
 
 
-def _write_saelens(sae: SAE, plain: _Plain, folder: Path) -> None:
+def _write_saelens(sae: SAE, plain: Plain, folder: Path) -> None:
     architecture = {"relu": "standard", "batchtopk": "jumprelu"}.get(sae.config.activation, sae.config.activation)
     tensors = {"W_enc": plain.encoder.T, "W_dec": plain.decoder, "b_dec": plain.centre}
     about: dict[str, Any] = {
@@ -136,11 +86,13 @@ def _write_saelens(sae: SAE, plain: _Plain, folder: Path) -> None:
         tensors["threshold"] = below.expand(sae.width)
     if architecture == "topk":
         about |= {"k": sae.config.k, "rescale_acts_by_decoder_norm": False}
-    save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, str(folder / "sae_weights.safetensors"))
-    (folder / "cfg.json").write_text(json.dumps(about, indent=2) + "\n")
+    (folder / "sae_weights.safetensors").write_bytes(
+        to_bytes({k: v.detach().contiguous().clone() for k, v in tensors.items()})
+    )
+    (folder / "cfg.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_sparsify(sae: SAE, plain: _Plain, folder: Path) -> None:
+def _write_sparsify(sae: SAE, plain: Plain, folder: Path) -> None:
     tensors = {
         "encoder.weight": plain.encoder,
         "encoder.bias": plain.bias,
@@ -158,11 +110,11 @@ def _write_sparsify(sae: SAE, plain: _Plain, folder: Path) -> None:
         "transcode": False,
         "d_in": sae.d,
     }
-    save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, str(folder / "sae.safetensors"))
-    (folder / "cfg.json").write_text(json.dumps(about, indent=2) + "\n")
+    (folder / "sae.safetensors").write_bytes(to_bytes({k: v.detach().contiguous().clone() for k, v in tensors.items()}))
+    (folder / "cfg.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_dictionary_learning(sae: SAE, plain: _Plain, folder: Path) -> None:
+def _write_dictionary_learning(sae: SAE, plain: Plain, folder: Path) -> None:
     threshold = torch.tensor(-1.0)
     if isinstance(sae.activation, BatchTopK):
         threshold = torch.nextafter(sae.activation.threshold, torch.tensor(-1.0))
@@ -184,7 +136,7 @@ def _write_dictionary_learning(sae: SAE, plain: _Plain, folder: Path) -> None:
         "dict_size": sae.width,
         "k": sae.config.k,
     }
-    (folder / "config.json").write_text(json.dumps({"trainer": trainer}, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps({"trainer": trainer}, indent=2) + "\n", encoding="utf-8")
 
 
 def import_sae(path: str | Path) -> SAE:
@@ -205,120 +157,22 @@ def import_sae(path: str | Path) -> SAE:
     Raises
     ------
     InputError
-        If nothing known lies there, a file is unreadable, or the architecture has no counterpart.
+        If nothing known lies there, a file is unreadable, or a field or tensor is neither known to be harmless nor has a
+        counterpart here.
     """
     place = Path(path)
     if place.is_file() and place.suffix in (".pt", ".pth"):
-        return _read_scfeaturelens(place)
+        return read_scfeaturelens(place)
     readers = {
-        "sae_weights.safetensors": _read_saelens,
-        "ae.pt": _read_dictionary_learning,
-        "sae.safetensors": _read_sparsify,
+        "sae_weights.safetensors": read_saelens,
+        "ae.pt": read_dictionary_learning,
+        "sae.safetensors": read_sparsify,
     }
     for name, read in readers.items():
         if (place / name).is_file():
-            try:
-                return read(place)
-            except KeyError as error:
-                raise InputError(
-                    "an imported SAE must hold all its weights", f"no {error} in {place}", "check the file"
-                ) from error
+            return read(place)
     raise InputError(
         "an imported SAE is a folder of SAELens, sparsify or dictionary_learning, or a .pt file of scFeatureLens",
         str(place),
         "check the path",
     )
-
-
-def _tensors(file: Path) -> dict[str, Tensor]:
-    try:
-        if file.suffix == ".safetensors":
-            found = load_file(str(file))
-        else:
-            found = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise InputError("weights must be readable as tensors", f"{file}: {error}", "copy the file again") from error
-    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
-        raise InputError("a .pt file must hold a dict of tensors", str(file), "save the model's state_dict()")
-    return found
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        about = json.loads(file.read_text())
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError("an SAE's config must be readable JSON", f"{file}: {error}", "copy it again") from error
-    return dict(about)
-
-
-def _read_saelens(folder: Path) -> SAE:
-    about, w = _json(folder / "cfg.json"), _tensors(folder / "sae_weights.safetensors")
-    architecture = about.get("architecture", "standard")
-    if architecture not in ("standard", "topk", "jumprelu", "gated"):
-        raise InputError(
-            "SAELens architectures standard, topk, jumprelu and gated are read", repr(architecture), "none"
-        )
-    if about.get("normalize_activations", "none") != "none":
-        raise InputError(
-            "an SAE must take embeddings as they are",
-            f"normalize_activations={about['normalize_activations']!r}",
-            "fold the normalisation into the weights with SAELens first",
-        )
-    encoder, decoder, centre = w["W_enc"].T.float(), w["W_dec"].float(), w["b_dec"].float()
-    bias = w["b_gate" if architecture == "gated" else "b_enc"].float()
-    if not about.get("apply_b_dec_to_input", True):
-        bias = bias + encoder @ centre
-    if architecture == "topk" and about.get("rescale_acts_by_decoder_norm"):
-        norm = decoder.norm(dim=1)
-        encoder, bias, decoder = encoder * norm[:, None], bias * norm, decoder / norm[:, None]
-    width = len(decoder)
-    k = {"k": int(about["k"])} if architecture == "topk" else {}
-    activation = "relu" if architecture == "standard" else architecture
-    sae = _model(_Plain(encoder, bias, decoder, centre), _config(width, activation, **k))
-    with torch.no_grad():
-        if isinstance(sae.activation, JumpReLU):
-            sae.activation.log_threshold.copy_(w["threshold"].float().clamp_min(1e-30).log())
-        if isinstance(sae.activation, Gated):
-            sae.activation.log_gain.copy_(w["r_mag"])
-            magnitude = w["b_mag"].float()
-            if not about.get("apply_b_dec_to_input", True):
-                magnitude = magnitude + w["r_mag"].exp() * (encoder @ centre)
-            sae.activation.magnitude_bias.copy_(magnitude - w["r_mag"].exp() * bias)
-    return sae
-
-
-def _read_sparsify(folder: Path) -> SAE:
-    about, w = _json(folder / "cfg.json"), _tensors(folder / "sae.safetensors")
-    if about.get("activation", "topk") != "topk" or about.get("transcode") or about.get("skip_connection"):
-        raise InputError(
-            "of sparsify's coders, plain topk SAEs are read", str(about), "train one without these options"
-        )
-    plain = _Plain(w["encoder.weight"].float(), w["encoder.bias"].float(), w["W_dec"].float(), w["b_dec"].float())
-    return _model(plain, _config(len(plain.decoder), "topk", k=int(about["k"])))
-
-
-def _read_dictionary_learning(folder: Path) -> SAE:
-    w = _tensors(folder / "ae.pt")
-    kind = _json(folder / "config.json").get("trainer", {}).get("dict_class", "AutoEncoderTopK")
-    if kind not in ("AutoEncoderTopK", "BatchTopKSAE"):
-        raise InputError("AutoEncoderTopK and BatchTopKSAE are read of dictionary_learning", repr(kind), "none")
-    plain = _Plain(
-        w["encoder.weight"].float(), w["encoder.bias"].float(), w["decoder.weight"].T.float(), w["b_dec"].float()
-    )
-    activation = "topk" if kind == "AutoEncoderTopK" else "batchtopk"
-    sae = _model(plain, _config(len(plain.decoder), activation, k=int(w["k"])))
-    if isinstance(sae.activation, BatchTopK):
-        sae.activation.threshold.copy_(torch.nextafter(w["threshold"].float(), torch.tensor(torch.inf)))
-    return sae
-
-
-def _read_scfeaturelens(file: Path) -> SAE:
-    w = _tensors(file)
-    names = ("encoder.0.weight", "encoder.0.bias", "decoder.0.weight", "decoder.0.bias")
-    if missing := [n for n in names if n not in w]:
-        raise InputError(
-            "an scFeatureLens state dict holds encoder.0 and decoder.0", f"no {missing} in {file}", "check it"
-        )
-    encoder, bias, decoder, centre = (w[n].float() for n in names)
-    # Their encoder takes the embedding as it is: nothing is taken off first.
-    return _model(_Plain(encoder, bias, decoder.T, centre), _config(len(encoder), "relu", pre_bias="none"))

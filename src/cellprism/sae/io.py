@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 
 from cellprism.errors import InputError
 from cellprism.sae.config import SAEConfig
@@ -23,9 +24,9 @@ def save(sae: SAE, path: Path) -> None:
     """Write an SAE into the folder ``path``, made where it is absent."""
     path.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sae.state_dict().items()}
-    save_file(tensors, str(path / "sae.safetensors"))
+    (path / "sae.safetensors").write_bytes(to_bytes(tensors))  # their own save_file lets nobody else read it
     about = {"format": "cellprism-sae", "format_version": FORMAT_VERSION, "d": sae.d, "config": sae.config.to_dict()}
-    (path / "config.json").write_text(json.dumps(about, indent=2) + "\n")
+    (path / "config.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def load(path: str | Path) -> SAE:
@@ -55,7 +56,7 @@ def load(path: str | Path) -> SAE:
                 "an SAE folder holds config.json and sae.safetensors", f"no {name} in {folder}", "check the path"
             )
     try:
-        about = json.loads((folder / "config.json").read_text())
+        about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(
             "config.json must be JSON", f"{folder / 'config.json'}: {error}", "save the SAE again"

@@ -59,6 +59,10 @@ class SAE(nn.Module):
         if generator is not None:
             self._start(generator)
 
+    def __repr__(self) -> str:
+        k = f", k {self.config.k}" if self.config.k is not None else ""
+        return f"SAE({self.width:,} features of {self.d} dimensions, {self.config.activation}{k})"
+
     @property
     def width(self) -> int:
         """Number of features."""

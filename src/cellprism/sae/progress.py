@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+
+from cellprism.progress import Lines, bars
 
 if TYPE_CHECKING:
     from cellprism.sae.trainer import Trainer
@@ -25,16 +27,16 @@ class TrainingBar:
     """
 
     def __init__(self, shown: bool, models: int = 1) -> None:
-        self._bar = Progress(
+        name = "SAE" if models == 1 else f"{models} SAEs"
+        self._lines = Lines(f"training {name}", shown)
+        self._bar = bars(
+            shown,
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.completed}/{task.total} epochs"),
             TextColumn("{task.fields[state]}"),
             TimeRemainingColumn(),
-            disable=not shown,
-            transient=True,
         )
-        name = "SAE" if models == 1 else f"{models} SAEs"
         self._task = self._bar.add_task(name, total=None, state="")
         self._known: dict[int, tuple[int, int]] = {}
 
@@ -61,3 +63,4 @@ class TrainingBar:
                 f"L0 {row['l0']:.1f}  dead {100 * row['dead_share']:.0f} %"
             )
         self._bar.update(self._task, completed=completed, total=total, state=state)
+        self._lines.tell(completed, total, " ".join(state.split()))

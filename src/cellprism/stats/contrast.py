@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
 
 __all__ = ["Contrast", "active_contrast", "check_codes", "paper_contrast"]
@@ -49,9 +50,7 @@ class Contrast:
 
 def check_codes(codes: sp.sparray | np.ndarray, n_cells: int | None = None) -> sp.csc_array:
     """Codes as CSC (cells, features) of positive float32 values; refuses negative, non-finite or misshapen ones."""
-    out = sp.csc_array(codes, dtype=np.float32, copy=True)
-    out.sum_duplicates()
-    out.eliminate_zeros()
+    out = as_csr(codes, "the matrix of codes").tocsc()
     if n_cells is not None and out.shape[0] != n_cells:
         raise InputError(
             "codes and expression must have the same cells",

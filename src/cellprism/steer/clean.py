@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse, stats
 
+from cellprism.data.missing import groups
 from cellprism.errors import InputError
 from cellprism.steer.edit import Dictionary
 from cellprism.steer.nulls import feature_directions
@@ -114,10 +115,16 @@ def clean(
 
 def codes_of(values: Any, n: int, name: str) -> NDArray[np.intp]:
     """Categories as numbers from zero."""
-    given = np.asarray(values)
-    if given.shape != (n,):
-        raise InputError(f"{name} must have one entry a cell", f"{given.shape} for {n}", "give them all")
-    return np.asarray(np.unique(given.astype(str), return_inverse=True)[1])
+    found = groups(values)
+    if found.number.shape != (n,):
+        raise InputError(f"{name} must have one entry a cell", f"{found.number.shape} for {n}", "give them all")
+    if found.n_missing:
+        raise InputError(
+            f"every cell to clean needs a value of {name}",
+            f"{found.n_missing} of {n} cells without one",
+            "leave these cells out, or give them a value of their own",
+        )
+    return found.number
 
 
 def shared_clusters(Z: NDArray[np.float32], nuisance: NDArray[np.intp], seed: int, k: int = 20) -> NDArray[np.intp]:

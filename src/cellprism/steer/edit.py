@@ -145,8 +145,11 @@ def moved(
     n = before.shape[0]
 
     def coded(values: NDArray[Any]) -> sparse.csr_array:
+        # A copy, since the array is compacted in place while the caller goes on with its values.
         out: Any = sparse.csr_array(
-            (values.ravel(), np.tile(features, n), np.arange(n + 1) * features.size), shape=(n, width), dtype=np.float32
+            (values.flatten(), np.tile(features, n), np.arange(n + 1) * features.size),
+            shape=(n, width),
+            dtype=np.float32,
         )
         out.eliminate_zeros()
         return cast("sparse.csr_array", out)

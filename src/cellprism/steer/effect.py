@@ -29,7 +29,7 @@ DOSES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 """Fractions of the edit at which the dose-response curve is read; 1 is the edit itself."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Effect:
     """The effect of one edit; :meth:`save` writes ``steering.parquet`` and ``steering.json``."""
 
@@ -52,6 +52,15 @@ class Effect:
     """Row numbers of the chosen cells."""
     summary: dict[str, Any]
     """The headline numbers and how they were made."""
+
+    def __repr__(self) -> str:
+        s = self.summary
+        what = f"feature{'s' if len(s['features']) > 1 else ''} {', '.join(map(str, s['features']))}"
+        level = f"{s['activation_before']:.3g} -> {s['activation_after']:.3g}"
+        return (
+            f"Effect of {what} in {s['cells']:,} cells, activation {level}\n"
+            f"    {len(self.genes):,} genes, {len(self.sets):,} sets beside {len(self.nulls):,} null moves; .genes, .sets, .summary"
+        )
 
     def save(self, folder: str | Path) -> None:
         """Write the tables into ``folder``."""

@@ -9,19 +9,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cellprism.data.missing import groups
 from cellprism.errors import InputError
 
 __all__ = ["composition", "label_columns", "nearest", "neighbour_table", "typical_distance"]
 
 
 def label_columns(labels: Any, n: int) -> dict[str, NDArray[Any]]:
-    """Label columns as arrays of n strings, from a DataFrame, a mapping, a series or one array."""
+    """Label columns as arrays of n strings ("" without a value), from a DataFrame, a mapping, a series or one array."""
     if labels is None:
         return {}
     if isinstance(labels, pd.DataFrame):
-        named = {str(c): labels[c].to_numpy() for c in labels}
+        named = {str(c): labels[c].array for c in labels}
     elif isinstance(labels, pd.Series):
-        named = {str(labels.name or "label"): labels.to_numpy()}
+        named = {str(labels.name or "label"): labels.array}
     elif isinstance(labels, dict):
         named = {str(k): np.asarray(v) for k, v in labels.items()}
     else:
@@ -29,7 +30,7 @@ def label_columns(labels: Any, n: int) -> dict[str, NDArray[Any]]:
     for name, values in named.items():
         if values.shape != (n,):
             raise InputError("labels must have one entry a cell", f"{name!r}: {values.shape} for {n}", "give them all")
-    return {k: v.astype(str) for k, v in named.items()}
+    return {k: np.array(["" if t is None else t for t in groups(v).text()], dtype=str) for k, v in named.items()}
 
 
 def nearest(
@@ -77,7 +78,7 @@ def neighbour_table(
         end, _ = nearest(Z, after, rows)
         drawn = [nearest(Z, a, rows)[0] for a in null_after]
     for column, values in labels.items():
-        found = np.unique(values)
+        found = np.unique(values[values != ""])
         a, b = composition(start, values, found), composition(end, values, found)
         null = np.asarray([composition(d, values, found) for d in drawn]) - a
         reached = (np.abs(null) >= np.abs(b - a)).sum(0)

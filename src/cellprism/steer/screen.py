@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.data.missing import groups
 from cellprism.errors import InputError
 from cellprism.steer.edit import Dictionary
 from cellprism.steer.nulls import feature_directions, random_directions
@@ -56,10 +57,10 @@ def screen(
     scores are products of three small matrices; no cell is decoded.
     """
     Z = np.asarray(Z, dtype=np.float64)
-    labels = np.asarray(labels).astype(str)
-    if labels.shape != (Z.shape[0],):
-        raise InputError("labels must have one entry a cell", f"{labels.shape} for {Z.shape[0]}", "give them all")
-    names, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    found = groups(labels)
+    if found.number.shape != (Z.shape[0],):
+        raise InputError("labels must have one entry a cell", f"{found.number.shape} for {Z.shape[0]}", "give them all")
+    names, sizes = found.names, found.sizes
     kept = np.flatnonzero(sizes >= min_cells)
     if kept.size < 2:
         raise InputError(
@@ -68,6 +69,8 @@ def screen(
             "merge small labels, or lower min_cells",
         )
     codes = sae.encode(Z.astype(np.float32)) if codes is None else codes
+    known = np.flatnonzero(found.number >= 0)  # cells without a label say nothing of the ways between labels
+    Z, codes, index = Z[known], sparse.csr_array(codes)[known], found.number[known]
     by_feature = codes.tocsc()
     live = np.flatnonzero(np.diff(by_feature.indptr))
     if live.size == 0:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from rich.progress import Progress
 
 from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
+from cellprism.progress import bars
 from cellprism.sae.cells import split_cells
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.fields import as_seed
@@ -123,7 +123,7 @@ def _choose(X: NDArray[Any], rows: NDArray[np.intp], preset: str, seed: int, pro
         )
     precision = precision_of(train)
     tried = candidates(train.shape, len(train) + len(more), default_config(X), effort)
-    with Progress(disable=not progress, transient=True) as bar:
+    with bars(progress) as bar:
         task = bar.add_task("choosing a recipe", total=len(tried))
         scouts = try_candidates(
             tried, train, more, test, effort, precision, _contenders, seed=seed, advance=lambda n: bar.advance(task, n)

@@ -1,0 +1,62 @@
+"""Text files as UTF-8, whatever the locale; what is another encoding is told as such."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+from cellprism.errors import InputError
+
+__all__ = ["read_text"]
+
+_MARKS = {
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+
+
+def read_text(path: str | Path, what: str) -> str:
+    """The text of a file, plain or, where its name ends in ``.gz``, gzipped.
+
+    Parameters
+    ----------
+    path
+        The file; a mark of UTF-8 at its start is taken off, and lines end in a line feed.
+    what
+        What it is, for messages ("a gene-set file").
+
+    Raises
+    ------
+    InputError
+        If the file is missing, cannot be unpacked, or is not UTF-8: UTF-16 and UTF-32 are told, with or without a mark,
+        and so is binary content.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+    except FileNotFoundError:
+        raise InputError(f"{what} must exist", f"no file {path}", "check the path") from None
+    except (OSError, EOFError, zlib.error) as error:  # a bad header, a cut file, damaged content
+        raise InputError(f"{what} must be readable", f"{path}: {error}", "check or fetch it again") from error
+    if data.startswith(b"\x1f\x8b"):
+        raise InputError(f"{what} must be UTF-8 text", f"gzipped bytes in {path}", "give it its .gz name")
+    for mark, name in _MARKS.items():
+        if data.startswith(mark):
+            raise _not_utf8(what, f"{name} in {path}")
+    if b"\x00" in data:
+        share = data.count(b"\x00") / len(data)
+        wide = "UTF-32" if share > 0.6 else "UTF-16" if share > 0.2 else "bytes that are no text"
+        raise _not_utf8(what, f"{wide} in {path}")
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(what, f"byte {error.start} of {path} that is not (Latin-1 or Windows-1252?)") from error
+
+
+def _not_utf8(what: str, met: str) -> InputError:
+    return InputError(f"{what} must be UTF-8 text", met, "save it as plain text in UTF-8")

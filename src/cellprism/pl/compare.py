@@ -1,0 +1,82 @@
+"""Features between two conditions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cellprism.errors import InputError
+from cellprism.pl.style import DOWN, GREY, UP, label_points, own_axes, plain, wrapped
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["differential"]
+
+
+def differential(
+    data: Any, *, names: int = 10, level: float = 0.05, key: str = "prism", ax: Axes | None = None
+) -> Axes:
+    """Effect against -log10 p of every feature compared between two conditions.
+
+    Parameters
+    ----------
+    data
+        The result of ``prism.differential``, an AnnData after ``prism.tl.differential``, or the folder that
+        ``cellprism differential`` wrote.
+    names
+        So many features with the smallest p carry their names (or numbers).
+    level
+        Features below this q value are coloured, orange where higher in the second condition, blue where lower.
+    key
+        Name of the result in the AnnData.
+    ax
+        Axes to draw into.
+    """
+    table, info = _parts(data, key)
+    ax = own_axes(ax, (4.6, 3.8))
+    effect = table["effect"].to_numpy(dtype=float)
+    height = -np.log10(np.maximum(table["pval"].to_numpy(dtype=float), 1e-300))
+    clear = (table["qval"] < level).to_numpy()
+    for mask, shade in ((~clear, GREY), (clear & (effect > 0), UP), (clear & (effect < 0), DOWN)):
+        ax.scatter(effect[mask], height[mask], s=14, c=shade, linewidths=0)
+    ax.axvline(0, color=GREY, lw=0.8, zorder=0)
+    reach = float(np.nanmax(np.abs(effect), initial=0.0)) * 1.3 or 1.0
+    ax.set(
+        xlabel=f"effect {info.get('effect', '')}".strip(), ylabel="−log10 p", xlim=(-reach, reach),
+        title=f"{info['b']} against {info['a']}",
+    )  # fmt: skip
+    plain(ax)
+    first = np.argsort(-height, kind="stable")[:names]
+    called = table["name"].astype(str) if "name" in table else pd.Series("", index=table.index)
+    titles = [wrapped(called.iloc[i], 28) or f"feature {table['feature'].iloc[i]}" for i in first]
+    label_points(ax, [(effect[i], height[i]) for i in first], titles, 6)
+    return ax
+
+
+def _parts(data: Any, key: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    if isinstance(data, (str, Path)):
+        folder = Path(data)
+        if not (folder / "differential.parquet").is_file():
+            raise InputError(
+                "a comparison is a folder that `cellprism differential` wrote",
+                f"no differential.parquet in {folder}",
+                "check the path",
+            )
+        return pd.read_parquet(folder / "differential.parquet"), json.loads(
+            (folder / "run.json").read_text(encoding="utf-8")
+        )
+    if hasattr(data, "table") and hasattr(data, "info"):
+        return data.table, data.info
+    stored = data.uns.get(key, {})
+    if "differential" not in stored:
+        raise InputError(
+            "conditions must be compared before they are drawn",
+            f"no uns[{key!r}]['differential']",
+            "call prism.tl.differential first",
+        )
+    return stored["differential"], json.loads(str(stored["differential_info"]))

@@ -1,0 +1,108 @@
+"""Several features on one figure: on the map of the cells, and by their genes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cellprism.errors import InputError
+from cellprism.features.naming import display_gene
+from cellprism.pl.maps import cells, row_of
+from cellprism.pl.style import name_of, own_axes, shown_once, wrapped
+from cellprism.report.columns import text
+from cellprism.report.from_anndata import as_source
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cellprism.report.source import Source
+
+__all__ = ["heatmap", "panels"]
+
+MOST_FEATURES = 20
+
+
+def panels(
+    data: AnnData | Source | str | Path, features: Sequence[int], *, columns: int = 3, key: str = "prism"
+) -> Figure:
+    """Several features on the map of the cells, a panel each.
+
+    Parameters
+    ----------
+    data, key
+        As for :func:`cellprism.pl.cells`.
+    features
+        Numbers of features.
+    columns
+        Panels beside each other.
+    """
+    import matplotlib.pyplot as plt
+
+    source = as_source(data, key)
+    numbers = [int(f) for f in features]
+    if not numbers:
+        raise InputError("panels need features", "none", "give their numbers")
+    across = min(columns, len(numbers))
+    down = -(-len(numbers) // across)
+    figure, axes = plt.subplots(down, across, figsize=(3.6 * across, 3.2 * down), layout="constrained", squeeze=False)
+    for ax, feature in zip(axes.flat, numbers, strict=False):
+        cells(source, feature, ax=ax)
+        ax.set_title(wrapped(name_of(source, feature), 36), fontsize=8)
+    for ax in axes.flat[len(numbers) :]:
+        ax.set_axis_off()
+    return shown_once(figure)
+
+
+def heatmap(
+    data: AnnData | Source | str | Path,
+    features: Sequence[int] | None = None,
+    *,
+    genes: int = 4,
+    key: str = "prism",
+    ax: Axes | None = None,
+) -> Axes:
+    """Features by genes: log2 fold changes of the genes that lead each feature.
+
+    Parameters
+    ----------
+    data, key, ax
+        As for :func:`cellprism.pl.cells`.
+    features
+        Numbers of features, in the order drawn; by default the 20 whose leading genes have the largest z.
+    genes
+        So many of the highest z lead a feature. White: not among the genes kept for the feature.
+    """
+    source = as_source(data, key)
+    table = source.genes[source.genes["log2fc"] > 0]
+    if table.empty:
+        raise InputError("a heat map needs the genes of features", "none", "annotate the features first")
+    lead = table.sort_values("statistic", ascending=False, kind="stable").groupby("feature", observed=True).head(genes)
+    if features is None:
+        best = lead.groupby("feature", observed=True)["statistic"].mean().nlargest(MOST_FEATURES).index
+        features = [f for f in source.features["feature"] if f in set(best)]
+    numbers = [int(f) for f in features]
+    for f in numbers:
+        row_of(source, f)
+    order = [g for f in numbers for g in lead.loc[lead["feature"] == f, "gene"].astype(str)]
+    chosen = list(dict.fromkeys(order))
+    mine = source.genes[source.genes["feature"].isin(numbers) & source.genes["gene"].astype(str).isin(set(chosen))]
+    values = np.full((len(numbers), len(chosen)), np.nan)
+    row, column = {f: i for i, f in enumerate(numbers)}, {g: i for i, g in enumerate(chosen)}
+    for f, g, fold in zip(mine["feature"], mine["gene"].astype(str), mine["log2fc"], strict=True):
+        values[row[int(f)], column[g]] = fold
+    symbols = dict(zip(mine["gene"].astype(str), text(mine["symbol"]), strict=True))
+    ax = own_axes(ax, (3.2 + 0.17 * len(chosen), 1.4 + 0.26 * len(numbers)))
+    reach = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
+    drawn = ax.imshow(values, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto", interpolation="nearest")
+    ax.set_yticks(np.arange(len(numbers)), [wrapped(name_of(source, f), 48) for f in numbers], fontsize=7)
+    ax.set_xticks(
+        np.arange(len(chosen)), [display_gene(g, symbols.get(g, "")) for g in chosen], rotation=90, fontsize=6
+    )
+    ax.set(xlabel="genes that lead the features")
+    ax.figure.colorbar(drawn, ax=ax, shrink=0.5, label="log2 fold change")
+    return ax

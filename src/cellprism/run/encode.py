@@ -1,0 +1,161 @@
+"""Further cells by the embedding model and the dictionary of a run, comparable with the run's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anndata as ad
+import mudata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from cellprism import embed
+from cellprism.data.checks import check_numbers
+from cellprism.data.modalities import modalities
+from cellprism.embed import EmbeddingModel
+from cellprism.errors import InputError
+from cellprism.run.folder import RunFolder
+from cellprism.run.model_cells import model_cells
+from cellprism.run.options import states
+from cellprism.sae import SAE
+from cellprism.sae.metrics import describe
+
+__all__ = ["Encoded", "embed_cells", "encode", "fit_of", "model_of"]
+
+_LOST, _FACTOR = 0.2, 2.0
+"""Cells are said not to fit where so much of the explained variance is lost, or so many times more or fewer features fire."""
+
+
+class Encoded(NamedTuple):
+    """Codes of cells."""
+
+    cells: tuple[str, ...]
+    """Their names."""
+    embedding: NDArray[np.float32]
+    """(cells, d)."""
+    codes: sp.csr_array
+    """(cells, width)."""
+    fit: str
+    """In words: what is explained and how much fires, beside the cells of the training."""
+    misfit: str
+    """In words, where the cells do not fit the dictionary; else empty."""
+
+    def __repr__(self) -> str:
+        n, width = self.codes.shape
+        return f"Encoded: {n:,} cells x {width:,} features\n    {self.fit}"
+
+    def anndata(self, features: pd.DataFrame | None = None) -> ad.AnnData:
+        """Codes in X, with the names of cells and features; the embedding in ``obsm["X_embedding"]``."""
+        width = self.codes.shape[1]
+        var = pd.DataFrame(index=pd.Index([f"feature {i}" for i in range(width)]))
+        if features is not None:
+            var["name"] = features.set_index("feature")["name"].astype(str).reindex(range(width)).fillna("").to_numpy()
+        obs = pd.DataFrame(index=pd.Index(self.cells))
+        out = ad.AnnData(sp.csr_matrix(self.codes), obs=obs, var=var)
+        out.obsm["X_embedding"] = self.embedding
+        return out
+
+
+def model_of(folder: RunFolder, path: Path | None = None) -> EmbeddingModel:
+    """The embedding model of a run, or another folder's.
+
+    Raises
+    ------
+    InputError
+        If the run keeps none and none is given.
+    """
+    at = folder.path / "model" if path is None else path
+    if not any((at / name).is_file() for name in ("model.json", "model.pt")):
+        raise InputError(
+            "the model that made the run's embedding embeds and decodes",
+            f"no model in {at}" + (", as the run was given its embedding" if path is None else ""),
+            "name its folder with --model, also one that scvi-tools saved; to encode cells, an embedding of them will do "
+            "(--rep KEY)",
+        )
+    return embed.load(at)
+
+
+def embed_cells(
+    folder: RunFolder,
+    cells: ad.AnnData | mudata.MuData,
+    model: EmbeddingModel,
+    *,
+    layer: str | None = None,
+    raw: bool | None = None,
+    notes: list[str],
+) -> NDArray[np.float32]:
+    """Embed cells as the run's own were: from the same layer, by as many of their molecules, genes found by name.
+
+    Parameters
+    ----------
+    folder, cells, model
+        What was run, what is to be embedded, and by what.
+    layer, raw
+        Where the expression of these cells lies; None = where it lay in the run, or X where they have no such layer.
+    notes
+        Gets what is to be said of it.
+    """
+    arguments: dict[str, Any] = folder.info.get("arguments", {})
+    if layer is None and raw is None:
+        layer, raw = arguments.get("layer"), bool(arguments.get("raw"))
+        if layer is not None and layer not in getattr(cells, "layers", {layer: None}):
+            notes.append(f"the run took layer {layer!r}, which these cells lack: X is taken")
+            layer = None
+        if raw and getattr(cells, "raw", None) is None and not hasattr(cells, "mod"):
+            notes.append("the run took .raw, which these cells lack: X is taken")
+            raw = False
+    own = getattr(model, "layer", None)  # of a model that was set up elsewhere
+    if own is not None and layer is None and not raw:
+        layer = own
+    made, _ = model_cells(cells, layer=layer, raw=bool(raw), state=states(arguments.get("expression_state")))
+    if own is not None:
+        for part in modalities(made).values():
+            part.layers[own] = part.X
+    seen = getattr(model, "share", None)
+    if seen is not None:
+        notes.append(f"{seen:.0%} of the molecules of each cell are embedded, as of the run's own cells")
+    return np.asarray(model.encode(made), dtype=np.float32)
+
+
+def encode(sae: SAE, values: Any, cells: tuple[str, ...], trained: dict[str, Any] | None = None) -> Encoded:
+    """Codes of embedded cells, beside what was explained where the dictionary was trained.
+
+    Parameters
+    ----------
+    sae
+        The dictionary.
+    values
+        (cells, d) embedding.
+    cells
+        Names; made up where there are none.
+    trained
+        ``metrics`` of its run.
+    """
+    embedding = np.ascontiguousarray(check_numbers(values, cells), dtype=np.float32)
+    codes = sae.encode(embedding)
+    words, misfit = fit_of(sae, embedding, codes, trained or {})
+    names = cells or tuple(str(i) for i in range(len(embedding)))
+    return Encoded(names, embedding, codes, words, misfit)
+
+
+def fit_of(sae: SAE, embedding: NDArray[Any], codes: sp.csr_array, trained: dict[str, Any]) -> tuple[str, str]:
+    """How well a dictionary describes cells, in words, and whether that is worse than of the cells it was trained on."""
+    here = describe(sae, embedding, codes)
+    before, active = trained.get("explained_variance"), trained.get("l0")
+    words = f"explained variance {here.explained_variance:.3f}"
+    words += f" (in training {before:.3f})" if before is not None else ""
+    words += f", {here.l0:.1f} active features a cell" + (f" (in training {active:.1f})" if active is not None else "")
+    reasons = []
+    if before is not None and not here.explained_variance >= before - _LOST:
+        reasons.append("far less of their embedding is explained")
+    if active and not active / _FACTOR <= here.l0 <= active * _FACTOR:
+        reasons.append("far " + ("more" if here.l0 > active else "fewer") + " features are active")
+    if not reasons:
+        return words, ""
+    return words, (
+        f"these cells do not fit the dictionary: {' and '.join(reasons)}. Were they embedded by the same model, from the same "
+        "genes on the same scale, with its batches?"
+    )
