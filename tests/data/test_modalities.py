@@ -105,8 +105,8 @@ def test_proteins_in_obsm_become_a_modality(form: str) -> None:
         cells.obsm["protein_expression"] = sp.csr_matrix(counts) if form == "sparse" else counts
     if form == "array and names":
         cells.uns["protein_names"] = np.array(names)
-    both, key = with_protein(cells)
-    assert key == "protein_expression"
+    both, said = with_protein(cells)
+    assert said == "the proteins of obsm['protein_expression'] are a modality of their own"
     parts = modalities(both)
     assert list(parts) == ["rna", "protein"]
     named = form in ("table", "array and names")
@@ -116,6 +116,17 @@ def test_proteins_in_obsm_become_a_modality(form: str) -> None:
     np.testing.assert_allclose(found.depth, np.asarray(cells.X.sum(axis=1)).ravel() + counts.sum(axis=1))
     assert list(both.obs.columns) == list(cells.obs.columns)
     assert embedding_from_obsm(both, "X_emb").values.shape == (60, 6)
+
+
+@pytest.mark.parametrize(
+    "values", [np.full((60, 3), np.nan), np.full((60, 3), -1.0), np.full((60, 3), 0.5), np.zeros((60, 3))]
+)
+def test_proteins_that_are_no_counts_stay_where_they_are(values: np.ndarray) -> None:
+    cells = counts_adata()
+    cells.obsm["protein_expression"] = values
+    both, said = with_protein(cells)
+    assert both is cells
+    assert said == "obsm['protein_expression'] holds no counts and is no modality of this run"
 
 
 def test_a_layer_that_one_modality_has_is_taken_from_there() -> None:

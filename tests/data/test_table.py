@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from helpers import counts_adata
 
-from cellprism.data.embedding import embedding_from_obsm, read_embedding
+from cellprism.data.embedding import embedding_from_obsm, given_embedding, read_embedding
 from cellprism.errors import InputError
 
 X = np.random.default_rng(0).normal(size=(20, 5))
@@ -99,6 +99,18 @@ def test_tables_that_nobody_can_read_safely_are_refused(case: str, tmp_path: Pat
     (tmp_path / "e.csv").write_text(text(), encoding="utf-8")
     with pytest.raises(InputError, match=message):
         read_embedding(tmp_path / "e.csv")
+
+
+def test_row_numbers_are_names_of_cells_that_are_named_so(tmp_path: Path) -> None:
+    frame().to_csv(tmp_path / "e.csv")
+    turned = np.random.default_rng(1).permutation(20)
+    cells = counts_adata(20)
+    assert given_embedding(cells, None, tmp_path / "e.csv").cells is None
+    cells.obs_names = turned.astype(str)
+    found = given_embedding(cells, None, tmp_path / "e.csv")
+    np.testing.assert_allclose(found.values, X[turned])
+    np.testing.assert_allclose(given_embedding(cells[:7].copy(), None, tmp_path / "e.csv").values, X[turned[:7]])
+    assert found.cells == tuple(turned.astype(str))
 
 
 def test_tables_of_whole_numbers_are_dimensions(tmp_path: Path) -> None:

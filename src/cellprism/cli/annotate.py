@@ -77,7 +77,9 @@ def annotate(
 
     check_output(output, overwrite=overwrite)
     matrix = read_sparse(codes, "codes")
-    cells, _ = with_protein(read_cells(data))
+    cells, proteins = with_protein(read_cells(data))
+    if proteins is not None:
+        say(proteins)
     matrix, how = codes_of(matrix, codes, cells.obs_names)
     columns = cell_columns(cells, labels or (), strata, donor)
     if labels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Embedding:
     """Cell names, where the source has them."""
     source: str
     """Where it came from, for messages and the report."""
+    rows: tuple[str, ...] | None = None
+    """Numbers of rows that a table was saved with."""
 
 
 def embedding_from_obsm(cells: ad.AnnData | mudata.MuData, key: str) -> Embedding:
@@ -49,7 +51,7 @@ def embedding_from_obsm(cells: ad.AnnData | mudata.MuData, key: str) -> Embeddin
             stored = holder.obsm[key]
             where, names = f"obsm[{key!r}]", tuple(map(str, holder.obs_names))
             if isinstance(stored, pd.DataFrame):
-                return Embedding(names_and_values(stored.reset_index(drop=True), where)[0], names, where)
+                return Embedding(names_and_values(stored.reset_index(drop=True), where).values, names, where)
             return Embedding(as_dense(stored), names, where)
     existing = [k for h in holders for k in h.obsm if not (isinstance(cells, mudata.MuData) and k in cells.mod)]
     raise InputError(
@@ -79,6 +81,7 @@ def read_embedding(path: str | Path) -> Embedding:
         )
     if not path.is_file():
         raise InputError("the embedding file must exist", f"no {path}", "check the path")
+    rows = None
     try:
         if suffix == ".npy":
             values, cells = np.load(path, mmap_mode="r", allow_pickle=False), None
@@ -87,7 +90,7 @@ def read_embedding(path: str | Path) -> Embedding:
         elif suffix == ".pt":
             values, cells = _from_pt(path)
         else:
-            values, cells = names_and_values(read_table(path, suffix), path.name)
+            values, cells, rows = names_and_values(read_table(path, suffix), path.name)
     except InputError:
         raise
     except UnicodeDecodeError as error:
@@ -98,7 +101,7 @@ def read_embedding(path: str | Path) -> Embedding:
         raise InputError(
             "the embedding file must be readable", f"{path}: {type(error).__name__}: {reason}", "save it again"
         ) from error
-    return Embedding(values, cells, path.name)
+    return Embedding(values, cells, path.name, rows)
 
 
 def _pick(names: list[str], path: Path) -> str:
@@ -164,6 +167,12 @@ def given_embedding(cells: ad.AnnData | mudata.MuData, rep: str | None, path: Pa
             f"none; obsm holds {describe_keys(cells.obsm)}",
             "give its obsm key with `rep=`, a file with `embedding=`, or make one with `embed='pca'`",
         )
+    if (
+        embedding.cells is None
+        and embedding.rows is not None
+        and set(cells.obs_names.astype(str)) <= set(embedding.rows)
+    ):
+        embedding = replace(embedding, cells=embedding.rows)  # the cells are named by numbers
     names = None if embedding.cells is None else tuple(map(str, cells.obs_names))
     return Embedding(align(embedding, cells.obs_names), names, embedding.source)
 

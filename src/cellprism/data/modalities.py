@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import Any
 
 import anndata as ad
 import mudata
@@ -12,6 +11,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.data.sparse import as_csr
+from cellprism.data.state import whole
 from cellprism.errors import InputError
 
 __all__ = ["ALIASES", "PROTEIN_KEYS", "in_one_order", "modalities", "renamed", "with_protein"]
@@ -84,9 +85,10 @@ def in_one_order(part: ad.AnnData, order: pd.Index, name: str) -> ad.AnnData:
 
 
 def with_protein(cells: ad.AnnData | mudata.MuData) -> tuple[ad.AnnData | mudata.MuData, str | None]:
-    """Cells with the proteins that scvi-tools keeps in ``obsm`` as a modality of their own, and the key they lay under.
+    """Cells with the proteins that scvi-tools keeps in ``obsm`` as a modality of their own, and what is said of it.
 
-    Names come from the columns of a table, from ``uns["protein_names"]``, or count up.
+    Names come from the columns of a table, from ``uns["protein_names"]``, or count up. Only counts are taken: what was
+    transformed in an unknown way is left where it lies.
     """
     if isinstance(cells, mudata.MuData):
         return cells, None
@@ -94,17 +96,25 @@ def with_protein(cells: ad.AnnData | mudata.MuData) -> tuple[ad.AnnData | mudata
     if key is None:
         return cells, None
     stored = cells.obsm[key]
-    width = stored.shape[1] if stored.ndim == 2 else 0
+    try:
+        values = as_csr(stored, f"obsm[{key!r}]")
+        counted = bool(values.nnz and np.isfinite(values.data).all() and values.data.min() >= 0 and whole(values))
+    except InputError:
+        counted = False
+    if not counted:
+        return cells, f"obsm[{key!r}] holds no counts and is no modality of this run"
+    width = values.shape[1]
     if isinstance(stored, pd.DataFrame):
         names = [str(c) for c in stored.columns]
     else:
         listed = cells.uns.get("protein_names")
         names = [str(n) for n in listed] if listed is not None and len(listed) == width else []
     names = names or [f"protein {i + 1}" for i in range(width)]
-    values: Any = stored if sp.issparse(stored) else np.asarray(stored)
-    protein = ad.AnnData(values, obs=pd.DataFrame(index=cells.obs_names), var=pd.DataFrame(index=pd.Index(names)))
+    protein = ad.AnnData(
+        sp.csr_matrix(values), obs=pd.DataFrame(index=cells.obs_names), var=pd.DataFrame(index=pd.Index(names))
+    )
     with mudata.set_options(pull_on_update=False), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a protein often has the name of its gene; tables tell the two apart
         both = mudata.MuData({"rna": cells, "protein": protein})
     both.obs = cells.obs.copy()
-    return both, key
+    return both, f"the proteins of obsm[{key!r}] are a modality of their own"

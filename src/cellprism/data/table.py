@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cellprism.errors import InputError
 
-__all__ = ["names_and_values", "read_table"]
+__all__ = ["Named", "names_and_values", "read_table"]
 
 _UNNAMED = re.compile(r"(Unnamed: \d+(\.\d+)*|level_\d+|__index_level_\d+__)?")
 
@@ -51,7 +51,18 @@ def _number(text: str) -> bool:
     return True
 
 
-def names_and_values(table: pd.DataFrame, where: str) -> tuple[NDArray[Any], tuple[str, ...] | None]:
+class Named(NamedTuple):
+    """What a table of an embedding holds."""
+
+    values: NDArray[Any]
+    """(cells, d)."""
+    cells: tuple[str, ...] | None
+    """Names of the cells, where the table has them."""
+    rows: tuple[str, ...] | None
+    """Numbers of rows that were saved with it: names only of cells that are named so."""
+
+
+def names_and_values(table: pd.DataFrame, where: str) -> Named:
     """Dimensions of a table, and the names of its cells where it has them.
 
     Names are the index, or a first column of text, or of whole numbers without a name of its own (what ``to_csv`` makes
@@ -64,11 +75,14 @@ def names_and_values(table: pd.DataFrame, where: str) -> tuple[NDArray[Any], tup
         these are names or a dimension.
     """
     cells: tuple[str, ...] | None = None
+    rows: tuple[str, ...] | None = None
     if not isinstance(table.index, pd.RangeIndex):
         cells = tuple(table.index.astype(str))
     while len(table.columns) and _UNNAMED.fullmatch(str(table.columns[0])):
         index = table.iloc[:, 0]
-        if not _counts_up(index):
+        if _counts_up(index):
+            rows = tuple(map(_name, index))
+        else:
             if _is_number(index) and not _distinct_whole(index):
                 raise InputError(
                     "a first column without a name holds the names of cells",
@@ -97,7 +111,7 @@ def names_and_values(table: pd.DataFrame, where: str) -> tuple[NDArray[Any], tup
         )
     if not len(table.columns):
         raise _separators(where)
-    return table.to_numpy(), cells
+    return Named(table.to_numpy(), cells, rows)
 
 
 def _separators(where: str) -> InputError:

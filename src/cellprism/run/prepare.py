@@ -74,10 +74,10 @@ class Inputs:
 def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
     """Read and check all inputs; train the embedding model where one is asked for."""
     hashed = hash_files(_files(options))
-    cells, key = with_protein(read_cells(options.data))
+    cells, proteins = with_protein(read_cells(options.data))
     say(f"{cells.n_obs:,} cells from {options.data.name}")
-    if key is not None:
-        say(f"the proteins of obsm[{key!r}] are a modality of their own")
+    if proteins is not None:
+        say(proteins)
     columns = cell_columns(cells, options.labels, options.strata, options.donor)
     if columns.labels.kinds:
         say(f"labels: {columns.labels.taken()}")
