@@ -34,7 +34,6 @@ def planted() -> dict:
         "gene_sets": sets,
         "labels": pd.DataFrame({"type": types, "age": rng.random(N_CELLS)}),
         "embedding": codes @ rng.normal(size=(N_FEATURES, 8)) + rng.normal(size=(N_CELLS, 8)),
-        "n_permutations": 50,
     }
 
 

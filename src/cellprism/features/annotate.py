@@ -79,7 +79,6 @@ def annotate(
     min_cells: int = 10,
     pseudocount: float = 0.1,
     null_features: int = 500,
-    n_permutations: int = 200,
     expression_kind: Literal["measured", "predicted"] = "measured",
     independent: bool = False,
     association: bool = False,
@@ -142,8 +141,6 @@ def annotate(
         Of the fold change, in units of the normalised expression.
     null_features
         Nulls are run on at most this many features, drawn at random.
-    n_permutations
-        Permutations behind the over-representation test, for each of five numbers of active cells.
     expression_kind
         Whether ``expression`` was measured or is what an embedding model predicts: said in every table.
     independent
@@ -179,7 +176,7 @@ def annotate(
     question = prepare_question(
         prepared, codes_csc, gene_sets, measured, categorical, rng_overlap,
         set_size=set_size, min_overlap=min_overlap, method=method, level=level, min_cells=min_cells,
-        pseudocount=pseudocount, n_permutations=n_permutations, donor_of=donor_of,
+        pseudocount=pseudocount, donor_of=donor_of,
     )  # fmt: skip
     found = test_codes(codes_csc, question)
     found_labels, _ = label_rows(codes_csc, categorical, continuous, prepared)

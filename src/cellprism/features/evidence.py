@@ -78,7 +78,6 @@ def prepare_question(
     level: float,
     min_cells: int,
     pseudocount: float,
-    n_permutations: int,
     donor_of: np.ndarray | None = None,
 ) -> Question:
     """Index the gene sets, measure their correlation and their overlaps under permuted cells.
@@ -91,10 +90,7 @@ def prepare_question(
         sets = index_sets(gene_sets, genes["symbol"].tolist(), expressed, set_size, min_overlap)
         background = match_background(sets, prepared.linear_total[sets.genes])
         correlation = set_correlation(prepared, sets, rng)
-        active = np.diff(codes.indptr)
-        testable = active[(active >= min_cells) & (active <= codes.shape[0] - min_cells)]
-        if testable.size:
-            overlap = overlap_null(prepared, sets, testable, rng, n_permutations=n_permutations)
+        overlap = overlap_null(prepared, sets, rng)
     return Question(
         prepared, sets, background, correlation, overlap, categorical, method, level, min_cells, pseudocount, donor_of
     )
@@ -170,8 +166,7 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
         order = np.argsort(z, axis=1)
         ranked = rank_enrichment(z, feature_correlation(z, correlation, sets, background), sets, background, order)
         passing = np.stack([(z >= critical).sum(axis=1), (z <= -critical).sum(axis=1)], axis=1)
-        counts = contrast.positive[rows].sum(axis=1)
-        over = over_representation(z, passing, counts, overlap, sets, background, order)
+        over = over_representation(z, passing, overlap, sets, background, order)
         set_z[rows], effect[rows] = ranked.z, ranked.effect
         log_over = np.log(np.maximum(over.pval, 1e-300))
         ora[rows], hits[rows] = log_over, over.hits

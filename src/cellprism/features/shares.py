@@ -106,7 +106,7 @@ def null_evidence(
         permuted = permuted_codes(part, question.expression.strata, rng)
         out["permuted"] = share_row(permuted, test_codes(permuted, question), question, random)
     if "random_sets" in nulls and question.sets is not None:
-        other = _with_random_sets(question, np.diff(part.indptr), rng)
+        other = _with_random_sets(question, rng)
         row = share_row(part, test_codes(part, other), replace(other, labels={}))
         out["random_sets"] = {claim: share for claim, share in row.items() if "a gene" not in claim}
     for name, raw in extra.items():
@@ -117,7 +117,7 @@ def null_evidence(
     return out, random
 
 
-def _with_random_sets(question: Question, n_active: np.ndarray, rng: np.random.Generator) -> Question:
+def _with_random_sets(question: Question, rng: np.random.Generator) -> Question:
     sets = question.sets
     if sets is None:
         return question
@@ -127,7 +127,7 @@ def _with_random_sets(question: Question, n_active: np.ndarray, rng: np.random.G
     ranks = question.expression.standard_ranks(cells, sets.genes)
     ranks -= ranks.mean(axis=1, keepdims=True)
     drawn = replace(sets, members=random_sets(sets.sizes, sets.members, mean, rng, ranks))
-    overlap = overlap_null(question.expression, drawn, n_active, rng)
+    overlap = overlap_null(question.expression, drawn, rng)
     return replace(
         question,
         sets=drawn,
