@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 from sklearn import metrics
 
@@ -39,7 +40,7 @@ def test_detectors_are_scikit_learns() -> None:
 
 
 def test_missing_labels_and_single_cells_are_left_out() -> None:
-    labels = np.array(["a"] * 20 + ["b"] * 20 + ["lonely"] + [None, np.nan, "", "nan"], dtype=object)
+    labels = np.array(["a"] * 20 + ["b"] * 20 + ["lonely"] + [None, np.nan, "", pd.NA], dtype=object)
     codes = np.zeros((45, 1), dtype=np.float32)
     codes[:20] = 1.0
     codes[41:] = 5.0

@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellprism.features.evidence import Question, prepare_question, test_codes
-from cellprism.features.inputs import blocks_and_donors, check_options, gene_frame, label_frame, split_columns
+from cellprism.features.inputs import Design, blocks_and_donors, check_options, gene_frame, label_frame, split_columns
 from cellprism.features.regulators import regulator_table, top_regulators
 from cellprism.features.shares import null_evidence, share_row, share_table
 from cellprism.features.summary import feature_table, label_rows
@@ -167,31 +167,40 @@ def annotate(
     measured = gene_frame(genes, symbols, modality, int(np.shape(expression)[1]))
     check_options(nulls, keep, method)
     table = label_frame(labels, codes_csc.shape[0])
-    blocks, donors = blocks_and_donors(strata, depth, donor, codes_csc.shape[0])
-    prepared = prepare_expression(expression, blocks)
-    donor_of = None if donors is None else donors_of_strata(prepared.strata, donors, prepared.sizes.size)
+    design = blocks_and_donors(strata, depth, donor, codes_csc.shape[0])
+    kept = np.flatnonzero(design.kept)
+    tested = codes_csc if design.kept.all() else sp.csc_array(codes_csc.tocsr()[kept])
+    prepared = prepare_expression(expression if design.kept.all() else sp.csr_array(expression)[kept], design.blocks)
+    donor_of = None if design.donors is None else donors_of_strata(prepared.strata, design.donors, prepared.sizes.size)
     rng_overlap, rng_null = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     rng_networks = np.random.default_rng([seed, 2])
     categorical, continuous = split_columns(table)
     question = prepare_question(
-        prepared, codes_csc, gene_sets, measured, categorical, rng_overlap,
+        prepared, tested, gene_sets, measured, {c: v[kept] for c, v in categorical.items()}, rng_overlap,
         set_size=set_size, min_overlap=min_overlap, method=method, level=level, min_cells=min_cells,
         pseudocount=pseudocount, donor_of=donor_of,
     )  # fmt: skip
-    found = test_codes(codes_csc, question)
+    found = test_codes(tested, question)
     found_labels, _ = label_rows(codes_csc, categorical, continuous, prepared)
     nulls_found, random = null_evidence(
-        codes_csc, found, question, nulls, embedding, extra_nulls or {}, null_features, rng_null
+        tested,
+        found,
+        question,
+        nulls,
+        None if embedding is None else np.asarray(embedding)[kept],
+        {name: check_codes(codes, design.kept.size)[kept] for name, codes in (extra_nulls or {}).items()},
+        null_features,
+        rng_null,
     )
     regulators = regulator_table(
-        codes_csc, found, question, measured["symbol"].tolist(), networks or {}, null_features, rng_networks
+        tested, found, question, measured["symbol"].tolist(), networks or {}, null_features, rng_networks
     )
     features = feature_table(
         codes_csc, found, question, measured, found_labels, table, random,
-        kind_by=kind_by, confounds=confounds, strata=strata, depth=depth,
+        kind_by=kind_by, confounds=confounds, strata=strata, depth=depth, tested=kept,
         ancestors=ancestors or {}, regulators=top_regulators(regulators, level),
     )  # fmt: skip
-    columns = {"observed": share_row(codes_csc, found, question, random)} | nulls_found
+    columns = {"observed": share_row(tested, found, question, random)} | nulls_found
     live = np.arange(codes_csc.shape[1])
     reason = found.contrast.reason
     untestable = pd.DataFrame({"feature": live[reason != ""], "reason": reason[reason != ""].astype(str)})
@@ -203,8 +212,8 @@ def annotate(
         "expression": expression_kind,
         "pvalues": "calibrated" if independent and expression_kind == "measured" else "descriptive",
     }
-    info = words | _info(question, found.critical, codes_csc, blocks, embedding, null_features, seed, len(columns))
-    related = activation_association(codes_csc, prepared) if association else None
+    info = words | _info(question, found.critical, codes_csc, design, embedding, null_features, seed, len(columns))
+    related = activation_association(tested, prepared) if association else None
     found = replace(found, sets=None)  # the gene table is the largest: make room for it
     del question, prepared, random
     return Annotation(
@@ -223,7 +232,7 @@ def _info(
     question: Question,
     critical: float,
     codes: sp.csc_array,
-    blocks: np.ndarray | None,
+    design: Design,
     embedding: np.ndarray | None,
     null_features: int,
     seed: int,
@@ -240,7 +249,8 @@ def _info(
         "n_sets": 0 if sets is None else int(sets.names.size),
         "n_genes_in_sets": 0 if sets is None else int(sets.genes.size),
         "measured_share_of_set_genes": None if sets is None else round(sets.measured, 4),
-        "n_strata": int(question.expression.sizes.size) if blocks is not None else 1,
+        "n_strata": int(question.expression.sizes.size) if design.blocks is not None else 1,
+        "notes": list(design.notes),
         "critical_z": critical if np.isfinite(critical) else None,
         "families": {
             "genes": "all features x genes",

@@ -20,8 +20,9 @@ from cellprism.stats.genes import GeneResult, empty_statistics, rank_sum, welch
 from cellprism.stats.labels import LabelResult, category_detectors
 from cellprism.stats.overrep import LIST_LENGTHS, OverlapNull, over_representation, overlap_null
 from cellprism.stats.parallel import for_chunks, nan_array
-from cellprism.stats.pseudobulk import MIN_DONORS, paired_pseudobulk
+from cellprism.stats.pseudobulk import paired_pseudobulk
 from cellprism.stats.setindex import SetIndex, index_sets
+from cellprism.stats.units import MIN_DONORS
 
 __all__ = ["Evidence", "Question", "SetEvidence", "prepare_question", "test_codes", "test_labels"]
 

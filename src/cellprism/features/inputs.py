@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from cellprism.errors import InputError
 from cellprism.stats.depth import depth_strata
-from cellprism.stats.pseudobulk import MIN_DONORS
 from cellprism.stats.setindex import usable_symbols
+from cellprism.stats.units import MIN_DONOR_CELLS, MIN_DONORS, MIN_STRATUM_CELLS, Units, usable_units
 
-__all__ = ["blocks_and_donors", "check_options", "gene_frame", "label_frame", "split_columns"]
+__all__ = ["Design", "blocks_and_donors", "check_options", "gene_frame", "label_frame", "split_columns"]
 
 NULLS = ("random", "permuted", "random_sets")
 
@@ -72,31 +72,78 @@ def label_frame(labels: pd.DataFrame | Mapping[str, Any] | None, n_cells: int) -
     return pd.DataFrame(columns, index=np.arange(n_cells))
 
 
+class Design(NamedTuple):
+    """Which cells are compared with which."""
+
+    blocks: np.ndarray | None
+    """(kept cells,) cells are only compared within these; None: all with all."""
+    donors: np.ndarray | None
+    """(kept cells,) number of the donor, where tests are over donors."""
+    kept: np.ndarray
+    """(cells,) True for the cells that enter the tests of genes and gene sets."""
+    notes: tuple[str, ...]
+    """Who is left out, and why cells are the unit where donors were given."""
+
+
 def blocks_and_donors(
     strata: np.ndarray | None, depth: np.ndarray | None, donor: np.ndarray | str | None, n_cells: int
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+) -> Design:
     """Blocks within which cells are compared (strata by donor by bins of depth), and the donor of each cell.
 
-    The donor is None where there are fewer than three: then there is no test over donors.
+    With fewer than three usable donors there is no test over donors: they are strata then. What is usable is told in
+    :mod:`cellprism.stats.units`.
+
+    Raises
+    ------
+    InputError
+        Where strata or donors have not one value a cell, or fewer than two usable strata remain.
     """
-    if strata is not None:
-        strata = _one_a_cell(strata, "strata", n_cells).astype(str)
-        if np.unique(strata).size < 2:
-            raise InputError(
-                "strata need at least two levels", f"one level, {strata[0]!r}", "leave `strata` out: it changes nothing"
-            )
     unit = strata if isinstance(donor, str) else donor
-    blocks = strata
-    number = None
+    design = Design(None, None, np.ones(n_cells, dtype=bool), ())
     if unit is not None:
-        unit = _one_a_cell(unit, "donor", n_cells).astype(str)
-        blocks = unit if strata is None or strata is unit else np.char.add(np.char.add(unit, "\x1f"), strata)
-        names, number = np.unique(unit, return_inverse=True)
-        if names.size < MIN_DONORS:
-            number = None
+        donors = usable_units(unit, "donor", MIN_DONOR_CELLS, n_cells)
+        if donors.names.size >= MIN_DONORS:
+            design = _within(design, donors)._replace(donors=donors.number)
+        elif unit is not strata:
+            design = _within(design, usable_units(unit, "donor", MIN_STRATUM_CELLS, n_cells))
+            few = f"cells are the unit of the tests, compared within donors: {donors.names.size} of them"
+            design = design._replace(
+                notes=(*design.notes, f"{few} have {MIN_DONOR_CELLS} cells, fewer than {MIN_DONORS}")
+            )
+    if strata is not None and (strata is not unit or design.donors is None):
+        design = _within(design, _strata(strata, n_cells))
+    if not design.kept.any():
+        raise InputError(
+            "tests within donors need donors with two cells or more",
+            "; ".join(design.notes) or "none",
+            "give the column that holds the donors, or leave it out",
+        )
+    kept, blocks, numbers = design.kept, design.blocks, design.donors
+    blocks, numbers = (None if a is None else a[kept] for a in (blocks, numbers))
     if depth is not None:
-        blocks = depth_strata(_one_a_cell(depth, "depth", n_cells), blocks)
-    return blocks, number
+        blocks = depth_strata(_one_a_cell(depth, "depth", n_cells)[kept], blocks)
+    return Design(blocks, numbers, kept, design.notes)
+
+
+def _strata(strata: np.ndarray, n_cells: int) -> Units:
+    found = usable_units(strata, "stratum", MIN_STRATUM_CELLS, n_cells)
+    if found.names.size < 2:
+        left = "; ".join(found.notes)
+        raise InputError(
+            f"strata need at least two levels, each of {MIN_STRATUM_CELLS} cells or more",
+            (f"one level, {found.names[0]!r}" if found.names.size else "none") + (f" ({left})" if left else ""),
+            "leave the strata out, or give a column of donors or batches",
+        )
+    return found
+
+
+def _within(design: Design, units: Units) -> Design:
+    """The design with blocks divided further, and without the cells of no usable unit."""
+    kept = design.kept & units.kept
+    before = 0 if design.blocks is None else design.blocks
+    blocks = np.where(kept, before * units.names.size + units.number, -1)
+    notes = tuple(f"{note}: left out of the tests of genes and gene sets" for note in units.notes)
+    return design._replace(blocks=blocks, kept=kept, notes=(*design.notes, *notes))
 
 
 def _one_a_cell(values: np.ndarray, name: str, n_cells: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.data.missing import groups
 from cellprism.errors import InputError
 
 __all__ = ["cell_type_kinds", "has_kinds"]
@@ -13,16 +14,7 @@ __all__ = ["cell_type_kinds", "has_kinds"]
 
 def has_kinds(labels: np.ndarray) -> bool:
     """Whether two cell types have two cells each, so that :func:`cell_type_kinds` can tell kinds."""
-    _, names, number = _types(labels)
-    return int((np.bincount(number, minlength=names.size) >= 2).sum()) >= 2
-
-
-def _types(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Positions of the cells with a type, the types' names, and the number of each such cell's type."""
-    raw = np.asarray(labels, dtype=object)
-    known = np.array([not (v is None or v != v or str(v) in {"", "nan", "None", "<NA>"}) for v in raw], dtype=bool)
-    names, number = np.unique(raw[known].astype(str), return_inverse=True)
-    return np.flatnonzero(known), names, number
+    return int((groups(labels).sizes >= 2).sum()) >= 2
 
 
 def cell_type_kinds(codes: sp.sparray | np.ndarray, labels: np.ndarray, z: float = 1.96) -> pd.DataFrame:
@@ -37,7 +29,7 @@ def cell_type_kinds(codes: sp.sparray | np.ndarray, labels: np.ndarray, z: float
     codes
         (cells, features) non-negative.
     labels
-        (cells,) cell types; missing ones (None, NaN, "") are left out. Types of a single cell have no standard error
+        (cells,) cell types; cells without one are left out. Types of a single cell have no standard error
         and are left out too.
 
     Returns
@@ -50,8 +42,9 @@ def cell_type_kinds(codes: sp.sparray | np.ndarray, labels: np.ndarray, z: float
         When fewer than two cell types have two cells.
     """
     codes = sp.csr_array(codes, dtype=np.float64)
-    known, names, number = _types(labels)
-    counts = np.bincount(number, minlength=names.size)
+    found = groups(labels)
+    known, names, counts = np.flatnonzero(found.number >= 0), found.names, found.sizes
+    number = found.number[known]
     if (counts >= 2).sum() < 2:
         raise InputError(
             "kinds need two cell types with at least two cells each",

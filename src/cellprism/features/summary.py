@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.data.missing import groups
 from cellprism.features import naming
 from cellprism.features.beyond import beyond_random
 from cellprism.features.evidence import Evidence, Question, test_labels
@@ -95,16 +96,22 @@ def feature_table(
     confounds: Sequence[str] | None,
     strata: np.ndarray | None,
     depth: np.ndarray | None,
+    tested: np.ndarray,
     ancestors: Mapping[str, str],
     regulators: Mapping[int, str],
 ) -> pd.DataFrame:
-    """Rows of ``features.parquet``, live features only, ``stability`` left empty."""
+    """Rows of ``features.parquet``, live features only, ``stability`` left empty.
+
+    ``codes`` and ``columns`` are of all cells, ``question`` of the ``tested`` ones.
+    """
     n_active = np.diff(codes.indptr)
     live = np.flatnonzero(n_active > 0)
     maximum = np.asarray(codes.max(axis=0).todense()).ravel() if codes.nnz else np.zeros(codes.shape[1])
     mean = np.asarray(codes.sum(axis=0)).ravel() / np.maximum(n_active, 1)
-    kind = _kinds(codes, question, kind_by)
-    mark = _confound_marks(codes, question, columns, confounds, strata, depth)
+    part = codes if tested.size == codes.shape[0] else sp.csc_array(codes.tocsr()[tested])
+    kind = _kinds(part, question, kind_by)
+    strata, depth = (None if a is None else np.asarray(a)[tested] for a in (strata, depth))
+    mark = _confound_marks(part, question, columns.iloc[tested], confounds, strata, depth)
     gene_names = genes["gene"].to_numpy(dtype=object)
     display = [naming.display_gene(g, s) for g, s in zip(genes["gene"], genes["symbol"], strict=True)]
     top = _top_sets(found, question)
@@ -228,9 +235,10 @@ def _good_labels(labels: pd.DataFrame, columns: pd.DataFrame, level: float) -> d
     if rows.empty:
         return {}
     prevalence = {
-        (str(name), str(value)): share
+        (str(name), str(value)): size / len(columns)
         for name in columns.columns
-        for value, share in columns[name].astype(str).value_counts(normalize=True).items()
+        for found in [groups(columns[name])]
+        for value, size in zip(found.names, found.sizes, strict=True)
     }
     base = np.array([prevalence.get((c, v), 0.0) for c, v in zip(rows["column"], rows["value"], strict=True)])
     lift = (rows["precision"] - base) / np.maximum(1.0 - base, 1e-9)
@@ -242,8 +250,9 @@ def _good_labels(labels: pd.DataFrame, columns: pd.DataFrame, level: float) -> d
 
 
 def _kinds(codes: sp.csc_array, question: Question, kind_by: str | None) -> np.ndarray:
-    column = kind_by if kind_by is not None else next((c for c, v in question.labels.items() if has_kinds(v)), None)
-    if column is None or column not in question.labels:
+    fit = [c for c, v in question.labels.items() if has_kinds(v)]
+    column = kind_by if kind_by in fit else next(iter(fit), None)
+    if column is None:
         return np.full(codes.shape[1], "", dtype=object)
     return cell_type_kinds(codes, question.labels[column])["kind"].to_numpy(dtype=object)
 

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy import stats
 
+from cellprism.data.missing import groups
 from cellprism.stats.expression import column_order
 from cellprism.stats.kernels import auroc_f1, lift_over_zeros
 
@@ -38,9 +39,10 @@ def category_detectors(codes: sp.csc_array, labels: np.ndarray) -> LabelResult:
     codes
         (cells, features) CSC of positive values without stored zeros.
     labels
-        (cells,) categories; None, NaN and "" are missing and those cells are left out.
+        (cells,) categories; cells without one (:func:`cellprism.data.missing.missing`) are left out.
     """
-    names, number, sizes = _encode(labels)
+    found = groups(labels)
+    names, number, sizes = found.names, found.number, found.sizes
     ptr = codes.indptr.astype(np.int64)
     auroc = np.empty((codes.shape[1], sizes.size))
     ties = np.empty(codes.shape[1])
@@ -55,17 +57,6 @@ def category_detectors(codes: sp.csc_array, labels: np.ndarray) -> LabelResult:
     z = np.where(variance > 0, (auroc[:, usable] - 0.5) / np.sqrt(safe), 0.0)
     f1, threshold, precision, recall = (best[:, usable, i] for i in range(4))
     return LabelResult(names[usable], auroc[:, usable], f1, threshold, precision, recall, z)
-
-
-def _encode(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    raw = np.asarray(labels, dtype=object)
-    missing = np.array([v is None or v != v or str(v) in {"", "nan", "None", "<NA>"} for v in raw])
-    text = np.array([str(v) for v in raw], dtype=object)
-    names, inverse = np.unique(text[~missing].astype(str), return_inverse=True)
-    number = np.full(raw.size, -1, dtype=np.int64)
-    number[~missing] = inverse
-    sizes = np.bincount(inverse, minlength=names.size).astype(np.int64)
-    return names.astype(object), number, sizes
 
 
 def spearman(codes: sp.csc_array, covariate: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

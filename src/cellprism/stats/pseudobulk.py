@@ -17,11 +17,12 @@ from cellprism.stats.expression import Expression
 from cellprism.stats.genes import GeneResult, cell_sums, empty_statistics, log2_fold_change, split_by_stratum
 from cellprism.stats.moderate import fit_prior, skewed_tail, t_to_z
 from cellprism.stats.parallel import for_chunks, nan_array
+from cellprism.stats.units import MIN_DONORS
 
-__all__ = ["MIN_DONORS", "donors_of_strata", "paired_pseudobulk"]
+__all__ = ["donors_of_strata", "paired_pseudobulk"]
 
-MIN_DONORS = 3
 _MIN_CELLS = 3
+"""Fewest active and inactive cells with which a usable donor counts for one feature."""
 _EVEN, _FEWEST_EVEN = 0.3, 50
 
 

@@ -1,0 +1,100 @@
+"""Which strata and donors can carry a test: one rule for every test within strata or over donors.
+
+A level of a grouping column is a unit of a test only where it has cells enough. Cells without a value, and those of levels
+that are too small, are left out of the tests that use the column, and are counted in a note; so a stray cell changes
+nothing else, and never what the unit of a test is.
+
+A *stratum* needs two cells: below that no cell has one to be compared with. A *donor* needs :data:`MIN_SIDE` cells on each
+side of a comparison, the least that pseudobulk pipelines ask of a sample (muscat, Crowell et al. 2020; decoupler), so
+twice as many where each of its cells falls on one of two sides. Usable donors are not weighted by their cells: a one-sample
+t test with equal weights is conservative at p <= 0.05 where donors differ in variance (Ibragimov and Mueller 2010, J. Bus.
+Econ. Stat. 28:453), while weights would need the variance between donors, which a handful of donors does not tell.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cellprism.data.missing import groups
+from cellprism.errors import InputError
+
+__all__ = ["MIN_DONORS", "MIN_DONOR_CELLS", "MIN_SIDE", "MIN_STRATUM_CELLS", "Units", "usable_units"]
+
+MIN_DONORS = 3
+"""Fewest donors for a test over donors of which each is on both sides."""
+MIN_SIDE = 10
+"""Fewest cells of a donor on each side of a comparison."""
+MIN_DONOR_CELLS = 2 * MIN_SIDE
+MIN_STRATUM_CELLS = 2
+_SHOWN = 3
+
+
+class Units(NamedTuple):
+    """The usable levels of a grouping column."""
+
+    names: np.ndarray
+    """(units,) text of each usable level, sorted."""
+    number: np.ndarray
+    """(cells,) unit of each cell, -1 where the cell is left out."""
+    notes: tuple[str, ...]
+    """Who is left out, in words; empty where nobody is."""
+
+    @property
+    def kept(self) -> np.ndarray:
+        """(cells,) True for cells of a usable level."""
+        return np.asarray(self.number >= 0)
+
+    def text(self) -> np.ndarray:
+        """(cells,) name of each cell's unit, "" where it is left out."""
+        return np.asarray(np.append(self.names.astype(object), "")[self.number])
+
+
+def usable_units(values: Any, role: str, least: int, n_cells: int | None = None) -> Units:
+    """Levels of a grouping column with at least ``least`` cells.
+
+    Parameters
+    ----------
+    values
+        (cells,) of any type; what counts as missing is told by :func:`cellprism.data.missing.groups`.
+    role
+        What a level is ("stratum", "donor"), for the notes.
+    least
+        Fewest cells of a usable level.
+    n_cells
+        How many cells there must be.
+
+    Raises
+    ------
+    InputError
+        If there is not one value a cell.
+    """
+    found = groups(values)
+    if n_cells is not None and found.number.size != n_cells:
+        raise InputError(
+            f"each cell needs one {role}", f"{found.number.size} values for {n_cells} cells", "give one value a cell"
+        )
+    sizes = found.sizes
+    large = sizes >= least
+    new = np.append(np.where(large, np.cumsum(large) - 1, -1), -1)
+    notes = []
+    if found.n_missing:
+        notes.append(f"{_cells(found.n_missing, found.number.size)} without a {role}")
+    if not large.all():
+        small = found.names[~large]
+        shown = ", ".join(repr(str(name)) for name in small[:_SHOWN]) + (", …" if small.size > _SHOWN else "")
+        what = f"the {role} {shown}" if small.size == 1 else f"{small.size:,} {_plural(role)} ({shown})"
+        have = "has" if small.size == 1 else "have"
+        notes.append(
+            f"{_cells(int(sizes[~large].sum()), found.number.size)} of {what}, which {have} fewer than {least} cells"
+        )
+    return Units(found.names[large], new[found.number], tuple(notes))
+
+
+def _cells(n: int, total: int) -> str:
+    return f"{n:,} of {total:,} cells"
+
+
+def _plural(role: str) -> str:
+    return {"stratum": "strata"}.get(role, f"{role}s")
