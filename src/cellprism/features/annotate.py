@@ -16,6 +16,7 @@ from cellprism.features.regulators import regulator_table, top_regulators
 from cellprism.features.shares import null_evidence, share_row, share_table
 from cellprism.features.summary import feature_table, label_rows
 from cellprism.features.table import gene_table, marked, set_table
+from cellprism.features.tissue import set_kinds
 from cellprism.stats.association import activation_association
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.expression import prepare_expression
@@ -198,6 +199,7 @@ def annotate(
     features = feature_table(
         codes_csc, found, question, measured, found_labels, table, random,
         kind_by=kind_by, confounds=confounds, strata=strata, depth=depth, tested=kept,
+        donor=None if isinstance(donor, str) else donor, embedding=embedding, kinds=set_kinds(gene_sets),
         ancestors=ancestors or {}, regulators=top_regulators(regulators, level),
     )  # fmt: skip
     columns = {"observed": share_row(tested, found, question, random)} | nulls_found
