@@ -46,7 +46,8 @@ def best_features(folder: RunFolder, n: int) -> pd.DataFrame:
 def print_shares(records: list[dict[str, Any]], out: Console) -> None:
     """Print each headline share beside its nulls, and what follows from them."""
     nulls = list(dict.fromkeys(name for record in records for name in record["nulls"]))
-    table = Table(title="Share of features …", title_justify="left")
+    n = max((record["n"] for record in records), default=0)
+    table = Table(title=f"Share of the {n:,} features that could be tested …", title_justify="left")
     table.add_column("… with", max_width=56)
     for name in ("these features", *nulls):
         table.add_column(name, justify="right", max_width=16)

@@ -77,18 +77,18 @@ def confound_marks(
     numeric: dict[str, np.ndarray] = {_DETECTED: np.diff(question.expression.log.indptr).astype(np.float64)}
     if depth is not None:
         numeric["depth"] = np.asarray(depth, dtype=np.float64)
-    if embedding is not None:
-        numeric[_NORM] = np.linalg.norm(embedding - embedding.mean(axis=0), axis=1)
     wanted = confounds if confounds is not None else [c for c in columns.columns if c not in question.labels]
     for name in wanted:
         if name not in question.labels and name in columns:
             numeric[name] = columns[name].to_numpy(dtype=np.float64, na_value=np.nan)
+    if embedding is not None:  # last: it stands for whatever makes cells lie far out
+        numeric[_NORM] = np.linalg.norm(embedding - embedding.mean(axis=0), axis=1)
     for name, values in numeric.items():
         rho, attainable, z = spearman(codes, values)
         share = np.abs(rho) / np.where(attainable > 0, attainable, 1.0)
         passes = benjamini_hochberg(np.where(enough, two_sided(z), np.nan)) < question.level
         if name == _NORM:
-            passes &= active >= codes.shape[0] / 5
+            passes &= (active >= codes.shape[0] / 5) & (mark == "")
         better = (share >= best) & passes
         for f in np.flatnonzero(better):
             mark[f] = f"{'+' if rho[f] > 0 else '-'}{name}"

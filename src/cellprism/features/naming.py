@@ -47,7 +47,8 @@ _MARGIN = 10.0
 _ABOUT_AS_MANY = 0.8
 _ALSO_Q = 0.01
 _HOME_LIFT = 0.35
-_BROAD = 0.5
+_BROAD, _NEARLY_ALL = 0.5, 0.7
+"""Share of active cells from which a feature is called broad, without and with a lead."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def _text(e: Evidence, name: _Name | None) -> str:
     text = " · ".join(part for part in (name.lead, "/".join(name.shown)) if part)
     if not text:
         text = f"no evidence ({e.n_active} cells)"
-    elif e.n_active > _BROAD * e.n_cells and not name.lead:
+    elif e.n_active > (_NEARLY_ALL if name.lead else _BROAD) * e.n_cells:
         text = f"broad ({e.n_active / e.n_cells:.0%} of cells): {text}"
     if name.notes:
         text += f" ({'; '.join(name.notes)})"
@@ -218,17 +219,17 @@ def _name(e: Evidence, best: Mapping[tuple[str, str], Evidence]) -> _Name:
         if len(labels) > 1:
             lead += f" ({', '.join(label.value for label in labels[1:])})"
         known: set[str] = set()
-        own = genes
+        own = tuple(genes)
         if not whole and detector is not None:  # what the detector of the whole label has not says what part it is
             theirs = _held(detector)
             same = _leading_set(detector, theirs, first)
             known = {same.name} if same is not None else set()
-            own = list(_first(genes, [g for g in genes if g not in theirs]))
+            own = _first(genes, [g for g in genes if g not in theirs])
         chosen = _leading_set(e, genes, first, known)
         if chosen is not None:
             mine = [g for g in chosen.genes if g in first.genes]
             return _Name(f"{lead}: {_set_text(chosen)}", _first(own, mine), 2)
-        return _Name(lead, _first(_first(own, first.genes), first.markers), 2)
+        return _Name(lead, _first(own, _shown_first(e, own, first, whole)), 2)
     if chosen is not None:
         return _Name(_set_text(chosen), _first(genes, chosen.genes), 2, _note(e, genes))
     if e.regulator:
@@ -242,10 +243,19 @@ def _name(e: Evidence, best: Mapping[tuple[str, str], Evidence]) -> _Name:
     return _Name("", tuple(specific), 3, notes)
 
 
+def _shown_first(e: Evidence, genes: Sequence[str], label: Label, whole: bool) -> list[str]:
+    """The label's markers, where they are about as strong as the best gene, then genes that are higher in the label."""
+    strength = {g.name: g.z * g.core_z for g in e.genes}
+    able = [g for g in genes if g in label.genes]
+    limit = 0.0 if whole or not able else _AS_STRONG * strength[able[0]]
+    return [g for g in able if g in label.markers and strength[g] >= limit]
+
+
 def _stands_behind(s: GeneSet, genes: Sequence[str]) -> bool:
     """Whether a set that does not lead is told behind the genes."""
     own = sum(g in s.genes for g in genes)
-    return s.at_home and s.effect >= _EFFECT and not _elsewhere(s) and (own >= 2 or (own == 1 and s.qval < _ALSO_Q))
+    enough = own >= (_LEADING + 1 if s.process else _LEADING) or (own >= 1 and s.qval < _ALSO_Q)
+    return s.at_home and s.effect >= _EFFECT and not _elsewhere(s) and enough
 
 
 def _elsewhere(s: GeneSet) -> bool:
@@ -330,6 +340,8 @@ def _leading_set(
         return None
     most = max(len(own(s)) for s in near)
     chosen = min((s for s in near if len(own(s)) >= _ABOUT_AS_MANY * most), key=lambda s: (not _specific(s), s.qval))
+    if not chosen.process:  # what its genes do is the lesser claim than what the cells are
+        chosen = next((s for s in near if s.process and own(s) >= own(chosen)), chosen)
     rivals = (s for s in near if s is not chosen and len(own(s)) >= len(own(chosen)))
     if any(2 * len(own(s) & own(chosen)) < len(own(chosen)) for s in rivals):
         return None

@@ -21,10 +21,10 @@ from cellprism.stats.enrichment import two_sided
 from cellprism.stats.expression import Expression
 from cellprism.stats.fdr import benjamini_hochberg
 from cellprism.stats.labels import spearman
+from cellprism.stats.simes import feature_qval
 
 __all__ = ["feature_table", "label_rows"]
 
-_SIMES_TERMS = 50
 _SPECIFIC = ("specific_set", "specific_set_qval", "specific_set_reach")
 
 
@@ -126,7 +126,9 @@ def feature_table(
     display = [naming.display_gene(g, s) for g, s in zip(genes["gene"], genes["symbol"], strict=True)]
     top = _top_sets(found, question)
     specific = _specific_sets(found, random, question)
-    any_set = _any_set(found)
+    any_set = np.full(codes.shape[1], np.nan)
+    if found.sets is not None:
+        any_set = feature_qval(found.sets.combined, "log p", found.contrast.testable)
     detected = _best_labels(labels, nuisance)
     evidence = name_evidence(
         part, found, question, display, labels, random, marks=mark, nuisance=nuisance, kinds=kinds,
@@ -181,20 +183,6 @@ def _top_sets(found: Evidence, question: Question) -> dict[int, tuple[str, float
     q = found.sets.families[0].q(found.sets.combined[testable, 0, best])
     names = question.sets.names[best]
     return {int(f): (str(name), float(value)) for f, name, value in zip(testable, names, q, strict=True)}
-
-
-def _any_set(found: Evidence) -> np.ndarray:
-    """(features,) q value of "the feature has a set": Simes' p over its sets and directions, then Benjamini-Hochberg."""
-    out = np.full(found.contrast.n_features, np.nan)
-    if found.sets is None or not found.contrast.testable.any():
-        return out
-    log_p = found.sets.combined[found.contrast.testable].reshape(int(found.contrast.testable.sum()), -1)
-    n = log_p.shape[1]
-    few = min(_SIMES_TERMS, n)  # the smallest p values: a few more would hardly ever be the ones that count
-    smallest = np.sort(np.partition(log_p, few - 1, axis=1)[:, :few], axis=1)
-    simes = np.minimum((smallest + np.log(n / np.arange(1.0, few + 1.0))).min(axis=1), 0.0)
-    out[found.contrast.testable] = benjamini_hochberg(np.exp(simes))
-    return out
 
 
 def _specific_sets(found: Evidence, random: Evidence | None, question: Question) -> dict[int, tuple[str, float, float]]:
