@@ -271,7 +271,7 @@ def _held(e: Evidence) -> list[str]:
     strongest = max(g.z for g in top)
     strong = [g for g in top if g.z >= _AS_STRONG * strongest]
     specific = [g for g in strong if not _family(g.name)]
-    kept = [g for g in top if not _family(g.name)] if specific else top
+    kept = [g for g in top if not _family(g.name)] if specific else strong
     return [g.name for g in sorted(kept, key=lambda g: -(g.z * g.core_z))]
 
 
