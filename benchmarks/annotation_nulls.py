@@ -43,7 +43,7 @@ def shares(found: Evidence, level: float = 0.05) -> dict[str, float]:
     sets = found.sets
     out = {}
     tests = {"both": sets.combined, "rank": sets.z, "over-representation": sets.ora}
-    for (name, values), family in zip(tests.items(), sets.families, strict=True):
+    for (name, values), family in zip(tests.items(), (sets.both, sets.rank, sets.over), strict=True):
         limit = family.critical(level)
         passing = np.abs(values.astype(np.float32)) >= limit if name == "rank" else values <= limit
         out[name] = float(passing.reshape(len(values), -1).any(axis=1).mean())

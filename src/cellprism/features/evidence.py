@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -108,8 +109,21 @@ class SetEvidence:
     hits: np.ndarray
     combined: np.ndarray
     """Natural log of one p value a direction from both tests: twice the smaller, at most 1; float32."""
-    families: tuple[Family, Family, Family]
-    """All tests of ``combined``, ``z`` and ``ora``."""
+
+    @cached_property
+    def both(self) -> Family:
+        """All tests of ``combined``."""
+        return Family(self.combined, "log p")
+
+    @cached_property
+    def rank(self) -> Family:
+        """All tests of ``z``."""
+        return Family(self.z.astype(np.float32, copy=False), "z")
+
+    @cached_property
+    def over(self) -> Family:
+        """All tests of ``ora``."""
+        return Family(self.ora, "log p")
 
 
 @dataclass(frozen=True)
@@ -175,8 +189,7 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
         combined[rows] = np.minimum(smaller + np.log(2.0), 0.0)
 
     for_chunks(test, testable.size, _SET_CHUNK)
-    families = Family(combined, "log p"), Family(set_z.astype(np.float32, copy=False), "z"), Family(ora, "log p")
-    return SetEvidence(set_z, effect, ora, hits, combined, families)
+    return SetEvidence(set_z, effect, ora, hits, combined)
 
 
 def test_labels(codes: sp.csc_array, labels: dict[str, np.ndarray]) -> tuple[dict[str, LabelResult], np.ndarray]:

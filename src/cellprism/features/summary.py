@@ -130,15 +130,16 @@ def feature_table(
     if found.sets is not None:
         any_set = feature_qval(found.sets.combined, "log p", found.contrast.testable)
     detected = _best_labels(labels, nuisance)
+    leading = top_genes(found)
     evidence = name_evidence(
-        part, found, question, display, labels, random, marks=mark, nuisance=nuisance, kinds=kinds,
+        part, found, question, display, labels, random, leading, marks=mark, nuisance=nuisance, kinds=kinds,
         ancestors=ancestors, regulators=regulators,
     )  # fmt: skip
     named = dict(zip((e.feature for e in evidence), naming.feature_names(evidence), strict=True))
     top |= {e.feature: shown for e in evidence if (shown := naming.shown_set(e)) is not None}
     rows = []
     for f in live.tolist():
-        strongest = top_genes(found, f)
+        strongest = leading[f][leading[f] >= 0]
         set_name, set_q = top.get(f, ("", np.nan))
         label_name, label_auroc = detected.get(f, ("", np.nan))
         rows.append(
@@ -180,7 +181,7 @@ def _top_sets(found: Evidence, question: Question) -> dict[int, tuple[str, float
         return {}
     parts = np.array_split(testable, -(-testable.size // 512))  # no second array of all features and sets
     best = np.concatenate([(found.sets.combined[rows, 0] - 1e-6 * found.sets.z[rows]).argmin(axis=1) for rows in parts])
-    q = found.sets.families[0].q(found.sets.combined[testable, 0, best])
+    q = found.sets.both.q(found.sets.combined[testable, 0, best])
     names = question.sets.names[best]
     return {int(f): (str(name), float(value)) for f, name, value in zip(testable, names, q, strict=True)}
 

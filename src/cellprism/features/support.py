@@ -22,18 +22,23 @@ _SETS = 12
 _WEAK_LIFT = 0.1  # labels below it never matter for a name
 
 
-def top_genes(found: Evidence, f: int, n: int = TOP_GENES) -> np.ndarray:
-    """Genes of the largest calibrated deviates whose mean is higher in the active cells too, best first.
+def top_genes(found: Evidence) -> np.ndarray:
+    """(features, :data:`TOP_GENES`) genes of the largest calibrated deviates that are up, best first; -1 for none.
 
-    Ranks and means may disagree (a gene that is strong in few of the inactive cells): such a gene is neither up nor down.
+    A gene is up where its mean is higher in the active cells too. Ranks and means may disagree (a gene that is strong in
+    few of the inactive cells): such a gene is neither up nor down.
     """
-    z = np.where(found.genes.log2fc[f] > 0, found.genes.calibrated[f], -np.inf)
-    if np.isnan(found.genes.calibrated[f, 0]):
-        return np.empty(0, dtype=np.int64)
-    best = np.argpartition(-z, min(n, z.size) - 1)[:n]
-    order = best[np.argsort(-z[best], kind="stable")]
-    up: np.ndarray = order[z[order] > 0]
-    return up
+    z, log2fc = found.genes.calibrated, found.genes.log2fc
+    out = np.full((z.shape[0], TOP_GENES), -1, dtype=np.int64)
+    few = min(3 * TOP_GENES, z.shape[1])
+    for f in np.flatnonzero(found.contrast.testable).tolist():
+        best = np.argpartition(-z[f], few - 1)[:few]
+        best = best[(log2fc[f, best] > 0) & (z[f, best] > 0)]
+        if best.size < TOP_GENES:  # ranks and means disagree of many, or few are up at all
+            best = np.flatnonzero((log2fc[f] > 0) & (z[f] > 0))
+        best = best[np.argsort(-z[f, best], kind="stable")][:TOP_GENES]
+        out[f, : best.size] = best
+    return out
 
 
 def name_evidence(
@@ -43,6 +48,7 @@ def name_evidence(
     display: Sequence[str],
     labels: pd.DataFrame,
     random: Evidence | None,
+    top: np.ndarray,
     *,
     marks: np.ndarray,
     nuisance: Collection[str],
@@ -60,6 +66,8 @@ def name_evidence(
         Name of each gene.
     labels
         Rows of ``labels.parquet``.
+    top
+        Of :func:`top_genes`.
     marks
         (features,) of :func:`cellprism.features.confounds.confound_marks`.
     nuisance
@@ -69,10 +77,8 @@ def name_evidence(
     """
     n_active = np.diff(codes.indptr)
     live = np.flatnonzero(n_active > 0)
-    genes = np.full((codes.shape[1], TOP_GENES), -1, dtype=np.int64)
-    for f in live.tolist():
-        mine = [g for g in top_genes(found, f) if found.genes.calibrated[f, g] >= found.critical]
-        genes[f, : len(mine)] = mine
+    shown = np.take_along_axis(found.genes.calibrated, np.maximum(top, 0), axis=1)
+    genes = np.where((top >= 0) & (shown >= found.critical), top, -1)
     core = core_cells(codes)
     core_z = core_deviates(core, question.expression, genes)
     columns = {c: v for c, v in question.labels.items() if c not in nuisance and c in set(labels["column"])}
@@ -115,7 +121,7 @@ def _sets(
     """The strongest up sets of each feature."""
     if found.sets is None or question.sets is None:
         return {}
-    index, both = question.sets, found.sets.families[0]
+    index, both = question.sets, found.sets.both
     log_p, critical = found.sets.combined[:, 0], both.critical(question.level)
     chosen: dict[int, np.ndarray] = {}
     for f in np.flatnonzero(found.contrast.testable).tolist():

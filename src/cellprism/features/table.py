@@ -109,7 +109,7 @@ def set_table(
     """Rows of ``sets.parquet``: an up and a down row for every (feature, set) that is kept."""
     if sets is None or found is None:
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in _SET_COLUMNS.items()})
-    both, rank, over = found.families
+    both, rank, over = found.both, found.rank, found.over
     # the z breaks ties among sets whose p values are both 1
     score = 1e-6 * np.abs(found.z).astype(np.float32) - found.combined.min(axis=1)
     row, item = keep_pairs(score, -both.critical(level), keep)
