@@ -170,6 +170,11 @@ def test_the_set_beside_the_name_is_the_one_in_it() -> None:
     assert shown_set(evidence) == ("own", 2e-4)
     assert shown_set(replace(evidence, sets=sets[:2])) == ("few", 1e-4)
     assert shown_set(replace(evidence, sets=())) is None
+    foreign = gene_set("T cell", (), 1e-9, process=False)
+    agreeing = gene_set("B cell", NAMES[1:2], 1e-2, process=False)
+    detector = replace(evidence, labels=(label("B"),), sets=(foreign, agreeing))
+    assert shown_set(detector) == ("B cell", 1e-2)
+    assert shown_set(replace(detector, sets=(foreign,))) == ("T cell", 1e-9)
 
 
 @pytest.mark.parametrize(

@@ -33,13 +33,13 @@ def best_features(folder: RunFolder, n: int) -> pd.DataFrame:
     1e-6), and their stability over seeds; a feature that mostly reads a technical covariate counts half.
     """
     table = folder.features.copy()
-    named = ~table["name"].str.startswith(("not testable", "no evidence")) & (table["top_set_qval"] < 0.05)
+    named = ~table["name"].str.startswith(("not testable", "no evidence", "broad")) & (table["top_set_qval"] < 0.05)
     label = (2 * table["top_label_auroc"].fillna(0.5) - 1).clip(0, 1)
     strength = (-np.log10(table["top_set_qval"].fillna(1).clip(1e-6, 1)) / 6).clip(0, 1)
     table["support"] = (label + strength + table["stability"].fillna(0).clip(lower=0)) / 3
     table.loc[table["confound"] != "", "support"] /= 2
     table = table[named | (table["confound"] != "")]
-    table["lead"] = table["name"].str.split(" · ").str[0]
+    table["lead"] = table["name"].str.split(" · ").str[0].str.removesuffix(", in part")
     return table.sort_values("support", ascending=False, kind="stable").drop_duplicates("lead").head(n)
 
 

@@ -189,8 +189,22 @@ def feature_names(evidence: Sequence[Evidence]) -> list[str]:
 
 
 def shown_set(e: Evidence) -> tuple[str, float] | None:
-    """Set to show beside the name, and its q value: the leading one, else the best of a tissue that is at home."""
-    chosen = _leading_set(e, _held(e)) or next((s for s in e.sets if s.at_home), None)
+    """Set to show beside the name, and its q value.
+
+    The leading one; else, among the strongest, the one that shares most genes with what the name says: genes that are
+    higher in the leading label, or any that the name may show. Only where there is none, the smallest q of a tissue that
+    is at home.
+    """
+    genes = _held(e)
+    label = next(iter(_leading_labels(e, genes)), None)
+    said = genes if label is None else [g for g in genes if g in label.genes]
+    home = [s for s in e.sets if s.at_home]
+    limit = _MARGIN * home[0].qval if home and label is None else 1.0
+    shared = {s.name: sum(g in said for g in s.genes) for s in home if not _elsewhere(s) and s.qval <= limit}
+    sharing = [s for s in home if shared.get(s.name)]
+    near = sharing if label else [s for s in sharing if s.qval <= _MARGIN * sharing[0].qval]
+    most = max(near, key=lambda s: (shared[s.name], -s.qval), default=None)
+    chosen = _leading_set(e, genes, label) or most or next(iter(home), None)
     return None if chosen is None else (chosen.name, chosen.qval)
 
 
