@@ -87,3 +87,15 @@ def test_kinds_are_known_of_bundled_sets_only() -> None:
     assert (kinds["Microglia"].tissue, kinds["Microglia"].process) == ("brain", False)
     assert (kinds["DNA replication"].tissue, kinds["DNA replication"].process) == ("", True)
     assert set_kinds(None) == {}
+
+
+def test_a_feature_that_follows_the_norm_is_marked_where_no_label_explains_it(data: dict) -> None:
+    rng = np.random.default_rng(3)
+    embedding = rng.normal(size=(N_CELLS, 6)) * rng.gamma(2.0, 1.0, (N_CELLS, 1))
+    norm = np.linalg.norm(embedding - embedding.mean(axis=0), axis=1)
+    far = np.maximum(norm - np.median(norm), 0.0)
+    of_type = far * 0 + (np.asarray(data["labels"]["type"]) == "b") * (1.0 + far)
+    given = data | {"codes": sp.csr_array(np.column_stack([far, of_type])), "labels": data["labels"][["type"]]}
+    marks = annotate(**given, embedding=embedding).features["confound"].tolist()
+    assert marks == ["+norm of the embedding", ""]
+    assert annotate(**given).features["confound"].tolist() == ["", ""]

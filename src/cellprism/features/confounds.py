@@ -68,9 +68,10 @@ def confound_marks(
 
     A category is marked at the bar at which a label would name the feature: its share of the core cells goes half of the
     way from its prevalence to 1. The norm of the embedding counts for features that are active in a fifth of all cells
-    or more: rare cells may well lie far out.
+    or more and read no label, as rare or distinct cells may well lie far out.
     """
     active = np.diff(codes.indptr)
+    core = core_cells(codes)
     enough = (active >= question.min_cells) & (active <= codes.shape[0] - question.min_cells)
     mark = np.full(codes.shape[1], "", dtype=object)
     best = np.full(codes.shape[1], CONFOUND_SHARE)
@@ -83,17 +84,21 @@ def confound_marks(
             numeric[name] = columns[name].to_numpy(dtype=np.float64, na_value=np.nan)
     if embedding is not None:  # last: it stands for whatever makes cells lie far out
         numeric[_NORM] = np.linalg.norm(embedding - embedding.mean(axis=0), axis=1)
+    of_a_label = np.zeros(codes.shape[1], dtype=bool)
+    for name, categories in question.labels.items():
+        if name not in nuisance:
+            where = label_location(codes, core, categories)
+            of_a_label |= (lift(where.core_precision, where.prevalence[None, :]) >= LABEL_LIFT).any(axis=1)
     for name, values in numeric.items():
         rho, attainable, z = spearman(codes, values)
         share = np.abs(rho) / np.where(attainable > 0, attainable, 1.0)
         passes = benjamini_hochberg(np.where(enough, two_sided(z), np.nan)) < question.level
         if name == _NORM:
-            passes &= (active >= codes.shape[0] / 5) & (mark == "")
+            passes &= (active >= codes.shape[0] / 5) & (mark == "") & ~of_a_label
         better = (share >= best) & passes
         for f in np.flatnonzero(better):
             mark[f] = f"{'+' if rho[f] > 0 else '-'}{name}"
         best = np.where(better, share, best)
-    core = core_cells(codes)
     results, qval = test_labels(codes, dict(nuisance))
     start = 0
     for name, result in results.items():
