@@ -13,24 +13,13 @@ A name is made of a *lead* (a label, a gene set, or neither) and genes. The rule
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+
+from cellprism.features.words import display_gene, family, short_set
 
 __all__ = ["Evidence", "Gene", "GeneSet", "Label", "display_gene", "feature_names", "short_set", "shown_set"]
 
-_ENSEMBL = re.compile(r"^ENS[A-Z]*G\d{6,}")
-_FAMILIES = {
-    "ribosomal genes": re.compile(r"^(M?RP[SL]\d+\w*|RPLP\d|RPSA|FAU|UBA52|GM\d+)$", re.IGNORECASE),
-    "mitochondrial genes": re.compile(r"^MT-", re.IGNORECASE),
-    "housekeeping genes": re.compile(
-        r"^(ACTB|ACTG1|B2M|EEF1A1|EEF1B2|EEF2|FTH1|FTL1?|GAPDH|MALAT1|NEAT1|PTMA|TMSB4X|TMSB10|TPT1|XIST)$",
-        re.IGNORECASE,
-    ),
-}
-_SET_SUFFIX = re.compile(r"\s*\((GO|R-HSA|hsa|WP)[:-]?\w+\)\s*$|\s+(GO:\d+|R-HSA-\d+|WP\d+|hsa\d+)$")
-_SET_PREFIX = re.compile(r"^(HALLMARK|KEGG|REACTOME|GOBP|GOMF|GOCC|WP|BIOCARTA|PID)_")
 _TOP = 10
 """Genes of a feature that may stand in its name."""
 _AS_STRONG = 0.5  # a specific gene is preferred when its statistic is at least this share of the strongest
@@ -155,24 +144,6 @@ class _Name:
     shown: tuple[str, ...] = ()
 
 
-def display_gene(gene: str, symbol: str) -> str:
-    """The gene's own name, or its symbol where the name is an Ensembl identifier."""
-    return symbol if symbol and _ENSEMBL.match(gene) else gene
-
-
-def short_set(name: str) -> str:
-    """A set name without its identifier or library prefix; never cut, as two terms may begin alike."""
-    text = _SET_SUFFIX.sub("", name)
-    if _SET_PREFIX.match(text):
-        text = _SET_PREFIX.sub("", text).replace("_", " ").lower()
-    return text.strip() or name
-
-
-@cache
-def _family(gene: str) -> str:
-    return next((name for name, pattern in _FAMILIES.items() if pattern.match(gene)), "")
-
-
 def feature_names(evidence: Sequence[Evidence]) -> list[str]:
     """Name features, looking across them.
 
@@ -248,9 +219,9 @@ def _name(e: Evidence, best: Mapping[tuple[str, str], Evidence]) -> _Name:
         return _Name(_set_text(chosen), _first(genes, chosen.genes), 2, _note(e, genes))
     if e.regulator:
         return _Name(e.regulator, tuple(genes), 2, _note(e, genes))
-    specific = [g for g in genes if not _family(g)]
+    specific = [g for g in genes if not family(g)]
     if genes and not specific:
-        families = [_family(g) for g in genes]
+        families = [family(g) for g in genes]
         return _Name(max(set(families), key=lambda f: (families.count(f), f)), tuple(genes), 2, _note(e, genes))
     also = next((s for s in e.sets if _stands_behind(s, genes)), None)
     notes = _note(e, genes) + ((f"also: {_set_text(also)}",) if also is not None else ())
@@ -284,8 +255,8 @@ def _held(e: Evidence) -> list[str]:
         return []
     strongest = max(g.z for g in top)
     strong = [g for g in top if g.z >= _AS_STRONG * strongest]
-    specific = [g for g in strong if not _family(g.name)]
-    kept = [g for g in top if not _family(g.name)] if specific else strong
+    specific = [g for g in strong if not family(g.name)]
+    kept = [g for g in top if not family(g.name)] if specific else strong
     return [g.name for g in sorted(kept, key=lambda g: -(g.z * g.core_z))]
 
 
