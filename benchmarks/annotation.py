@@ -116,7 +116,7 @@ def statistics_alone(codes: sp.csr_array, adata: anndata.AnnData, sets: dict[str
     columns = check_codes(codes)
     question = prepare_question(
         prepare_expression(adata.X), columns, sets, frame, {}, np.random.default_rng(0), set_size=(10, 500),
-        min_overlap=0.2, method="ranksum", level=0.05, min_cells=10, pseudocount=0.1, n_permutations=200,
+        min_overlap=0.2, method="ranksum", level=0.05, min_cells=10, pseudocount=0.1,
     )  # fmt: skip
     test_codes(columns, question)
 

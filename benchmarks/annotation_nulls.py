@@ -43,7 +43,7 @@ def shares(found: Evidence, level: float = 0.05) -> dict[str, float]:
     sets = found.sets
     out = {}
     tests = {"both": sets.combined, "rank": sets.z, "over-representation": sets.ora}
-    for (name, values), family in zip(tests.items(), sets.families, strict=True):
+    for (name, values), family in zip(tests.items(), (sets.both, sets.rank, sets.over), strict=True):
         limit = family.critical(level)
         passing = np.abs(values.astype(np.float32)) >= limit if name == "rank" else values <= limit
         out[name] = float(passing.reshape(len(values), -1).any(axis=1).mean())
@@ -68,7 +68,7 @@ def against_all(question: Question) -> Question:
     return replace(question, background=match_background(question.sets))
 
 
-def with_sets(question: Question, members: np.ndarray, n_active: np.ndarray, rng: np.random.Generator) -> Question:
+def with_sets(question: Question, members: np.ndarray, rng: np.random.Generator) -> Question:
     """The same question of other sets."""
     drawn = replace(question.sets, members=members)
     return replace(
@@ -76,7 +76,7 @@ def with_sets(question: Question, members: np.ndarray, n_active: np.ndarray, rng
         sets=drawn,
         background=match_background(drawn, question.expression.linear_total[drawn.genes]),
         correlation=set_correlation(question.expression, drawn, rng),
-        overlap=overlap_null(question.expression, drawn, n_active, rng),
+        overlap=overlap_null(question.expression, drawn, rng),
     )
 
 
@@ -109,7 +109,7 @@ def main() -> None:
     genes = gene_frame(list(adata.var_names), adata.var["human_symbol"].astype(str).tolist(), "rna", adata.n_vars)
     question = prepare_question(
         expression, codes, read_gmt(args.sets), genes, {}, rng, set_size=(5, 500), min_overlap=0.2, method="ranksum",
-        level=0.05, min_cells=10, pseudocount=0.1, n_permutations=200,
+        level=0.05, min_cells=10, pseudocount=0.1,
     )  # fmt: skip
     sets = question.sets
     result: dict[str, object] = {
@@ -143,7 +143,7 @@ def main() -> None:
     }
     random: dict[str, object] = {}
     for name, members in drawn.items():
-        other = with_sets(question, members, n_active, rng)
+        other = with_sets(question, members, rng)
         reached = inner_correlation(ranks, other)
         random[name] = {
             "against all genes": shares(test_codes(codes, against_all(other))),

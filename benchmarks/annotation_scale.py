@@ -62,7 +62,7 @@ def one(cells: int, genes: int, width: int, active: int, sets: int) -> dict[str,
     del height, lists, rows
     names = [f"G{i}" for i in range(genes)]
     gene_sets = {f"S{i}": [names[g] for g in rng.choice(genes, rng.integers(10, 120), False)] for i in range(sets)}
-    annotate(codes[:, :20], expression, names, {"S0": gene_sets["S0"]}, nulls=(), n_permutations=5)  # compile
+    annotate(codes[:, :20], expression, names, {"S0": gene_sets["S0"]}, nulls=())  # compile
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     start, busy = time.perf_counter(), time.process_time()
     found = annotate(codes, expression, names, gene_sets, embedding=embedding)

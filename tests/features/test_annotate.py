@@ -34,7 +34,6 @@ def planted() -> dict:
         "gene_sets": sets,
         "labels": pd.DataFrame({"type": types, "age": rng.random(N_CELLS)}),
         "embedding": codes @ rng.normal(size=(N_FEATURES, 8)) + rng.normal(size=(N_CELLS, 8)),
-        "n_permutations": 50,
     }
 
 
@@ -50,7 +49,7 @@ def test_planted_programmes_are_found_and_named(found: Annotation) -> None:
         assert len(set(features.loc[f, "top_genes"].split(", ")) & own) >= 9
         assert features.loc[f, "top_set"] == f"programme {f}"
         assert features.loc[f, "top_set_qval"] < 0.05
-    assert features.loc[0, "name"].startswith("first · G")
+    assert features.loc[0, "name"].startswith("first: programme 0 · G")
     assert features.loc[2, "name"].startswith("programme 2 · G")
     assert features.loc[6, "name"] == f"no evidence ({features.loc[6, 'n_active']} cells)"
 

@@ -27,7 +27,6 @@ def data() -> dict[str, Any]:
         "genes": genes,
         "gene_sets": {"a": genes[:10], "b": genes[30:40]},
         "nulls": ("permuted",),
-        "n_permutations": 20,
     }
 
 

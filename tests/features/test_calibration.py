@@ -23,7 +23,7 @@ def _programmes(seed: int, n_cells: int, n_genes: int, n_features: int, n_plante
     sets |= {f"other {i}": list(rng.choice(genes, 10, replace=False)) for i in range(60)}
     counts = rng.poisson(rate * rng.gamma(10.0, 0.1, (n_cells, 1)))
     expression = np.log1p(counts / counts.sum(axis=1, keepdims=True) * np.median(counts.sum(axis=1)))
-    return {"codes": codes, "expression": expression, "genes": genes, "gene_sets": sets, "n_permutations": 60}
+    return {"codes": codes, "expression": expression, "genes": genes, "gene_sets": sets}
 
 
 def test_permuted_cells_find_nothing_over_twenty_repeats() -> None:
@@ -64,7 +64,7 @@ def test_cells_of_one_type_give_no_named_features_when_counts_are_split(split: b
         codes = matched_directions(embedding, np.full(60, 50), rng)
         genes = [f"G{i}" for i in range(250)]
         sets = {f"S{i}": list(rng.choice(genes, 12, replace=False)) for i in range(30)}
-        found = annotate(codes, tested, genes, sets, depth=second.sum(axis=1), nulls=(), n_permutations=60, seed=seed)
+        found = annotate(codes, tested, genes, sets, depth=second.sum(axis=1), nulls=(), seed=seed)
         named.append((~found.features["name"].str.contains("no evidence")).mean())
     if split:
         assert np.mean(named) <= 0.05

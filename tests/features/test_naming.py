@@ -1,25 +1,180 @@
+"""Each rule of names, on made evidence."""
+
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from cellprism.features.naming import Evidence, display_gene, feature_name, short_set
+from cellprism.features.naming import Evidence, Gene, GeneSet, Label, display_gene, feature_names, short_set, shown_set
 
-GENES = (("S100A8", 20.0), ("S100A9", 18.0), ("LYZ", 15.0))
-NAMES = {
-    "label": (Evidence("CD14+ Monocyte", "x", GENES, "", 90), "CD14+ Monocyte · S100A8/S100A9"),
-    "set": (Evidence("", "heme biosynthetic process (GO:0006783)", GENES, "", 90), "heme biosynthetic process · S100A8/S100A9"),
-    "genes": (Evidence("", "", GENES, "", 90), "S100A8/S100A9/LYZ"),
-    "nothing": (Evidence("", "", (), "", 90), "no evidence (90 cells)"),
-    "untestable": (Evidence("", "", (), "", 4, "4 active cells, fewer than 10"), "not testable (4 active cells, fewer than 10)"),
-    "confound": (Evidence("", "", GENES[:1], "+depth", 90), "[+depth] S100A8"),
-    "specific first": (Evidence("", "", (("RPS3", 20.0), ("GNLY", 15.0), ("MT-CO1", 14.0)), "", 9), "GNLY"),
-    "all ribosomal": (Evidence("", "", (("RPS3", 20.0), ("RPL5", 15.0), ("GNLY", 4.0)), "", 9), "ribosomal genes · RPS3/RPL5"),
-}  # fmt: skip
+NAMES = ("S100A8", "S100A9", "LYZ", "FCN1", "CD14", "VCAN", "CST3", "TYROBP")
+GENES = tuple(Gene(name, 30.0 - i, 20.0 - i) for i, name in enumerate(NAMES))
 
 
-@pytest.mark.parametrize(("evidence", "name"), NAMES.values(), ids=NAMES.keys())
-def test_names(evidence: Evidence, name: str) -> None:
-    assert feature_name(evidence) == name
+def label(value: str, core: float = 0.9, column: str = "type", **more: Any) -> Label:
+    given = {"prevalence": 0.2, "activation_share": core, "core_recall": 0.4, "active_recall": 0.9, "f1": 0.8} | more
+    return Label(column, value, core_precision=core, **({"genes": NAMES, "markers": NAMES} | given))
+
+
+def gene_set(name: str, genes: tuple[str, ...] = NAMES[:4], q: float = 1e-4, **more: Any) -> GeneSet:
+    return GeneSet(name, q, **({"effect": 0.8, "genes": genes} | more))
+
+
+def name(**more: Any) -> str:
+    return feature_names([Evidence(**({"feature": 0, "n_active": 90, "n_cells": 1_000, "genes": GENES} | more))])[0]
+
+
+RULES = {
+    "a label leads": ({"labels": (label("Monocyte"),)}, "Monocyte · S100A8/S100A9"),
+    "not with half of the way": ({"labels": (label("Monocyte", 0.55),)}, "S100A8/S100A9/LYZ (mostly Monocyte)"),
+    "nor where it only leads": ({"labels": (label("Monocyte", 0.4),)}, "S100A8/S100A9/LYZ (enriched in Monocyte)"),
+    "in part": ({"labels": (label("Monocyte", active_recall=0.2),)}, "Monocyte, in part · S100A8/S100A9"),
+    "not against its genes": ({"labels": (label("B", genes=NAMES[:2], markers=()),)}, "S100A8/S100A9/LYZ"),
+    "the purest of a column": (
+        {"labels": (label("Monocyte", 0.7), label("Dendritic", 0.8, prevalence=0.1))},
+        "Dendritic · S100A8/S100A9",
+    ),
+    "one of each column": (
+        {"labels": (label("Monocyte"), label("stim", 1.0, "condition", prevalence=0.5))},
+        "Monocyte (stim) · S100A8/S100A9",
+    ),
+    "its markers first": ({"labels": (label("Monocyte", markers=("CD14", "VCAN")),)}, "Monocyte · CD14/VCAN"),
+    "with a process": (
+        {"labels": (label("Monocyte"),), "sets": (gene_set("Chemotaxis"),)},
+        "Monocyte: Chemotaxis · S100A8/S100A9",
+    ),
+    "not with a cell type that lives elsewhere": (
+        {
+            "labels": (label("Monocyte"),),
+            "sets": (gene_set("B cell", process=False, home_lift=0.9, homes=(("type", "B"),)),),
+        },
+        "Monocyte · S100A8/S100A9",
+    ),
+    "a set leads by its own genes": (
+        {"sets": (gene_set("heme biosynthetic process (GO:0006783)", ("LYZ", "CD14", "VCAN", "CST3")),)},
+        "heme biosynthetic process · LYZ/CD14",
+    ),
+    "a set without own genes does not": ({"sets": (gene_set("DNA replication", ()),)}, "S100A8/S100A9/LYZ"),
+    "nor one of few": (
+        {"sets": (gene_set("DNA replication", ("VCAN",)),)},
+        "S100A8/S100A9/LYZ (also: DNA replication)",
+    ),
+    "nor one of another tissue": ({"sets": (gene_set("Microglia", at_home=False),)}, "S100A8/S100A9/LYZ"),
+    "nor one of small effect": ({"sets": (gene_set("Chemotaxis", effect=0.1),)}, "S100A8/S100A9/LYZ"),
+    "nor a cell type where its cells are not": (
+        {"sets": (gene_set("NK cell", process=False, home_lift=0.1),)},
+        "S100A8/S100A9/LYZ",
+    ),
+    "nor against a rival of other genes": (
+        {"sets": (gene_set("one", NAMES[:3]), gene_set("two", NAMES[3:6], 5e-4))},
+        "S100A8/S100A9/LYZ (also: one)",
+    ),
+    "the one with more own genes, at a like q": (
+        {"sets": (gene_set("one", NAMES[:2]), gene_set("two", NAMES[:6], 5e-4))},
+        "two · S100A8/S100A9",
+    ),
+    "not at a far larger q": (
+        {"sets": (gene_set("one", NAMES[:2]), gene_set("two", NAMES[:6], 2e-2))},
+        "one · S100A8/S100A9",
+    ),
+    "the one that chance does not reach": (
+        {"sets": (gene_set("one", NAMES[:5], reach=0.5), gene_set("two", NAMES[:5], 5e-4, reach=0.0))},
+        "two · S100A8/S100A9",
+    ),
+    "a process before a cell type of the same genes": (
+        {"sets": (gene_set("Dendritic cell", process=False), gene_set("MHC class II", q=5e-4))},
+        "MHC class II · S100A8/S100A9",
+    ),
+    "with its ancestor": (
+        {"sets": (gene_set("erythrocyte development", ancestor="developmental process"),)},
+        "erythrocyte development [developmental process] · S100A8/S100A9",
+    ),
+    "a regulator leads where nothing else does": ({"regulator": "GATA1"}, "GATA1 · S100A8/S100A9"),
+    "genes alone": ({}, "S100A8/S100A9/LYZ"),
+    "genes that the core has not are left out": (
+        {"genes": (Gene("CD3D", 40.0, -6.0), *GENES)},
+        "S100A8/S100A9/LYZ",
+    ),
+    "broad": ({"n_active": 600}, "broad (60% of cells): S100A8/S100A9/LYZ"),
+    "a label of most cells": (
+        {"n_active": 600, "labels": (label("T", activation_share=0.8),)},
+        "T · S100A8/S100A9",
+    ),
+    "not where activation is spread": (
+        {"n_active": 600, "labels": (label("T", activation_share=0.3),)},
+        "broad (60% of cells): S100A8/S100A9/LYZ (mostly T)",
+    ),
+    "nearly all cells": (
+        {"n_active": 800, "sets": (gene_set("Cytosolic ribosome"),)},
+        "broad (80% of cells): Cytosolic ribosome · S100A8/S100A9",
+    ),
+    "nothing": ({"genes": ()}, "no evidence (90 cells)"),
+    "untestable": (
+        {"untestable": "4 active cells, fewer than 10"},
+        "not testable (4 active cells, fewer than 10)",
+    ),
+    "confound": ({"confound": "batch 5k", "genes": GENES[:1]}, "[batch 5k] S100A8"),
+    "specific genes first": (
+        {"genes": (Gene("RPS3", 20.0, 9.0), Gene("GNLY", 15.0, 9.0), Gene("MT-CO1", 14.0, 9.0))},
+        "GNLY",
+    ),
+    "a family": (
+        {"genes": (Gene("RPS3", 20.0, 9.0), Gene("RPL5", 15.0, 9.0), Gene("GNLY", 4.0, 9.0))},
+        "ribosomal genes · RPS3/RPL5",
+    ),
+}
+
+
+@pytest.mark.parametrize(("evidence", "expected"), RULES.values(), ids=RULES.keys())
+def test_rules(evidence: dict[str, Any], expected: str) -> None:
+    assert name(**evidence) == expected
+
+
+def test_of_two_detectors_the_better_one_has_the_whole_label() -> None:
+    better = Evidence(0, 90, 1_000, GENES, labels=(label("Monocyte", f1=0.9),))
+    worse = replace(better, feature=1, labels=(label("Monocyte", f1=0.7),))
+    assert feature_names([worse, better]) == ["Monocyte, in part · S100A8/S100A9", "Monocyte · S100A8/S100A9"]
+
+
+def test_a_part_shows_what_the_whole_has_not() -> None:
+    whole = Evidence(0, 90, 1_000, GENES[:6], labels=(label("Monocyte"),), sets=(gene_set("Chemotaxis"),))
+    own = (*GENES[:4], Gene("C1QA", 20.0, 15.0), Gene("C1QB", 19.0, 15.0))
+    names = (*NAMES, "C1QA", "C1QB")
+    part = replace(
+        whole, feature=1, genes=own, labels=(label("Monocyte", active_recall=0.3, genes=names, markers=names),)
+    )
+    assert feature_names([whole, part]) == [
+        "Monocyte: Chemotaxis · S100A8/S100A9",
+        "Monocyte, in part · C1QA/C1QB",
+    ]
+
+
+def test_features_that_would_be_called_alike_show_what_tells_them_apart() -> None:
+    one = Evidence(0, 90, 1_000, GENES[:6], sets=(gene_set("Chemotaxis", NAMES[:6]),))
+    other = replace(one, feature=1, genes=(*GENES[:5], Gene("CCL2", 9.0, 5.0)))
+    twin = replace(one, feature=2)
+    names = feature_names([one, other, twin])
+    assert len(set(names)) == 3
+    assert names[0] == "Chemotaxis · S100A8/S100A9"
+    assert "CCL2" in names[1]
+    same = [replace(one, feature=i, genes=GENES[:2], sets=(gene_set("Chemotaxis", NAMES[:2]),)) for i in range(2)]
+    assert feature_names(same) == ["Chemotaxis · S100A8/S100A9", "Chemotaxis · S100A8/S100A9 (like #0)"]
+
+
+def test_the_set_beside_the_name_is_the_one_in_it() -> None:
+    sets = (gene_set("Microglia", at_home=False), gene_set("few", NAMES[:1]), gene_set("own", NAMES[:5], 2e-4))
+    evidence = Evidence(0, 90, 1_000, GENES, sets=sets)
+    assert feature_names([evidence])[0].startswith("own · ")
+    assert shown_set(evidence) == ("own", 2e-4)
+    assert shown_set(replace(evidence, sets=sets[:2])) == ("few", 1e-4)
+    assert shown_set(replace(evidence, sets=())) is None
+    foreign = gene_set("T cell", (), 1e-9, process=False)
+    agreeing = gene_set("B cell", NAMES[1:2], 1e-2, process=False)
+    detector = replace(evidence, labels=(label("B"),), sets=(foreign, agreeing))
+    assert shown_set(detector) == ("B cell", 1e-2)
+    assert shown_set(replace(detector, sets=(foreign,))) == ("T cell", 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -28,10 +183,17 @@ def test_names(evidence: Evidence, name: str) -> None:
         ("HALLMARK_HEME_METABOLISM", "heme metabolism"),
         ("oxygen transport (GO:0015671)", "oxygen transport"),
         ("Signaling by Interleukins R-HSA-449147", "Signaling by Interleukins"),
-        ("regulation of something that has a very long name indeed", "regulation of something that has a very long …"),
+        (
+            "nuclear-transcribed mRNA catabolic process, nonsense-mediated decay (GO:0000184)",
+            "nuclear-transcribed mRNA catabolic process, nonsense-mediated decay",
+        ),
+        (
+            "nuclear-transcribed mRNA catabolic process, exonucleolytic (GO:0000291)",
+            "nuclear-transcribed mRNA catabolic process, exonucleolytic",
+        ),
     ],
 )
-def test_short_sets(long: str, short: str) -> None:
+def test_set_names_are_whole(long: str, short: str) -> None:
     assert short_set(long) == short
 
 

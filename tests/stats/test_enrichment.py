@@ -13,7 +13,7 @@ from cellprism.stats.contrast import active_contrast, check_codes
 from cellprism.stats.enrichment import feature_correlation, rank_enrichment, set_correlation
 from cellprism.stats.expression import prepare_expression
 from cellprism.stats.genes import rank_sum
-from cellprism.stats.overrep import OverlapNull, over_representation, overlap_null
+from cellprism.stats.overrep import LIST_LENGTHS, OverlapNull, over_representation, overlap_null, pair_covariance
 from cellprism.stats.overrep_kernels import beta_binomial_tail, log_factorials, matched_tail
 from cellprism.stats.setindex import SetIndex, index_sets, usable_symbols
 
@@ -98,9 +98,9 @@ def test_a_real_programme_survives_the_correction(correlated: dict) -> None:
 
 def test_over_representation_holds_its_level(correlated: dict) -> None:
     z, sets, expression = correlated["z"], correlated["sets"], correlated["expression"]
-    null = overlap_null(expression, sets, np.array([60]), np.random.default_rng(3), n_permutations=300)
+    null = overlap_null(expression, sets, np.random.default_rng(3))
     wanted = np.full((N_FEATURES, 2), 50)
-    result = over_representation(z, wanted, np.full(N_FEATURES, 60), null, sets, match_background(sets))
+    result = over_representation(z, wanted, null, sets, match_background(sets))
     assert (result.list_length == 50).all()
     hypergeometric = stats.hypergeom.sf(result.hits - 1, N_GENES, sets.sizes, 50)
     assert (hypergeometric[:, :, :10] < 0.01).mean() > 0.03
@@ -109,11 +109,78 @@ def test_over_representation_holds_its_level(correlated: dict) -> None:
         assert (result.pval[:, :, 10:] <= level).mean() < 1.3 * level + 1e-3
 
 
+@pytest.mark.parametrize("share", [0.004, 0.05, 0.3, 0.5])
+def test_pair_covariance_is_that_of_the_bivariate_normal(share: float) -> None:
+    table = pair_covariance(share)
+    angles = np.linspace(-np.pi / 2, np.pi / 2, table.size)
+    t = stats.norm.isf(share)
+    for place in (40, 200, 256, 300, 400, 500):
+        both = stats.multivariate_normal.cdf([-t, -t], cov=[[1, np.sin(angles[place])], [np.sin(angles[place]), 1]])
+        assert table[place] == pytest.approx(both - share**2, abs=2e-6)
+    assert table[-1] == pytest.approx(share * (1 - share), rel=2e-3)  # one gene twice
+    assert table[0] == pytest.approx(-(share**2), abs=1e-5)
+
+
+def test_overlaps_vary_as_those_of_drawn_cells_do(correlated: dict) -> None:
+    """Against 4,000 random draws of cells: within 4 % in the median from lists of 50 genes on; never far below."""
+    expression, sets = correlated["expression"], correlated["sets"]
+    rng = np.random.default_rng(5)
+    null = overlap_null(expression, sets, rng)
+    n, active = 4_000, 60
+    rows = np.concatenate([rng.choice(N_CELLS, active, replace=False) for _ in range(n)])
+    codes = check_codes(sp.csc_array((np.ones(rows.size), rows, np.arange(n + 1) * active), (N_CELLS, n)))
+    z = rank_sum(expression, active_contrast(codes, expression.strata, expression.sizes)).calibrated
+    place = np.argsort(np.argsort(-z, axis=1), axis=1)
+    for j, length in enumerate(LIST_LENGTHS):
+        in_list = (place < length).astype(float)
+        drawn = np.stack([in_list[:, m].sum(axis=1) for m in np.split(sets.members, sets.ptr[1:-1])], axis=1).var(
+            axis=0
+        )
+        ratio = null.variance[j] / drawn
+        assert ratio.min() > 0.85  # too small a variance would make p too small
+        if length >= 50:
+            assert abs(np.median(ratio) - 1) < 0.04
+
+
+def test_neither_seed_nor_order_of_cells_and_genes_moves_a_set_test(correlated: dict) -> None:
+    expression, sets = correlated["expression"], correlated["sets"]
+    rng = np.random.default_rng(8)
+    cells, genes = rng.permutation(N_CELLS), rng.permutation(N_GENES)
+    other = prepare_expression(expression.log[cells][:, genes])
+    moved = np.argsort(genes)
+    same = SetIndex(sets.names, sets.genes, sets.ptr, moved[sets.members], sets.measured)
+    one = overlap_null(expression, sets, np.random.default_rng(0))
+    two = overlap_null(other, same, np.random.default_rng(1))
+    np.testing.assert_allclose(one.variance, two.variance, rtol=1e-4)
+    first = set_correlation(expression, sets, np.random.default_rng(0))
+    second = set_correlation(other, same, np.random.default_rng(1))
+    np.testing.assert_allclose(first.total, second.total, rtol=1e-9)
+    assert first.spread == pytest.approx(second.spread, rel=1e-5)
+
+
+def test_spread_is_measured_without_bias_on_a_part_of_the_cells(
+    correlated: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expression, sets = correlated["expression"], correlated["sets"]
+    ranks = expression.standard_ranks(np.arange(N_CELLS), sets.genes)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    gram = ranks.T @ ranks
+    exact = np.sqrt(2 * (gram**2).sum()) / np.trace(gram)
+    assert set_correlation(expression, sets, np.random.default_rng(0)).spread == pytest.approx(exact, rel=1e-5)
+    monkeypatch.setattr("cellprism.stats.enrichment._SPREAD_CELLS", 150)
+    part = [
+        set_correlation(prepare_expression(expression.log[cells]), sets, np.random.default_rng(0)).spread
+        for cells in (np.random.default_rng(s).permutation(N_CELLS) for s in range(20))
+    ]
+    assert np.mean(part) == pytest.approx(exact, rel=0.02)
+    assert np.std(part) < 0.05 * exact
+
+
 def test_lists_are_as_long_as_the_significant_genes_fill(correlated: dict) -> None:
     z, sets, expression = correlated["z"][:4], correlated["sets"], correlated["expression"]
-    null = overlap_null(expression, sets, np.array([60]), np.random.default_rng(3), n_permutations=20)
+    null = overlap_null(expression, sets, np.random.default_rng(3))
     wanted = np.array([[4, 5], [19, 20], [99, 500], [0, 0]])
-    result = over_representation(z, wanted, np.full(4, 60), null, sets, match_background(sets))
+    result = over_representation(z, wanted, null, sets, match_background(sets))
     assert result.list_length.tolist() == [[0, 5], [10, 20], [50, 200], [0, 0]]
     assert (result.pval[3] == 1).all()
     up = set(np.argsort(-z[1])[:10])
@@ -181,8 +248,8 @@ def test_random_sets_of_abundant_genes_pass_at_their_level() -> None:
     found = {}
     for name, background in (("like", match_background(sets, mean)), ("all", match_background(sets))):
         rank = 2 * stats.norm.sf(np.abs(rank_enrichment(z, none, sets, background).z))
-        null = OverlapNull(np.array([60]), np.full((1, 6, 2, 80), 0.0), np.full((1, 6, 2, 80), 0.0))
-        over = over_representation(z, lists, np.full(n_features, 60), null, sets, background).pval[:, 0]
+        null = OverlapNull(np.zeros((6, 80)))
+        over = over_representation(z, lists, null, sets, background).pval[:, 0]
         found[name] = (rank < 0.05).mean(), (over < 0.05).mean()
         if name == "like":
             assert stats.kstest(rank.ravel(), "uniform").statistic < 0.03

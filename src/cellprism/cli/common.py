@@ -43,20 +43,21 @@ def best_features(folder: RunFolder, n: int) -> pd.DataFrame:
     1e-6), and their stability over seeds; a feature that mostly reads a technical covariate counts half.
     """
     table = folder.features.copy()
-    named = ~table["name"].str.startswith(("not testable", "no evidence")) & (table["top_set_qval"] < 0.05)
+    named = ~table["name"].str.startswith(("not testable", "no evidence", "broad")) & (table["top_set_qval"] < 0.05)
     label = (2 * table["top_label_auroc"].fillna(0.5) - 1).clip(0, 1)
     strength = (-np.log10(table["top_set_qval"].fillna(1).clip(1e-6, 1)) / 6).clip(0, 1)
     table["support"] = (label + strength + table["stability"].fillna(0).clip(lower=0)) / 3
     table.loc[table["confound"] != "", "support"] /= 2
     table = table[named | (table["confound"] != "")]
-    table["lead"] = table["name"].str.split(" · ").str[0]
+    table["lead"] = table["name"].str.split(" · ").str[0].str.removesuffix(", in part")
     return table.sort_values("support", ascending=False, kind="stable").drop_duplicates("lead").head(n)
 
 
 def print_shares(records: list[dict[str, Any]], out: Console) -> None:
     """Print each headline share beside its nulls, and what follows from them."""
     nulls = list(dict.fromkeys(name for record in records for name in record["nulls"]))
-    table = Table(title="Share of features …", title_justify="left")
+    n = max((record["n"] for record in records), default=0)
+    table = Table(title=f"Share of the {n:,} features that could be tested …", title_justify="left")
     table.add_column("… with", max_width=56)
     for name in ("these features", *nulls):
         table.add_column(name, justify="right", max_width=16)

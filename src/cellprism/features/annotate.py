@@ -18,6 +18,7 @@ from cellprism.features.regulators import regulator_table, top_regulators
 from cellprism.features.shares import null_evidence, share_row, share_table
 from cellprism.features.summary import feature_table, label_rows
 from cellprism.features.table import gene_table, marked, set_table
+from cellprism.features.tissue import set_kinds
 from cellprism.stats.association import activation_association
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.expression import prepare_expression
@@ -89,7 +90,6 @@ def annotate(
     min_cells: int = 10,
     pseudocount: float = 0.1,
     null_features: int = 500,
-    n_permutations: int = 200,
     expression_kind: Literal["measured", "predicted"] = "measured",
     independent: bool = False,
     association: bool = False,
@@ -156,8 +156,6 @@ def annotate(
         Of the fold change, in units of the normalised expression.
     null_features
         Nulls are run on at most this many features, drawn at random.
-    n_permutations
-        Permutations behind the over-representation test, for each of five numbers of active cells.
     expression_kind
         Whether ``expression`` was measured or is what an embedding model predicts: said in every table.
     independent
@@ -202,7 +200,7 @@ def annotate(
     question = prepare_question(
         prepared, tested, gene_sets, measured, {c: v[kept] for c, v in categorical.items()}, rng_overlap,
         set_size=set_size, min_overlap=min_overlap, method=method, level=level, min_cells=min_cells,
-        pseudocount=pseudocount, n_permutations=n_permutations, donor_of=donor_of,
+        pseudocount=pseudocount, donor_of=donor_of,
     )  # fmt: skip
     found = test_codes(tested, question)
     found_labels, _ = label_rows(codes_csc, categorical, continuous, prepared)
@@ -222,6 +220,7 @@ def annotate(
     features = feature_table(
         codes_csc, found, question, measured, found_labels, table, random,
         kind_by=kind_by, confounds=confounds, strata=strata, depth=depth, tested=kept,
+        donor=None if isinstance(donor, str) else donor, embedding=embedding, kinds=set_kinds(gene_sets),
         ancestors=ancestors or {}, regulators=top_regulators(regulators, level),
     )  # fmt: skip
     columns = {"observed": share_row(tested, found, question, random)} | nulls_found

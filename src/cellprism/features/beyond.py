@@ -61,7 +61,7 @@ def beyond_random(
     dict
         Feature -> (set, its q value, share of random directions with as strong evidence for it).
     """
-    log_p, family = found.combined[:, 0], found.families[0]
+    log_p, family = found.combined[:, 0], found.both
     pairs = np.flatnonzero((log_p <= family.critical(level)).ravel())
     values = log_p.ravel()[pairs]
     q = family.q(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -79,7 +80,6 @@ def prepare_question(
     level: float,
     min_cells: int,
     pseudocount: float,
-    n_permutations: int,
     donor_of: np.ndarray | None = None,
 ) -> Question:
     """Index the gene sets, measure their correlation and their overlaps under permuted cells.
@@ -92,10 +92,7 @@ def prepare_question(
         sets = index_sets(gene_sets, genes["symbol"].tolist(), expressed, set_size, min_overlap)
         background = match_background(sets, prepared.linear_total[sets.genes])
         correlation = set_correlation(prepared, sets, rng)
-        active = np.diff(codes.indptr)
-        testable = active[(active >= min_cells) & (active <= codes.shape[0] - min_cells)]
-        if testable.size:
-            overlap = overlap_null(prepared, sets, testable, rng, n_permutations=n_permutations)
+        overlap = overlap_null(prepared, sets, rng)
     return Question(
         prepared, sets, background, correlation, overlap, categorical, method, level, min_cells, pseudocount, donor_of
     )
@@ -112,8 +109,21 @@ class SetEvidence:
     hits: np.ndarray
     combined: np.ndarray
     """Natural log of one p value a direction from both tests: twice the smaller, at most 1; float32."""
-    families: tuple[Family, Family, Family]
-    """All tests of ``combined``, ``z`` and ``ora``."""
+
+    @cached_property
+    def both(self) -> Family:
+        """All tests of ``combined``."""
+        return Family(self.combined, "log p")
+
+    @cached_property
+    def rank(self) -> Family:
+        """All tests of ``z``."""
+        return Family(self.z.astype(np.float32, copy=False), "z")
+
+    @cached_property
+    def over(self) -> Family:
+        """All tests of ``ora``."""
+        return Family(self.ora, "log p")
 
 
 @dataclass(frozen=True)
@@ -171,8 +181,7 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
         order = np.argsort(z, axis=1)
         ranked = rank_enrichment(z, feature_correlation(z, correlation, sets, background), sets, background, order)
         passing = np.stack([(z >= critical).sum(axis=1), (z <= -critical).sum(axis=1)], axis=1)
-        counts = contrast.positive[rows].sum(axis=1)
-        over = over_representation(z, passing, counts, overlap, sets, background, order)
+        over = over_representation(z, passing, overlap, sets, background, order)
         set_z[rows], effect[rows] = ranked.z, ranked.effect
         log_over = np.log(np.maximum(over.pval, 1e-300))
         ora[rows], hits[rows] = log_over, over.hits
@@ -180,8 +189,7 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
         combined[rows] = np.minimum(smaller + np.log(2.0), 0.0)
 
     for_chunks(test, testable.size, _SET_CHUNK)
-    families = Family(combined, "log p"), Family(set_z.astype(np.float32, copy=False), "z"), Family(ora, "log p")
-    return SetEvidence(set_z, effect, ora, hits, combined, families)
+    return SetEvidence(set_z, effect, ora, hits, combined)
 
 
 def test_labels(codes: sp.csc_array, labels: dict[str, np.ndarray]) -> tuple[dict[str, LabelResult], np.ndarray]:

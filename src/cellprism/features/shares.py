@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from cellprism.stats.contrast import check_codes
 from cellprism.stats.enrichment import set_correlation
 from cellprism.stats.nulls import matched_directions, permuted_codes, random_sets
 from cellprism.stats.overrep import overlap_null
+from cellprism.stats.simes import feature_qval
 
 __all__ = ["null_evidence", "share_row", "share_table"]
 
@@ -27,7 +29,7 @@ CORRELATION_CELLS = 1_000
 def share_row(
     codes: sp.csc_array, found: Evidence, question: Question, random: Evidence | None = None
 ) -> dict[str, float]:
-    """Share of the testable features with each kind of evidence; NaN where it was not asked.
+    """Share of the testable features with each kind of evidence, controlled over features; NaN where it was not asked.
 
     ``random``, the evidence of random directions, adds the share with a set that none of them reaches as strongly.
     """
@@ -37,30 +39,25 @@ def share_row(
     row = {"testable features": float(n)}
     if n == 0:
         return row
-    z = found.genes.calibrated
-    strongest = np.maximum(np.fmax.reduce(z, axis=1), -np.fmin.reduce(z, axis=1))[testable]
-    row[f"features with a gene at q < {level:g}"] = float((strongest >= found.critical).mean())
+
+    def share(values: np.ndarray, kind: Literal["z", "log p"]) -> float:
+        return float((feature_qval(values, kind, testable) < level).sum() / n)
+
+    row[f"features with a gene at q < {level:g}"] = share(found.genes.calibrated, "z")
     if found.sets is not None:
         claim = f"features with a set at q < {level:g}"
-        names = "", ", rank test", ", over-representation"
-        tests = found.sets.combined, found.sets.z, found.sets.ora
-        for name, values, family in zip(names, tests, found.sets.families, strict=True):
-            limit = family.critical(level)
-            # comparisons with NaN are false, so that untestable rows need no copy of the others
-            if values is found.sets.z:
-                single = values.astype(np.float32, copy=False)  # as the family keeps them
-                passes = (single >= limit) | (single <= -limit)
-            else:
-                passes = values <= limit
-            row[claim + name] = float(passes.reshape(testable.size, -1).any(axis=1).sum() / n)
+        row[claim] = share(found.sets.combined, "log p")
+        row[claim + ", rank test"] = share(found.sets.z, "z")
+        row[claim + ", over-representation"] = share(found.sets.ora, "log p")
         if random is not None and random.sets is not None:
             best = beyond_random(found.sets, random.sets, level, themselves=found is random)
             row[claim + " that no random direction reaches"] = sum(share == 0 for _, _, share in best.values()) / n
     if question.labels:
-        results, qval = test_labels(codes, question.labels)
+        results, _ = test_labels(codes, question.labels)
         auroc = np.concatenate([r.auroc for r in results.values()], axis=1)
-        detects = ((auroc > LABEL_AUROC) & (qval < level))[testable]
-        row[f"features with a label at AUROC > {LABEL_AUROC:g} and q < {level:g}"] = float(detects.any(axis=1).mean())
+        z = np.concatenate([r.z for r in results.values()], axis=1)
+        clear = np.where(auroc > LABEL_AUROC, z, 0.0)  # other categories count as items without evidence
+        row[f"features with a label at AUROC > {LABEL_AUROC:g} and q < {level:g}"] = share(clear, "z")
     return row
 
 
@@ -106,7 +103,7 @@ def null_evidence(
         permuted = permuted_codes(part, question.expression.strata, rng)
         out["permuted"] = share_row(permuted, test_codes(permuted, question), question, random)
     if "random_sets" in nulls and question.sets is not None:
-        other = _with_random_sets(question, np.diff(part.indptr), rng)
+        other = _with_random_sets(question, rng)
         row = share_row(part, test_codes(part, other), replace(other, labels={}))
         out["random_sets"] = {claim: share for claim, share in row.items() if "a gene" not in claim}
     for name, raw in extra.items():
@@ -117,7 +114,7 @@ def null_evidence(
     return out, random
 
 
-def _with_random_sets(question: Question, n_active: np.ndarray, rng: np.random.Generator) -> Question:
+def _with_random_sets(question: Question, rng: np.random.Generator) -> Question:
     sets = question.sets
     if sets is None:
         return question
@@ -127,7 +124,7 @@ def _with_random_sets(question: Question, n_active: np.ndarray, rng: np.random.G
     ranks = question.expression.standard_ranks(cells, sets.genes)
     ranks -= ranks.mean(axis=1, keepdims=True)
     drawn = replace(sets, members=random_sets(sets.sizes, sets.members, mean, rng, ranks))
-    overlap = overlap_null(question.expression, drawn, n_active, rng)
+    overlap = overlap_null(question.expression, drawn, rng)
     return replace(
         question,
         sets=drawn,

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from cellprism.data.missing import groups
 from cellprism.features import naming
 from cellprism.features.beyond import beyond_random
+from cellprism.features.confounds import confound_marks, nuisance_labels
+from cellprism.features.core import core_cells, label_location, lift
 from cellprism.features.evidence import Evidence, Question, test_labels
 from cellprism.features.kinds import cell_type_kinds, has_kinds
-from cellprism.features.table import label_table
+from cellprism.features.support import name_evidence, top_genes
+from cellprism.features.table import LOCATION, label_table
+from cellprism.features.tissue import SetKind
 from cellprism.stats.enrichment import two_sided
 from cellprism.stats.expression import Expression
 from cellprism.stats.fdr import benjamini_hochberg
 from cellprism.stats.labels import spearman
+from cellprism.stats.simes import feature_qval
 
 __all__ = ["feature_table", "label_rows"]
 
-TOP_GENES = 10
-CONFOUND_SHARE = 0.7
-"""A feature carries a covariate's mark when |rho| reaches this share of the largest rho its zeros allow."""
-_SIMES_TERMS = 50
-_DETECTED = "detected genes"
 _SPECIFIC = ("specific_set", "specific_set_qval", "specific_set_reach")
 
 
@@ -46,9 +45,12 @@ def label_rows(
     """
     live = np.flatnonzero(np.diff(codes.indptr) > 0)
     results, qval = test_labels(codes, categorical)
+    core = core_cells(codes)
     parts, start = [], 0
     for column, result in results.items():
         k = result.categories.size
+        where = label_location(codes, core, categorical[column])
+        kept = np.isin(where.categories, result.categories)
         parts.append(
             pd.DataFrame(
                 {
@@ -62,6 +64,8 @@ def label_rows(
                     "qval": qval[live, start : start + k].ravel(),
                     "threshold": result.threshold[live].ravel(),
                     "spearman": np.nan,
+                    "prevalence": np.tile(where.prevalence[kept], live.size),
+                    **{name: getattr(where, name)[live][:, kept].ravel() for name in LOCATION[1:]},
                 }
             )
         )
@@ -74,7 +78,7 @@ def label_rows(
                     "feature": live.astype(np.int32),
                     "column": column,
                     "value": "",
-                    **dict.fromkeys(("auroc", "f1", "precision", "recall", "threshold"), np.nan),
+                    **dict.fromkeys(("auroc", "f1", "precision", "recall", "threshold", *LOCATION), np.nan),
                     "qval": benjamini_hochberg(two_sided(z[live])),
                     "spearman": rho[live],
                 }
@@ -97,6 +101,9 @@ def feature_table(
     strata: np.ndarray | pd.Series | None,
     depth: np.ndarray | None,
     tested: np.ndarray,
+    donor: np.ndarray | pd.Series | None,
+    embedding: np.ndarray | None,
+    kinds: Mapping[str, SetKind],
     ancestors: Mapping[str, str],
     regulators: Mapping[int, str],
 ) -> pd.DataFrame:
@@ -110,47 +117,43 @@ def feature_table(
     mean = np.asarray(codes.sum(axis=0)).ravel() / np.maximum(n_active, 1)
     part = codes if tested.size == codes.shape[0] else sp.csc_array(codes.tocsr()[tested])
     kind = _kinds(part, question, kind_by)
-    within = None if strata is None else pd.Series(strata).iloc[tested]
     depth = None if depth is None else np.asarray(depth)[tested]
-    mark = _confound_marks(part, question, columns.iloc[tested], confounds, within, depth)
+    roles = {role: pd.Series(v).iloc[tested] for role, v in (("strata", strata), ("donor", donor)) if v is not None}
+    units = {str(values.name or role): values for role, values in roles.items()}  # a column keeps its own name
+    nuisance = nuisance_labels(question.labels, confounds, units)
+    where = None if embedding is None else np.asarray(embedding)[tested]
+    mark = confound_marks(part, question, columns.iloc[tested], nuisance, confounds, depth, where)
     gene_names = genes["gene"].to_numpy(dtype=object)
     display = [naming.display_gene(g, s) for g, s in zip(genes["gene"], genes["symbol"], strict=True)]
     top = _top_sets(found, question)
     specific = _specific_sets(found, random, question)
-    any_set = _any_set(found)
-    detected = _best_labels(labels)
-    good = _good_labels(labels, columns, question.level)
+    any_set = np.full(codes.shape[1], np.nan)
+    if found.sets is not None:
+        any_set = feature_qval(found.sets.combined, "log p", found.contrast.testable)
+    detected = _best_labels(labels, nuisance)
+    leading = top_genes(found)
+    evidence = name_evidence(
+        part, found, question, display, labels, random, leading, marks=mark, nuisance=nuisance, kinds=kinds,
+        ancestors=ancestors, regulators=regulators,
+    )  # fmt: skip
+    named = dict(zip((e.feature for e in evidence), naming.feature_names(evidence), strict=True))
+    top |= {e.feature: shown for e in evidence if (shown := naming.shown_set(e)) is not None}
     rows = []
     for f in live.tolist():
-        strongest = _top_genes(found, f)
+        strongest = leading[f][leading[f] >= 0]
         set_name, set_q = top.get(f, ("", np.nan))
-        passing = tuple(
-            (display[g], float(found.genes.calibrated[f, g]))
-            for g in strongest
-            if found.genes.calibrated[f, g] >= found.critical and found.genes.log2fc[f, g] > 0
-        )
-        evidence = naming.Evidence(
-            label=good.get(f, ""),
-            gene_set=set_name if set_q < question.level else "",
-            genes=passing,
-            confound=mark[f],
-            n_active=int(n_active[f]),
-            untestable=str(found.contrast.reason[f]),
-            ancestor=ancestors.get(set_name, ""),
-            regulator=regulators.get(f, ""),
-        )
         label_name, label_auroc = detected.get(f, ("", np.nan))
         rows.append(
             {
                 "feature": f,
-                "name": naming.feature_name(evidence),
+                "name": named[f],
                 "kind": kind[f],
                 "n_active": int(n_active[f]),
                 "mean_active": float(mean[f]),
                 "max_active": float(maximum[f]),
                 "stability": np.nan,
                 "confound": mark[f],
-                "top_genes": ", ".join(gene_names[strongest[:TOP_GENES]]),
+                "top_genes": ", ".join(gene_names[strongest]),
                 "top_set": set_name,
                 "top_set_qval": set_q,
                 "top_label": label_name,
@@ -170,16 +173,6 @@ def feature_table(
     return pd.DataFrame(rows, columns=names)
 
 
-def _top_genes(found: Evidence, f: int, n: int = 20) -> np.ndarray:
-    z = found.genes.calibrated[f]
-    if np.isnan(z[0]):
-        return np.empty(0, dtype=np.int64)
-    best = np.argpartition(-z, min(n, z.size) - 1)[:n]
-    order = best[np.argsort(-z[best], kind="stable")]
-    up: np.ndarray = order[z[order] > 0]
-    return up
-
-
 def _top_sets(found: Evidence, question: Question) -> dict[int, tuple[str, float]]:
     """Best set of each testable feature's up direction, with its q value over both tests."""
     if found.sets is None or question.sets is None:
@@ -189,23 +182,9 @@ def _top_sets(found: Evidence, question: Question) -> dict[int, tuple[str, float
         return {}
     parts = np.array_split(testable, -(-testable.size // 512))  # no second array of all features and sets
     best = np.concatenate([(found.sets.combined[rows, 0] - 1e-6 * found.sets.z[rows]).argmin(axis=1) for rows in parts])
-    q = found.sets.families[0].q(found.sets.combined[testable, 0, best])
+    q = found.sets.both.q(found.sets.combined[testable, 0, best])
     names = question.sets.names[best]
     return {int(f): (str(name), float(value)) for f, name, value in zip(testable, names, q, strict=True)}
-
-
-def _any_set(found: Evidence) -> np.ndarray:
-    """(features,) q value of "the feature has a set": Simes' p over its sets and directions, then Benjamini-Hochberg."""
-    out = np.full(found.contrast.n_features, np.nan)
-    if found.sets is None or not found.contrast.testable.any():
-        return out
-    log_p = found.sets.combined[found.contrast.testable].reshape(int(found.contrast.testable.sum()), -1)
-    n = log_p.shape[1]
-    few = min(_SIMES_TERMS, n)  # the smallest p values: a few more would hardly ever be the ones that count
-    smallest = np.sort(np.partition(log_p, few - 1, axis=1)[:, :few], axis=1)
-    simes = np.minimum((smallest + np.log(n / np.arange(1.0, few + 1.0))).min(axis=1), 0.0)
-    out[found.contrast.testable] = benjamini_hochberg(np.exp(simes))
-    return out
 
 
 def _specific_sets(found: Evidence, random: Evidence | None, question: Question) -> dict[int, tuple[str, float, float]]:
@@ -216,38 +195,19 @@ def _specific_sets(found: Evidence, random: Evidence | None, question: Question)
     return {f: (str(question.sets.names[item]), q, share) for f, (item, q, share) in best.items()}
 
 
-def _best_labels(labels: pd.DataFrame) -> dict[int, tuple[str, float]]:
-    """Category that each feature detects best, by F1, and its AUROC.
+def _best_labels(labels: pd.DataFrame, nuisance: Collection[str]) -> dict[int, tuple[str, float]]:
+    """Category that each feature's core cells are, and its AUROC; nuisance columns left out.
 
-    F1 chooses because AUROC does not mind how few of the active cells are of the category: the thirteen cells of a rare
-    type may all lie among two hundred active ones.
+    AUROC does not mind how few of the active cells are of the category: the thirteen cells of a rare type may all lie
+    among two hundred active ones. So the category is chosen where the activation lies.
     """
-    rows = labels[(labels["value"] != "") & (labels["auroc"] > 0.5)]
-    rows = rows.sort_values(["f1", "auroc"], ascending=False, kind="stable").drop_duplicates("feature")
+    rows = labels[(labels["value"] != "") & (labels["auroc"] > 0.5) & ~labels["column"].isin(list(nuisance))]
+    far = lift(rows["core_precision"].to_numpy(np.float64), rows["prevalence"].to_numpy(np.float64))
+    rows = rows.assign(far=far).sort_values(["far", "f1"], ascending=False, kind="stable").drop_duplicates("feature")
     return {
         int(f): (str(value), float(auroc))
         for f, value, auroc in zip(rows["feature"], rows["value"], rows["auroc"], strict=True)
     }
-
-
-def _good_labels(labels: pd.DataFrame, columns: pd.DataFrame, level: float) -> dict[int, str]:
-    """Category that a feature really detects: it finds most of it, or is active in hardly anything else."""
-    rows = labels[(labels["value"] != "") & (labels["qval"] < level) & (labels["auroc"] > 0.5)]
-    if rows.empty:
-        return {}
-    prevalence = {
-        (str(name), str(value)): size / len(columns)
-        for name in columns.columns
-        for found in [groups(columns[name])]
-        for value, size in zip(found.names, found.sizes, strict=True)
-    }
-    base = np.array([prevalence.get((c, v), 0.0) for c, v in zip(rows["column"], rows["value"], strict=True)])
-    lift = (rows["precision"] - base) / np.maximum(1.0 - base, 1e-9)
-    detects = (rows["auroc"] >= 0.9) & (rows["f1"] >= 0.5)
-    pure = (lift >= 0.75) & (rows["recall"] >= 0.05)
-    rows = rows.assign(score=rows["f1"])[detects | pure]
-    best = rows.sort_values("score", ascending=False, kind="stable").drop_duplicates("feature")
-    return dict(zip(best["feature"].astype(int), best["value"].astype(str), strict=True))
 
 
 def _kinds(codes: sp.csc_array, question: Question, kind_by: str | None) -> np.ndarray:
@@ -256,44 +216,3 @@ def _kinds(codes: sp.csc_array, question: Question, kind_by: str | None) -> np.n
     if column is None:
         return np.full(codes.shape[1], "", dtype=object)
     return cell_type_kinds(codes, question.labels[column])["kind"].to_numpy(dtype=object)
-
-
-def _confound_marks(
-    codes: sp.csc_array,
-    question: Question,
-    columns: pd.DataFrame,
-    confounds: Sequence[str] | None,
-    strata: pd.Series | None,
-    depth: np.ndarray | None,
-) -> np.ndarray:
-    """The technical covariate that a feature mostly reads, or ""; features of too few cells to be tested carry none."""
-    active = np.diff(codes.indptr)
-    enough = (active >= question.min_cells) & (active <= codes.shape[0] - question.min_cells)
-    mark = np.full(codes.shape[1], "", dtype=object)
-    best = np.full(codes.shape[1], CONFOUND_SHARE)
-    numeric: dict[str, np.ndarray] = {_DETECTED: np.diff(question.expression.log.indptr).astype(np.float64)}
-    if depth is not None:
-        numeric["depth"] = np.asarray(depth, dtype=np.float64)
-    categorical = {} if strata is None else {str(strata.name or "strata"): groups(strata).text()}
-    wanted = confounds if confounds is not None else [c for c in columns.columns if c not in question.labels]
-    for name in wanted:
-        if name in question.labels:
-            categorical[name] = question.labels[name]
-        elif name in columns:
-            numeric[name] = columns[name].to_numpy(dtype=np.float64, na_value=np.nan)
-    for name, values in numeric.items():
-        rho, attainable, z = spearman(codes, values)
-        share = np.abs(rho) / np.where(attainable > 0, attainable, 1.0)
-        passes = benjamini_hochberg(np.where(enough, two_sided(z), np.nan)) < question.level
-        better = (share >= best) & passes
-        for f in np.flatnonzero(better):
-            mark[f] = f"{'+' if rho[f] > 0 else '-'}{name}"
-        best = np.where(better, share, best)
-    results, qval = test_labels(codes, categorical)
-    start = 0
-    for name, result in results.items():
-        reads = (result.auroc > 0.9) & (result.f1 > 0.5) & (qval[:, start : start + result.categories.size] < 0.05)
-        start += result.categories.size
-        for f in np.flatnonzero(reads.any(axis=1) & enough & (mark == "")):
-            mark[f] = f"{name} {result.categories[int(np.argmax(np.where(reads[f], result.auroc[f], -1)))]}"
-    return mark

@@ -13,9 +13,11 @@ from cellprism.stats.genes import GeneResult
 from cellprism.stats.parallel import for_chunks
 from cellprism.stats.setindex import SetIndex
 
-__all__ = ["KEEP_TOP", "gene_table", "keep_pairs", "label_table", "marked", "set_table"]
+__all__ = ["KEEP_TOP", "LOCATION", "gene_table", "keep_pairs", "label_table", "marked", "set_table"]
 
 KEEP_TOP = 100
+LOCATION = ("prevalence", "activation_share", "core_precision", "core_recall", "active_recall")
+"""Columns of the label table that say where the activation lies (:mod:`cellprism.features.core`)."""
 _NOTHING = np.empty(0, dtype=np.int32)
 _CHUNK = 64
 _SET_COLUMNS = {
@@ -107,7 +109,7 @@ def set_table(
     """Rows of ``sets.parquet``: an up and a down row for every (feature, set) that is kept."""
     if sets is None or found is None:
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in _SET_COLUMNS.items()})
-    both, rank, over = found.families
+    both, rank, over = found.both, found.rank, found.over
     # the z breaks ties among sets whose p values are both 1
     score = 1e-6 * np.abs(found.z).astype(np.float32) - found.combined.min(axis=1)
     row, item = keep_pairs(score, -both.critical(level), keep)
@@ -138,7 +140,9 @@ def set_table(
 
 def label_table(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """Rows of ``labels.parquet``; an empty table with the right columns when there are no labels."""
-    columns = ["feature", "column", "value", "auroc", "f1", "precision", "recall", "qval", "threshold", "spearman"]
+    columns = [
+        "feature", "column", "value", "auroc", "f1", "precision", "recall", "qval", "threshold", "spearman", *LOCATION
+    ]  # fmt: skip
     if not parts:
         return pd.DataFrame({c: pd.Series(dtype=object if c in {"column", "value"} else float) for c in columns})
     out = pd.concat(parts, ignore_index=True)[columns]

@@ -233,8 +233,10 @@ def _about(
 
 def _summary(inputs: Inputs, fitted: Fit, features: pd.DataFrame) -> str:
     n, d = inputs.embedding.shape
-    named = int((features["top_set_qval"] < 0.05).sum())
+    tested = features["untestable"] == ""
+    with_set = int((features.loc[tested, "any_set_qval"] < 0.05).sum())
     return (
         f"{n:,} cells, embedded in {d} dimensions ({inputs.embedding_source}), were split into {fitted.sae.width:,} features, "
-        f"of which {len(features):,} are live; {named:,} carry a gene set at q < 0.05."
+        f"of which {len(features):,} are ever active and {int(tested.sum()):,} in enough cells to be tested; "
+        f"{with_set:,} of these {int(tested.sum()):,} have a gene set at q < 0.05."
     )

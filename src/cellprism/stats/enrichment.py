@@ -33,7 +33,9 @@ from cellprism.stats.setindex import SetIndex
 
 __all__ = ["SetCorrelation", "SetResult", "feature_correlation", "rank_enrichment", "set_correlation", "two_sided"]
 
-_BLOCK, _PROBES = 512, 30
+_BLOCK = 512
+_SPREAD_CELLS = 2_000
+"""Cells on which the spread is measured; fewer are all used."""
 _SIZE_EDGES = np.array([7, 10, 15, 25, 50, 100, 200])
 
 
@@ -71,17 +73,35 @@ def set_correlation(
     own = np.zeros(n_genes)
     total = np.zeros(sets.names.size)
     member = sp.csr_array((np.ones(sets.members.size), sets.members, sets.ptr), (sets.names.size, n_genes)).T.tocsc()
-    probe = rng.choice(np.array([-1.0, 1.0]), (n_genes, _PROBES))
-    image = np.zeros_like(probe)
     for start in range(0, used.size, _BLOCK):
-        ranks = expression.standard_ranks(used[start : start + _BLOCK], sets.genes)
-        ranks -= ranks.mean(axis=1, keepdims=True)
+        ranks = _without_cell_means(expression, used[start : start + _BLOCK], sets.genes)
         own += (ranks**2).sum(axis=0)
         total += ((ranks @ member) ** 2).sum(axis=0)
-        image += ranks.T @ (ranks @ probe)
-    # a probe of random signs measures the squared Frobenius norm of the correlation matrix
-    square = float((image**2).sum(axis=0).mean()) / max(own.sum() / n_genes, 1e-12) ** 2
-    return SetCorrelation(total, own @ member, n, used.size, float(np.sqrt(2.0 * square) / n_genes))
+    return SetCorrelation(total, own @ member, n, used.size, _spread(expression, sets, used))
+
+
+def _without_cell_means(expression: Expression, cells: np.ndarray, genes: np.ndarray) -> np.ndarray:
+    ranks = expression.standard_ranks(cells, genes)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    return ranks
+
+
+def _spread(expression: Expression, sets: SetIndex, used: np.ndarray) -> float:
+    """Standard deviation of the variance of a feature's statistics over genes, under permuted cells.
+
+    It rests on the squared Frobenius norm of the genes' correlation matrix, which is that of the products between cells.
+    Of a part of the cells, products of two cells and of a cell with itself are averaged apart, which has no bias.
+    """
+    n, n_genes = expression.n_cells, sets.genes.size
+    few = used[np.linspace(0, used.size - 1, min(used.size, _SPREAD_CELLS)).astype(np.int64)]
+    ranks = _without_cell_means(expression, few, sets.genes).astype(np.float32)
+    scale = float((ranks.astype(np.float64) ** 2).sum()) * n / few.size / n_genes
+    products = (ranks @ ranks.T).astype(np.float64) ** 2
+    own = float(np.trace(products))
+    between = float(products.sum()) - own
+    m = few.size
+    square = own * n / m + (between * n * (n - 1.0) / (m * (m - 1.0)) if m > 1 else 0.0)
+    return float(np.sqrt(2.0 * square) / n_genes / max(scale, 1e-12))
 
 
 def feature_correlation(

@@ -1,14 +1,13 @@
-"""Over-representation of gene sets among a feature's top genes, up and down apart, calibrated by permuted cells.
+"""Over-representation of gene sets among a feature's top genes, up and down apart, calibrated for correlated genes.
 
 Two things make the plain hypergeometric test too bold. Abundant genes reach a list of top genes more easily, so the
 overlap is held against lists that spread over bins of like expression as the feature's own does
 (:mod:`cellprism.stats.background`): within a bin, genes are exchangeable, and the overlap is a sum of hypergeometric
 counts. And genes of a set are correlated over cells, so that under permuted cells the overlap varies more than that.
-This spread is measured by permutations that all features share: for a few numbers of active cells (log-spaced over the
-features') and for every list length in use, cells are drawn at random, the genes are tested, and mean and variance of
-every set's overlap are kept. A feature's overlap is also held against a beta-binomial with that variance and the larger
-of both means; the larger p counts. As in the rank test, the excess spread counts only for the share of the statistics'
-variance that is noise.
+How much more follows from the correlations themselves (:func:`overlap_null`): nothing is drawn, so that neither a seed
+nor the order of cells moves a p value. A feature's overlap is also held against a beta-binomial with that variance; the
+larger p counts. As in the rank test, the excess spread counts only for the share of the statistics' variance that is
+noise.
 """
 
 from __future__ import annotations
@@ -17,28 +16,27 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from scipy import stats
 
 from cellprism.stats.background import Background, variance_within
-from cellprism.stats.contrast import active_contrast, check_codes
 from cellprism.stats.expression import Expression
-from cellprism.stats.genes import rank_sum
 from cellprism.stats.overrep_kernels import log_factorials, overlap_pvalues
 from cellprism.stats.setindex import SetIndex
 
-__all__ = ["LIST_LENGTHS", "OverlapNull", "OverrepResult", "over_representation", "overlap_null"]
+__all__ = ["LIST_LENGTHS", "OverlapNull", "OverrepResult", "over_representation", "overlap_null", "pair_covariance"]
 
 LIST_LENGTHS = np.array([5, 10, 20, 50, 100, 200])
+MOST_CELLS = 4_000
+"""Cells on which correlations of pairs of genes are measured; fewer are all used."""
+_ANGLES = np.linspace(-np.pi / 2.0, np.pi / 2.0, 513)
+_BLOCK = 512
 
 
 class OverlapNull(NamedTuple):
-    """Overlaps of sets with top-gene lists under permuted cells."""
+    """Overlaps of sets with lists of top genes under permuted cells."""
 
-    n_active: np.ndarray
-    """(bins,) active cells of the permuted features."""
-    mean: np.ndarray
-    """(bins, list lengths, 2 directions, sets) mean overlap."""
     variance: np.ndarray
-    """The same for the variance."""
+    """(list lengths, sets)."""
 
 
 class OverrepResult(NamedTuple):
@@ -57,50 +55,59 @@ def _membership(sets: SetIndex) -> sp.csr_array:
     return sp.csr_array((ones, sets.members, sets.ptr), (sets.names.size, sets.genes.size))
 
 
-def overlap_null(
-    expression: Expression,
-    sets: SetIndex,
-    n_active: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    n_permutations: int = 200,
-    n_bins: int = 5,
-) -> OverlapNull:
-    """Measure the overlaps that chance gives, with cells drawn at random within strata.
+def pair_covariance(share: float) -> np.ndarray:
+    """Covariance of two genes' places in a list of top genes, at each of the table's correlations (their arcsines).
+
+    For statistics that are bivariate normal with correlation r, both exceed t = the upper ``share`` quantile with
+    probability share^2 + (1 / 2 pi) integral of exp(-t^2 / (1 + sin a)) over a from 0 to arcsin r (Plackett, 1954).
+    """
+    t = stats.norm.isf(share)
+    height = np.exp(-(t**2) / np.maximum(1.0 + np.sin(_ANGLES), 1e-300)) / (2.0 * np.pi)
+    steps = np.diff(_ANGLES) * (height[1:] + height[:-1]) / 2.0
+    total = np.concatenate([[0.0], np.cumsum(steps)])
+    out: np.ndarray = total - total[_ANGLES.size // 2]
+    return out
+
+
+def overlap_null(expression: Expression, sets: SetIndex, rng: np.random.Generator) -> OverlapNull:
+    """Variance of each set's overlap with lists of top genes, when active cells are drawn at random within strata.
+
+    A gene's statistic is then a sum over random cells of its ranks, and those of two genes are correlated as their
+    ranks are over all cells: exactly so, as cells are a finite population. With each cell's mean over genes taken out (a
+    shift of all genes moves none into the list) and normal statistics, the covariance of two genes' places in the list
+    is :func:`pair_covariance`; the variance of an overlap is the sum over the pairs of the set.
 
     Parameters
     ----------
-    n_active
-        Active cells of the features to be tested; bins are spaced over their logarithm.
-    n_permutations
-        Random cell draws a bin.
+    rng
+        Draws :data:`MOST_CELLS` cells where there are more; with fewer nothing is random.
     """
-    low, high = max(int(n_active.min()), 1), max(int(n_active.max()), 2)
-    high = min(high, expression.n_cells - 1)
-    counts = np.unique(np.geomspace(low, max(high, low), n_bins).round().astype(np.int64))
-    by_set = _membership(sets).T.tocsr()
-    lengths = LIST_LENGTHS[max(sets.genes.size // 2, 1) >= LIST_LENGTHS]
-    mean = np.empty((counts.size, lengths.size, 2, sets.names.size))
-    variance = np.empty_like(mean)
-    for b, count in enumerate(counts):
-        rows = np.concatenate([rng.choice(expression.n_cells, count, replace=False) for _ in range(n_permutations)])
-        ptr = np.arange(n_permutations + 1, dtype=np.int64) * count
-        draw = sp.csc_array((np.ones(rows.size, dtype=np.float32), rows, ptr), (expression.n_cells, n_permutations))
-        contrast = active_contrast(check_codes(draw), expression.strata, expression.sizes, min_cells=1)
-        z = np.nan_to_num(rank_sum(expression, contrast).calibrated[:, sets.genes])
-        order = np.argsort(z, axis=1)
-        for d in range(2):
-            for j, length in enumerate(lengths):
-                overlap = _overlaps(order, np.full(n_permutations, length), d, by_set)
-                mean[b, j, d] = overlap.mean(axis=0)
-                variance[b, j, d] = overlap.var(axis=0, ddof=1)
-    return OverlapNull(counts, mean, variance)
+    n = expression.n_cells
+    used = np.arange(n) if n <= MOST_CELLS else np.sort(rng.choice(n, MOST_CELLS, replace=False))
+    columns = np.empty((sets.genes.size, used.size), dtype=np.float32)
+    for start in range(0, used.size, _BLOCK):
+        ranks = expression.standard_ranks(used[start : start + _BLOCK], sets.genes)
+        columns[:, start : start + _BLOCK] = (ranks - ranks.mean(axis=1, keepdims=True)).T
+    length = np.sqrt(np.einsum("gc,gc->g", columns, columns))
+    columns /= np.where(length > 0, length, 1.0)[:, None]
+    n_genes = sets.genes.size
+    shares = LIST_LENGTHS[max(n_genes // 2, 1) >= LIST_LENGTHS] / n_genes
+    table = np.stack([pair_covariance(share) for share in shares], axis=1)
+    variance = np.outer(shares * (1.0 - shares), sets.sizes.astype(np.float64))
+    for s, (start, stop) in enumerate(zip(sets.ptr[:-1], sets.ptr[1:], strict=True)):
+        mine = columns[sets.members[start:stop]]
+        r = (mine @ mine.T)[np.triu_indices(stop - start, k=1)]
+        place = (np.arcsin(np.clip(r, -1.0, 1.0)) / np.pi + 0.5) * (_ANGLES.size - 1)
+        low = np.minimum(place.astype(np.int64), _ANGLES.size - 2)
+        weight = place - low
+        count = np.bincount(low, 1.0 - weight, _ANGLES.size) + np.bincount(low + 1, weight, _ANGLES.size)
+        variance[:, s] += 2.0 * count @ table
+    return OverlapNull(np.maximum(variance, 0.0))
 
 
 def over_representation(
     z: np.ndarray,
     n_significant: np.ndarray,
-    n_active: np.ndarray,
     null: OverlapNull,
     sets: SetIndex,
     background: Background,
@@ -115,17 +122,14 @@ def over_representation(
     n_significant
         (features, 2) background genes that pass the gene-level q value, up and down. The list is as long as the
         longest of :data:`LIST_LENGTHS` that they fill; with fewer than the shortest there is no list.
-    n_active
-        (features,) active cells: the nearest bin of ``null`` is used.
     background
         Bins of genes of like expression.
     order
         ``np.argsort(z, axis=1)`` where it is known.
     """
-    n_lengths = null.mean.shape[1]
+    n_lengths = null.variance.shape[0]
     which = np.searchsorted(LIST_LENGTHS[:n_lengths], n_significant, side="right") - 1
     length = np.where(which >= 0, LIST_LENGTHS[np.maximum(which, 0)], 0)
-    nearest = np.abs(np.log(np.maximum(n_active, 1))[:, None] - np.log(null.n_active)[None, :]).argmin(axis=1)
     by_set = _membership(sets).T.tocsr()
     noise = 1.0 / np.maximum(variance_within(z, background), 1.0)
     ones = np.ones(background.bin_of.size, dtype=np.float32)
@@ -148,9 +152,7 @@ def over_representation(
             profile.data,
             background.sizes,
             table,
-            np.ascontiguousarray(null.mean[:, :, d]),
-            np.ascontiguousarray(null.variance[:, :, d]),
-            nearest,
+            null.variance,
             chosen,
             noise,
         )

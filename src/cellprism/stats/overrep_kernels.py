@@ -214,9 +214,7 @@ def overlap_pvalues(
     set_counts: np.ndarray,
     sizes: np.ndarray,
     table: np.ndarray,
-    mean: np.ndarray,
     variance: np.ndarray,
-    nearest: np.ndarray,
     length_of: np.ndarray,
     noise: np.ndarray,
 ) -> np.ndarray:
@@ -248,8 +246,8 @@ def overlap_pvalues(
                 m += set_counts[j]
                 expected += set_counts[j] * share_of[set_bins[j]]
             plain = m * share * (1.0 - share)
-            mu = max(mean[nearest[i], length_of[i], s], expected) / m
-            excess = noise[i] * max(variance[nearest[i], length_of[i], s] / plain - 1.0, 0.0)
+            mu = expected / m
+            excess = noise[i] * max(variance[length_of[i], s] / plain - 1.0, 0.0)
             rho = min(excess / (m - 1.0), 0.99)  # variance of a beta-binomial = binomial * (1 + (m - 1) rho)
             if rho > 1e-6 and 0.0 < mu < 1.0:
                 scale = 1.0 / rho - 1.0

@@ -22,11 +22,12 @@ export function shortTable(label, columns, rows, first = FIRST) {
   return el("div", { class: "table-box" }, el("table", { "aria-label": label }, el("thead", {}, head), body), rows.length > first ? more : null);
 }
 
+/** Genes whose ranks and mean both go that way (one of which they disagree is neither up nor down); all without `up`. */
 export function geneRows(feature, up) {
   const g = feature.genes;
   return d3
     .range(g.n)
-    .filter((i) => (up ? g.z[i] > 0 : g.z[i] < 0))
+    .filter((i) => up === undefined || (up ? g.z[i] > 0 && !(g.fc[i] <= 0) : g.z[i] < 0 && !(g.fc[i] >= 0)))
     .map((i) => ({ id: g.id[i], fc: g.fc[i], z: g.z[i], mlp: g.mlp[i], mlq: g.mlq[i] }));
 }
 

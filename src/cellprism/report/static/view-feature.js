@@ -150,7 +150,7 @@ function genePanels(feature, names, file) {
     marked.replaceChildren(`Marked: the genes of ${names.sets[set]}. `, clear);
     figure.scrollIntoView({ block: "center", behavior: "smooth" });
   };
-  const save = () => saveCsv(`${file}-genes`, ["gene", "symbol", "log2fc", "z", "minus_log10_p", "minus_log10_q"], [...geneRows(feature, true), ...geneRows(feature, false)].map((d) => [names.genes[d.id], names.symbols[d.id], d.fc, d.z, d.mlp, d.mlq])); // prettier-ignore
+  const save = () => saveCsv(`${file}-genes`, ["gene", "symbol", "log2fc", "z", "minus_log10_p", "minus_log10_q"], geneRows(feature).map((d) => [names.genes[d.id], names.symbols[d.id], d.fc, d.z, d.mlp, d.mlq])); // prettier-ignore
   return {
     volcano: panel("Volcano", { id: "volcano", note: "each point a gene; click one", tools: figureTools(`${file}-volcano`, () => figure) }, figure, marked),
     mark,

@@ -83,10 +83,16 @@ function tiles(o, features) {
   return el("dl", { class: "tiles" }, shown.map(([label, value]) => el("div", {}, el("dt", {}, label), el("dd", {}, value))));
 }
 
+/** A colour for each null, none given twice: those of Okabe and Ito that the bars do not use, then hues in golden steps. */
+function nullColour(i) {
+  const apart = ["#e69f00", "#cc79a7", "#009e73", "#9467bd", "#d55e00", "#8a6d3b"];
+  return apart[i] ?? `hsl(${Math.round((i * 137.508) % 360)} 60% 45%)`;
+}
+
 /** Each share as a bar, and a tick on it for each null: a share means something only where it stands clear. */
 function shares(o) {
   const names = [...new Set(o.shares.flatMap((s) => Object.keys(s.nulls ?? {})))];
-  const mark = (i) => ["tick", "tick second", "tick third"][i % 3];
+  const paint = (name) => ({ background: nullColour(names.indexOf(name)) });
   const rows = o.shares.map((s) => {
     const nulls = names.filter((n) => Number.isFinite(s.nulls?.[n]));
     const said = nulls.map((n) => `${NULLS[n] ?? n} ${percent(s.nulls[n])}`).join(", ");
@@ -98,12 +104,12 @@ function shares(o) {
         "div",
         { class: "track", role: "img", "aria-label": `${percent(s.observed)}; ${said}` },
         el("i", { class: "fill", style: { width: percent(s.observed, 2) } }),
-        nulls.map((n) => el("i", { class: mark(names.indexOf(n)), style: { left: percent(s.nulls[n], 2) }, title: `${NULLS[n] ?? n}: ${percent(s.nulls[n], 1)}` })),
+        nulls.map((n) => el("i", { class: "tick", style: { left: percent(s.nulls[n], 2), ...paint(n) }, title: `${NULLS[n] ?? n}: ${percent(s.nulls[n], 1)}` })),
       ),
-      el("div", { class: "values" }, el("strong", {}, percent(s.observed)), el("span", { class: "muted" }, nulls.map((n, i) => el("span", {}, el("i", { class: `key ${mark(names.indexOf(n))}` }), `${percent(s.nulls[n])}${i < nulls.length - 1 ? " " : ""}`)))),
+      el("div", { class: "values" }, el("strong", {}, percent(s.observed)), el("span", { class: "muted" }, nulls.map((n, i) => el("span", {}, el("i", { class: "key", style: paint(n) }), `${percent(s.nulls[n])}${i < nulls.length - 1 ? " " : ""}`)))),
     );
   }); // prettier-ignore
-  const key = el("ul", { class: "legend list keys" }, el("li", {}, el("i", { class: "key fill" }), "these features"), names.map((n, i) => el("li", {}, el("i", { class: `key ${mark(i)}` }), NULLS[n] ?? n)));
+  const key = el("ul", { class: "legend list keys" }, el("li", {}, el("i", { class: "key fill" }), "these features"), names.map((n) => el("li", {}, el("i", { class: "key", style: paint(n) }), NULLS[n] ?? n)));
   return panel("What was found, beside chance", { wide: true, id: "shares" }, key, el("ul", { class: "shares" }, rows));
 }
 
