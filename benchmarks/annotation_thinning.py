@@ -17,7 +17,7 @@ import anndata
 import numpy as np
 import scipy.sparse as sp
 
-from cellprism.data.expression import to_log1p
+from cellprism.data.state import to_log1p
 from cellprism.data.thin import thin
 from cellprism.features.annotate import annotate
 

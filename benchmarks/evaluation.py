@@ -22,7 +22,7 @@ from common import machine
 from sklearn.decomposition import PCA
 
 import cellprism as prism
-from cellprism.data.expression import to_log1p
+from cellprism.data.state import to_log1p
 from cellprism.evaluation.result import THIS
 from cellprism.evaluation.rivals import RIVALS
 from cellprism.sae.geometry import MAX_AXES

@@ -26,7 +26,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import f1_score, roc_auc_score
 
 import cellprism as prism
-from cellprism.data.expression import to_log1p
+from cellprism.data.state import to_log1p
 from cellprism.data.thin import thin
 from cellprism.embed.pca import PCAModel
 from cellprism.evaluation.probing import best_features, linear_probe, make_folds, usable_targets

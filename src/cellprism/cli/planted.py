@@ -112,7 +112,8 @@ def _names(methods: str | None) -> list[str] | None:
 def _counts(path: Path, *, layer: str | None, raw: bool, regions: str | None) -> tuple[Any, tuple[str, ...], Any]:
     """Counts, gene names and regions of a file."""
     from cellprism.data.expression import take_matrix
-    from cellprism.data.read import modalities, read_cells
+    from cellprism.data.modalities import modalities
+    from cellprism.data.read import read_cells
     from cellprism.errors import InputError
 
     cells = read_cells(path)

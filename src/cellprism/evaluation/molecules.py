@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from cellprism.data.expression import to_log1p
+from cellprism.data.state import to_log1p
 from cellprism.errors import InputError
 from cellprism.evaluation.assess import interval
 from cellprism.evaluation.rivals import RIVALS

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from cellprism import embed as models
-from cellprism.data.expression import to_log1p
+from cellprism.data.state import to_log1p
 from cellprism.data.thin import thin
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from cellprism.data.read import describe_keys, modalities, read_cells
+from cellprism.data.modalities import modalities
+from cellprism.data.read import describe_keys, read_cells
 from cellprism.errors import InputError
 from cellprism.evaluation.evaluate import evaluate
 from cellprism.evaluation.result import Evaluation, headline
@@ -31,20 +32,23 @@ __all__ = ["evaluate_folder", "evaluate_inputs", "evaluation_record", "evaluatio
 
 def evaluate_inputs(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.csr_array) -> Evaluation:
     """Probe the label columns of a run; strata and donors are what a feature should not read."""
-    not_asked = {c for c in (options.strata, options.donor) if c}
-    kinds = [c for c in inputs.obs if isinstance(inputs.obs[c].dtype, pd.CategoricalDtype)]
+    labels = inputs.labels.table
+    asked = [c for c, kind in inputs.labels.kinds.items() if kind == "category"]
+    units = {
+        c: inputs.kept[c].to_numpy() for c in (options.strata, options.donor) if c is not None and c in inputs.kept
+    }
     full = PRESETS[options.preset].evaluation == "full"
     return evaluate(
         fitted.sae if full else codes,
         inputs.embedding,
-        {c: inputs.obs[c].to_numpy() for c in kinds if c not in not_asked},
+        {c: labels[c].to_numpy(dtype=object) for c in asked if c not in units},
         expression=inputs.expression.values,
         genes=inputs.expression.genes,
         gene_sets=_measured(gene_set_table(inputs.matched, inputs.expression.genes, options.gene_sets))
         if full
         else None,
         counts=inputs.expression.values if full and inputs.thinned else None,
-        batch={c: inputs.obs[c].to_numpy() for c in kinds if c in not_asked},
+        batch=units,
         preset=PRESETS[options.preset].evaluation,
         seed=options.seed,
     )

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from cellprism.data.expression import recognise, to_log1p
+from cellprism.data.state import recognise, to_log1p
 from cellprism.errors import InputError
 
 __all__ = ["Depth", "Planted", "Programme", "cluster_regions", "plant", "whole_counts"]
