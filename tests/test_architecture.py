@@ -12,8 +12,8 @@ import cellprism
 ROOT = Path(cellprism.__file__).parent
 # A room may import the rooms of its own floor and of every floor below.
 FLOORS = [
-    {"errors"},
-    {"data", "genesets", "datasets"},
+    {"errors", "files", "numba_cache"},
+    {"data", "genesets", "datasets", "folder"},
     {"stats", "sae", "embed", "simulate"},
     {"features", "steer", "recovery"},
     {"report"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import version
 
 import typer
@@ -24,12 +23,13 @@ from cellprism.cli import (
     simulate,
     steer,
 )
-from cellprism.errors import InputError
+from cellprism.cli.ending import Commands, end_well
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="cellprism",
+    cls=Commands,
     help="Split the embedding of a single-cell model into sparse features, name them, and tell which can be trusted.",
     add_completion=False,
     no_args_is_help=True,
@@ -72,15 +72,5 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; input errors end with one message and exit code 2."""
-    try:
-        app()
-    except InputError as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(2)
-    except FloatingPointError as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; nothing was written.", err=True)
-        sys.exit(130)
+    """Run the command line; errors and signals end with one message, see :func:`~cellprism.cli.ending.end_well`."""
+    end_well(app)

@@ -8,21 +8,35 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from cellprism.cli.ending import plain, tell
 from cellprism.run.folder import RunFolder
 
 __all__ = ["best_features", "console", "gene_list", "name_pair", "print_findings", "print_shares", "say"]
 
 
+class _Plain(Console):
+    """A console that shows names as they are: no markup in brackets, no escape sequences."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Text without control characters."""
+        return super().render_str(plain(text), **options)
+
+
 def console() -> Console:
     """Standard output; as wide as the terminal, 120 columns in a pipe."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=120)
+    found = _Plain(markup=False, emoji=False)
+    return found if found.is_terminal else _Plain(width=120, markup=False, emoji=False)
 
 
 def say(line: str) -> None:
     """Show a step on standard error, so that standard output stays clean."""
-    Console(stderr=True, highlight=False).print(f"· {line}", style="dim")
+    try:
+        shown = _Plain(stderr=True, highlight=False, markup=False, emoji=False)
+        shown.print(f"· {line}", style="dim")
+    except (OSError, ValueError):
+        tell("")  # standard error is closed or full: it is given up, and the work goes on
 
 
 def best_features(folder: RunFolder, n: int) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cellprism.cli.fit import load_embedding
+from cellprism.cli.run import ReplaceFile
 
 __all__ = ["register"]
 
@@ -17,21 +18,22 @@ def encode(
     embedding: Annotated[Path, typer.Argument(help="Embedding file, or cells with --rep.", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output", help="codes.npz to write.", show_default=False)],
     rep: Annotated[str | None, typer.Option(help="obsm key, where the file holds cells.")] = None,
+    overwrite: ReplaceFile = False,
 ) -> None:
     """Write the sparse codes (scipy CSR, cells x features) of an embedding."""
     import scipy.sparse as sp
 
     from cellprism.cli.common import console
     from cellprism.errors import InputError
+    from cellprism.files import refuse_taken, replacing
     from cellprism.sae import load
 
     if output.suffix != ".npz":
         raise InputError("codes are written as .npz", str(output), "give a name that ends in .npz")
-    if output.exists():
-        raise InputError("the output must be new", f"{output} exists", "give another path, or remove it")
+    refuse_taken(output, overwrite=overwrite)
     codes = load(sae).encode(load_embedding(embedding, rep).values)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    sp.save_npz(output, codes)
+    with replacing(output, overwrite=overwrite) as beside:
+        sp.save_npz(beside, codes)
     console().print(
         f"{codes.shape[0]:,} cells x {codes.shape[1]:,} features, {codes.nnz:,} active: {output}", highlight=False
     )

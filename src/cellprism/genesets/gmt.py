@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cellprism.errors import InputError
+from cellprism.files import replacing
 
 __all__ = ["read_gmt", "write_gmt"]
 
@@ -104,7 +105,8 @@ def write_gmt(
         with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as stream:
             stream.write(data)
         data = packed.getvalue()
-    path.write_bytes(data)
+    with replacing(path) as beside:
+        beside.write_bytes(data)
 
 
 def _read_text(path: Path) -> str:

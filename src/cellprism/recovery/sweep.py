@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from cellprism.data.arrays import readable
 from cellprism.errors import InputError
+from cellprism.files import replacing
 from cellprism.recovery.embedding import embed
 from cellprism.recovery.grid import UNTRAINED, Trial
 from cellprism.recovery.presets import Preset
@@ -89,13 +91,12 @@ def _kept(folder: str | Path | None, name: str, make: Callable[[], pd.DataFrame]
     """The table of this name in the folder, or a new one, which is put there; and whether it is new."""
     kept = None if folder is None else Path(folder) / name
     if kept is not None and kept.is_file():
-        return pd.read_parquet(kept), False
+        with readable(kept, "the parts of a sweep must be readable", "remove this file: it is made again"):
+            return pd.read_parquet(kept), False
     part = make()
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = kept.with_suffix(".partial")
-        part.to_parquet(unfinished, index=False)
-        unfinished.rename(kept)
+        with replacing(kept) as beside:
+            part.to_parquet(beside, index=False)
     return part, True
 
 
@@ -197,7 +198,8 @@ def sweep_embeddings(
         task = Task.of(adata, embedded.Z, seed=seed)
         tables.append(sweep(task, trials, seed=seed, folder=parts, report=say).assign(latent=latent))
     table = pd.concat(tables, ignore_index=True)
-    table.to_parquet(folder / "sweep.parquet", index=False)
+    with replacing(folder / "sweep.parquet") as beside:
+        table.to_parquet(beside, index=False)
     _save_landscapes(table, preset.level, folder / "figures")
     return table
 
@@ -214,15 +216,17 @@ def _same_sweep(folder: Path, preset: Preset, seed: int) -> None:
     }
     kept = folder / "parts" / "settings.json"
     if kept.is_file():
-        if json.loads(kept.read_text(encoding="utf-8")) != settings:
+        with readable(kept, "the settings of a sweep must be readable", "remove the folder, or name another"):
+            known = json.loads(kept.read_text(encoding="utf-8"))
+        if known != settings:
             raise InputError(
                 "a sweep goes on only with the cells, autoencoder and seed it began with",
                 f"other settings in {kept}",
                 "name another folder, or remove this one",
             )
         return
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    with replacing(kept) as beside:
+        beside.write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
 
 def _save_landscapes(table: pd.DataFrame, level: str, folder: Path) -> None:

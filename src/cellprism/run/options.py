@@ -91,6 +91,8 @@ class RunOptions:
     """Keep the features that return in most seeds."""
     preset: str = "run"
     overwrite: bool = False
+    resume: bool = False
+    """Go on from the finished steps of a run into the same folder that was stopped."""
     progress: bool = False
 
     def __post_init__(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import anndata as ad
 import mudata
@@ -25,6 +26,9 @@ from cellprism.errors import InputError
 from cellprism.genesets.match import MatchedSets, match_sets
 from cellprism.run.knowledge import label_columns, map_names, nuisance_columns, read_networks, set_ancestors
 from cellprism.run.options import RunOptions
+
+if TYPE_CHECKING:
+    from cellprism.run.steps import Steps
 
 __all__ = ["Inputs", "prepare"]
 
@@ -63,8 +67,8 @@ class Inputs:
     warnings: list[str] = field(default_factory=list)
 
 
-def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
-    """Read and check all inputs; train the embedding model where one is asked for."""
+def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> Inputs:
+    """Read and check all inputs; train the embedding model where one is asked for and no finished step holds it."""
     warnings: list[str] = []
     cells = read_cells(options.data)
     obs = label_columns(cells, options.labels, options.strata, options.donor)
@@ -83,8 +87,10 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
             made.obs[options.strata] = obs[options.strata].astype(str).to_numpy()
             extra["batch"] = options.strata
             say(f"the model is told the batch, {options.strata!r}")
-        model = embed.train(options.embed, made, seed=options.seed, progress=options.progress, **extra)
-        values, source = model.encode(made), f"{options.embed}, trained in this run"
+        name = options.embed
+        train = partial(embed.train, name, made, seed=options.seed, progress=options.progress, **extra)
+        model, values = steps.embedding(sha256(options.data), train, made)
+        source = f"{name}, trained in this run"
     else:
         values, source = given_embedding(cells, options.rep, options.embedding)
     values = check_embedding(values, tuple(map(str, cells.obs_names)), constant_dimensions=model is not None)
