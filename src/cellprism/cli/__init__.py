@@ -22,6 +22,7 @@ from cellprism.cli import (
     serve,
     simulate,
     steer,
+    verify,
 )
 from cellprism.cli.ending import Commands, end_well
 
@@ -48,6 +49,7 @@ for module in (
     steer,
     report,
     serve,
+    verify,
     simulate,
     benchmark,
     paper_sweep,

@@ -49,29 +49,21 @@ def annotate(
     overwrite: Overwrite = False,
 ) -> None:
     """Write features, genes, sets and labels tables of given codes."""
-    import zipfile
-
     import pandas as pd
-    import scipy.sparse as sp
 
     from cellprism import genesets
     from cellprism.cli.common import console, name_pair, print_shares, say
+    from cellprism.data.arrays import read_sparse
     from cellprism.data.embedding import given_embedding
     from cellprism.data.expression import measured_expression
     from cellprism.data.read import read_cells
-    from cellprism.errors import InputError
     from cellprism.features.annotate import annotate as run_annotate
     from cellprism.run.folder import staged
     from cellprism.run.knowledge import label_columns, map_names, nuisance_columns, read_networks, set_ancestors
     from cellprism.run.shares import share_records
     from cellprism.run.write import write_json, write_tables
 
-    try:
-        matrix = sp.csr_array(sp.load_npz(codes))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(
-            "codes are a sparse matrix written by scipy.sparse.save_npz", f"{codes}: {error}", "check the path"
-        ) from error
+    matrix = read_sparse(codes, "codes are a sparse matrix written by scipy.sparse.save_npz")
     cells = read_cells(data)
     obs = label_columns(cells, labels or (), strata, donor)
     collections = tuple(gene_sets or ("bundled",))

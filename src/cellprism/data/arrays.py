@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from cellprism.errors import InputError
 
@@ -21,6 +22,7 @@ __all__ = ["READ_ERRORS", "check_sparse", "read_dense", "read_sparse", "readable
 READ_ERRORS: Final = (
     OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, ArithmeticError, RecursionError,
     MemoryError, NotImplementedError, SyntaxError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile,
+    SafetensorError,
 )  # fmt: skip
 """What parsers raise on a damaged file; none of it is a defect of the caller."""
 
@@ -48,8 +50,8 @@ def read_sparse(path: str | Path, rule: str = "the sparse matrix must be readabl
         its compiled code would read and write wherever they point.
     """
     path = Path(path)
-    with readable(path, rule):
-        matrix = check_sparse(sp.load_npz(path), str(path))
+    with readable(path, rule), path.open("rb") as file:  # opened here: of a cut archive NumPy leaves the file open
+        matrix = check_sparse(sp.load_npz(file), str(path))
         if matrix.ndim != 2:
             raise ValueError(f"{matrix.ndim} dimensions")
         return sp.csr_array(matrix)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from cellprism.data.arrays import READ_ERRORS, check_sparse, read_sparse
 from cellprism.data.read import describe_keys, modalities
 from cellprism.errors import InputError
 
@@ -47,7 +47,7 @@ def embedding_from_obsm(cells: ad.AnnData | mudata.MuData, key: str) -> Embeddin
         # MuData keeps a boolean array named after each modality among its obsm keys.
         if key in holder.obsm and np.asarray(holder.obsm[key]).dtype != bool:
             stored = holder.obsm[key]
-            values = stored.toarray() if sp.issparse(stored) else np.asarray(stored)
+            values = check_sparse(stored, f"obsm[{key!r}]").toarray() if sp.issparse(stored) else np.asarray(stored)
             return Embedding(values, tuple(map(str, holder.obs_names)), f"obsm[{key!r}]")
     existing = [k for h in holders for k in h.obsm if not (isinstance(cells, mudata.MuData) and k in cells.mod)]
     raise InputError(
@@ -86,7 +86,7 @@ def read_embedding(path: str | Path) -> Embedding:
             values, cells = _from_pt(path)
         else:
             values, cells = _from_table(path, suffix)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, ImportError) as error:
+    except (*READ_ERRORS, ImportError) as error:
         if isinstance(error, InputError):
             raise
         reason = str(error).splitlines()[0] if str(error) else ""
@@ -105,9 +105,9 @@ def _pick(names: list[str], path: Path) -> str:
 
 
 def _from_npz(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         if "indptr" in file:
-            return sp.load_npz(path).toarray(), None
+            return read_sparse(path, "the embedding file must be readable").toarray(), None
         name = _pick([n for n in file.files if n != "cells"], path)
         return file[name], tuple(map(str, file["cells"])) if "cells" in file.files else None
 

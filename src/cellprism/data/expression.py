@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from cellprism.data.arrays import check_sparse
 from cellprism.data.read import describe_keys, modalities
 from cellprism.errors import InputError
 
@@ -108,7 +109,7 @@ def _as_csr(stored: Any) -> sp.csr_array:
         stored = np.asarray(stored[:] if hasattr(stored, "file") else stored)
         if stored.dtype.kind not in "fiub":
             raise InputError("expression holds numbers", f"dtype {stored.dtype}", "store counts or log1p values")
-    values = sp.csr_array(stored, dtype=np.float32)
+    values = sp.csr_array(check_sparse(stored, "the expression"), dtype=np.float32)
     values.sum_duplicates()
     values.eliminate_zeros()
     return values

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
+from cellprism.data.arrays import readable
 from cellprism.embed.base import EmbeddingModel, is_counts, option_names
 from cellprism.embed.files import read_settings
 from cellprism.errors import InputError
@@ -67,4 +68,6 @@ def train(name: str, adata: Any, *, seed: int = 0, progress: bool = False, **opt
 def load(path: str | Path) -> EmbeddingModel:
     """Read any saved embedding model from its folder."""
     name, _ = read_settings(path)
-    return cast(EmbeddingModel, model_class(name).load(path))
+    cls = model_class(name)
+    with readable(Path(path), "a saved embedding model must be readable", "copy or save the model again"):
+        return cast(EmbeddingModel, cls.load(path))

@@ -95,7 +95,7 @@ class RunFolder:
 
     def optional(self, name: str) -> pd.DataFrame | None:
         """A table that a run may lack."""
-        return self.table(name) if (self.path / f"{name}.parquet").is_file() else None
+        return self.table(name) if self._has(f"{name}.parquet") else None
 
     @cached_property
     def features(self) -> pd.DataFrame:
@@ -151,7 +151,7 @@ class RunFolder:
     def expression(self) -> tuple[sp.csr_array, list[str]] | None:
         """(cells, genes) log1p CSR and the names of its columns; None where it was too large to be copied."""
         matrix, names = self.path / "expression.npz", self.path / "expression_genes.json"
-        if not (matrix.is_file() and names.is_file()):
+        if not (self._has(matrix.name) and self._has(names.name)):
             return None
         values = read_sparse(matrix, "the expression of a run must be readable").astype(np.float32)
         with readable(names, "the gene names of a run must be readable", _REMEDY):
@@ -173,6 +173,19 @@ class RunFolder:
         for name in ("sae/config.json", "sae/sae.safetensors"):
             self._unchanged(name, None)
         return self.path / "sae"
+
+    @cached_property
+    def model(self) -> Path:
+        """Folder of the embedding model, its files unchanged; it need not exist."""
+        for name in self._manifest:
+            if name.startswith("model/"):
+                self._unchanged(name, None)
+        return self.path / "model"
+
+    def _has(self, name: str) -> bool:
+        """Whether there is a file that a run may lack; one that was written and is gone is told."""
+        there = (self.path / name).is_file()
+        return there or self._unchanged(name, False)
 
     @cached_property
     def _whole(self) -> bool:

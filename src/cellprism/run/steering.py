@@ -46,7 +46,7 @@ def steer_run(
         Targets are the feature's own strongest genes in the run (up, at most 50), so the off-target share and the
         effect on targets tell whether the decoder agrees with the annotation.
     """
-    at = folder.path / "model" if model is None else model
+    at = folder.model if model is None else model
     if not (at / "model.json").is_file():
         raise InputError(
             "steering decodes with the model that made the embedding",
@@ -65,7 +65,7 @@ def steer_run(
     columns = [c for c in folder.info["label_columns"] if not pd.api.types.is_numeric_dtype(folder.cells[c])]
     arguments: dict[str, Any] = folder.info["arguments"]
     return effect(
-        sae.load(folder.path / "sae"),
+        sae.load(folder.sae),
         decoder,
         Z,
         feature,
