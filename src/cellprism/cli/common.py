@@ -98,16 +98,24 @@ def print_findings(folder: RunFolder, n: int = 10) -> None:
         table.add_column(column)
     for row in best_features(folder, n).to_dict("records"):
         label, found, stable = row["top_label"], row["top_set"], row["stability"]
+        error = row.get("stability_error", np.nan)
         table.add_row(
             str(row["feature"]),
             str(row["name"]),
             f"{row['n_active']:,}",
-            f"{stable:.2f}" if pd.notna(stable) else "",
+            (f"{stable:.2f}" + (f" ± {error:.2f}" if pd.notna(error) else "")) if pd.notna(stable) else "",
             f"{label} ({row['top_label_auroc']:.2f})" if label and pd.notna(label) else "",
             ", ".join(gene_list(row["top_genes"])[:5]),
             f"{found} ({row['top_set_qval']:.0e})" if found and pd.notna(found) else "",
         )
     out.print(table)
+    null = folder.features.get("stability_null")
+    if null is not None and null.notna().any():
+        out.print(
+            f"  Stability ± standard error over cells; by chance, with the cells permuted, {null.mean():.2f}. Features active in "
+            "fewer than 10 cells have none.",
+            highlight=False,
+        )
     for warning in info["warnings"]:
         out.print(f"  Note: {warning}", highlight=False)
     out.print(f"\nReport: {folder.path / 'report.html'}", highlight=False, soft_wrap=True)

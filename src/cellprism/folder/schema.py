@@ -40,7 +40,8 @@ COLUMNS: Final[dict[str, dict[str, Kind]]] = {
 _IF_THERE: Final[dict[str, dict[str, Kind]]] = {
     "features": {
         "kind": "text", "n_active": "number", "mean_active": "number", "max_active": "number", "stability": "unit",
-        "stability_low": "number", "stability_high": "number", "stability_null": "number",
+        "stability_error": "number",
+        "stability_null": "unit",
         "confound": "text", "top_set": "text", "top_set_qval": "unit", "any_set_qval": "unit", "top_label": "text",
         "top_label_auroc": "unit", "top_regulator": "text", "specific_set": "text", "specific_set_reach": "number",
     },

@@ -198,10 +198,12 @@ def _with_stability(features: pd.DataFrame, fitted: Fit, X: NDArray[Any]) -> tup
     matches = None
     if fitted.siblings:
         stable, matches = fit_matches(fitted, X)
-        features["stability"] = stable["stability"].reindex(features["feature"]).to_numpy()
+        stable = stable.reindex(features["feature"])
+        features["stability"] = stable["stability"].to_numpy()
+        features["stability_error"], features["stability_null"] = stable["error"].to_numpy(), stable["null"].to_numpy()
         matches = matches[matches["feature"].isin(features["feature"])]
     else:
-        features["stability"] = np.nan
+        features["stability"] = features["stability_error"] = features["stability_null"] = np.nan
     order = ["feature", "name", "kind", "n_active", "mean_active", "max_active", "stability", "confound"]
     return features[[*order, *(c for c in features.columns if c not in order)]], matches
 
@@ -236,7 +238,9 @@ def _about(
 ) -> dict[str, Any]:
     """Content of run.json."""
     overall = describe(fitted.sae, inputs.embedding, codes)._asdict()
-    stable = float((features["stability"] > 0.7).mean()) if fitted.siblings else None
+    stable, by_chance = None, None
+    if fitted.siblings:
+        stable, by_chance = (float((features[c] > 0.7).mean()) for c in ("stability", "stability_null"))
     descriptive = bool(annotation.info["pvalues"] == "descriptive")
     about = {
         "format": "cellprism-run",
@@ -248,7 +252,7 @@ def _about(
         "seeds": list(range(options.seed, options.seed + options.n_seeds)),
         "timings": seconds,
         "metrics": overall
-        | {"width": fitted.sae.width, "share_stable": stable}
+        | {"width": fitted.sae.width, "share_stable": stable, "share_stable_null": by_chance}
         | {f"holdout_{k}": v for k, v in fitted.metrics.items() if len(fitted.holdout)},
         **recipe_records(fitted),
         "shares": share_records(annotation.shares),
