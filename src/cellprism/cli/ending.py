@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 
 from typer.core import TyperGroup
 
+from cellprism.cli.arguments import checking
 from cellprism.errors import InputError
 
 __all__ = ["Commands", "end_well", "plain", "tell"]
@@ -36,6 +37,11 @@ class _Signal(KeyboardInterrupt):
 
 class Commands(TyperGroup):
     """The commands; typer would swallow an interrupt before it could be said what is kept."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command by name, its options checked."""
+        command = super().get_command(ctx, cmd_name)
+        return None if command is None else checking(command)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cellprism.errors import InputError
 from cellprism.sae import SAEConfig, default_config
 from cellprism.sae.config import Activation
+from cellprism.sae.fields import as_seed
 
 __all__ = ["PRESETS", "Preset", "RunOptions"]
 
@@ -129,8 +130,7 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"--{name} must be at least 1", str(value), "give 1 or more")
-        if self.seed < 0:
-            raise InputError("--seed must not be negative", str(self.seed), "give 0 or more")
+        as_seed(self.seed)
 
     @property
     def n_seeds(self) -> int:
