@@ -58,22 +58,32 @@ def commands(inputs: Path) -> dict[str, tuple[str, str]]:
 
 def execute(line: str, output: Path, kill_after: float | None = None) -> int:
     """Exit code of a command in a forked process; -9 where it was killed first."""
+
+    def command() -> int:
+        from cellprism.cli import main
+
+        sys.argv = ["cellprism", *line.replace("OUT", str(output)).split()]
+        try:
+            main()
+        except SystemExit as ended:
+            return int(ended.code or 0)
+        return 0
+
+    return forked(command, kill_after)
+
+
+def forked(call: Callable[[], int], kill_after: float | None = None) -> int:
+    """Exit code of a call in a process of its own; this one starts no threads, which no fork would survive."""
     child = os.fork()
     if child == 0:
         null = os.open(os.devnull, os.O_RDWR)
         for stream in (1, 2):
             os.dup2(null, stream)
-        from cellprism.cli import main
-
-        sys.argv = ["cellprism", *line.replace("OUT", str(output)).split()]
-        code = 0
+        code = 70
         try:
-            main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        except BaseException:  # noqa: BLE001 - a defect: told by its exit code
-            code = 70
-        os._exit(code)
+            code = call()
+        finally:  # a defect is told by the exit code
+            os._exit(code)
     if kill_after is not None:
         time.sleep(kill_after)
         os.kill(child, signal.SIGKILL)
@@ -87,7 +97,11 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def whole(path: Path) -> bool:
-    """Whether an output that exists is complete."""
+    """Whether an output that exists is complete, found out in a process of its own."""
+    return forked(lambda: 0 if _whole(path) else 1) == 0
+
+
+def _whole(path: Path) -> bool:
     import anndata as ad
     import scipy.sparse as sp
 
