@@ -27,7 +27,15 @@ from cellprism.run.options import PRESETS, RunOptions
 from cellprism.run.prepare import Inputs, prepare
 from cellprism.run.shares import share_records
 from cellprism.run.steps import Steps, same_options
-from cellprism.run.write import recipe_records, versions, write_arrays, write_json, write_landscape, write_tables
+from cellprism.run.write import (
+    logged,
+    recipe_records,
+    versions,
+    write_arrays,
+    write_json,
+    write_landscape,
+    write_tables,
+)
 from cellprism.sae import Fit, SAEConfig, fit
 from cellprism.sae.metrics import describe
 
@@ -104,6 +112,8 @@ def _finished(options: RunOptions, say: Callable[[str], None]) -> RunFolder | No
 def _make(options: RunOptions, folder: Path, say: Callable[[str], None]) -> None:
     """All of a run but its page, into a folder in the making."""
     clock, steps = _Clock(), Steps(folder, options)
+    say = logged(folder / "run.log", say)
+    say(f"cellprism {versions()['cellprism']}, seed {options.seed}")
     with clock.step("prepare"):
         inputs = prepare(options, say, steps)
     cfg = options.sae_config(inputs.embedding)
