@@ -283,3 +283,11 @@ def test_a_work_folder_at_work_is_seen_as_such(tmp_path: Path) -> None:
         assert [state for _, state in workplaces(tmp_path, "x")] == ["alive"]
     assert [state for _, state in workplaces(tmp_path, "x")] == ["dead"]
     assert workplaces(tmp_path, "y") == []
+
+
+def test_a_writer_may_use_another_writer(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.zarr") as outer, replacing(outer, overwrite=False) as inner:
+        inner.mkdir()
+        (inner / "x").write_text("x")
+    assert (tmp_path / "a.zarr" / "x").read_text() == "x"
+    assert names(tmp_path) == ["a.zarr"]

@@ -35,6 +35,7 @@ __all__ = [
 PREFIX: Final = ".cellprism-"
 """How the names of work folders begin."""
 _LOCKS: bool = fcntl is not None
+_LOCK: Final = "lock"
 _MARK: Final = "work.json"
 _FORMAT: Final = "cellprism-work"
 State = Literal["alive", "dead", "unknown"]
@@ -257,7 +258,8 @@ def _lock(path: Path) -> int | None:
     if not _LOCKS:
         return -1
     try:
-        handle = os.open(path, os.O_RDONLY)
+        # A file of its own: the folder itself may be the place of a work folder within it, see `_locked`.
+        handle = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError:
         return -1
     try:
