@@ -112,7 +112,7 @@ def _whole(path: Path) -> bool:
     if path.suffix == ".zarr":
         return ad.io.read_zarr(path).n_obs == 600
     if path.suffix == ".html":
-        return path.read_text().rstrip().endswith("</html>")
+        return path.read_text(encoding="utf-8").rstrip().endswith("</body>\n</html>")
     if path.suffix == ".npz":
         return sp.load_npz(path).shape[0] == 200
     return verify(path)[1] == []
