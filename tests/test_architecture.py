@@ -12,8 +12,8 @@ import cellprism
 ROOT = Path(cellprism.__file__).parent
 # A room may import the rooms of its own floor and of every floor below.
 FLOORS = [
-    {"errors", "progress"},
-    {"data", "genesets", "datasets"},
+    {"errors", "progress", "files", "numba_cache"},
+    {"data", "genesets", "datasets", "folder"},
     {"stats", "sae", "embed", "simulate"},
     {"features", "steer", "recovery", "evaluation"},
     {"report"},

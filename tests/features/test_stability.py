@@ -5,7 +5,7 @@ from scipy.optimize import linear_sum_assignment
 
 from cellprism.errors import InputError
 from cellprism.features.matching import match
-from cellprism.features.stability import fit_stability, stability
+from cellprism.features.stability import fit_matches, fit_stability, stability
 from cellprism.sae import SAEConfig, fit
 from cellprism.sae.correlation import code_correlation, code_moments
 
@@ -79,7 +79,9 @@ def test_stability_averages_over_siblings():
         [np.eye(3)[[1, 0]], np.eye(3)[[0, 1]]],
     )
     assert table.index.name == "feature"
-    assert table.loc[0].tolist() == pytest.approx([1, 1, 1, 1], abs=1e-6)
+    assert table.loc[0, ["stability", "one_to_one", "cosine", "returns"]].tolist() == pytest.approx(
+        [1, 1, 1, 1], abs=1e-6
+    )
     assert 0.5 <= table.loc[1, "stability"] < 0.6
     assert table.loc[1, "returns"] == 0.5
     assert table.loc[2].isna().all()
@@ -108,3 +110,47 @@ def test_stability_of_a_fit():
 def test_refusals(call):
     with pytest.raises(InputError):
         call(sparse_codes(np.random.default_rng(0), 50, 3, 0.5))
+
+
+def test_a_feature_of_few_cells_has_no_stability():
+    rng = np.random.default_rng(6)
+    a, b = sparse_codes(rng, 500, 4, 0.3), sparse_codes(rng, 500, 64, 0.2)
+    a[:, 1] = 0
+    a[:9, 1] = 1.0  # one cell less than what it takes
+    a[:, 2] = 0
+    a[:10, 2] = 1.0
+    table = stability(a, [b])
+    assert table["stability"].isna().tolist() == [False, True, False, False]
+    assert table[["error", "null"]].isna().any(axis=1).tolist() == [False, True, False, False]
+
+
+def test_unrelated_dictionaries_are_as_stable_as_the_null_says():
+    rng = np.random.default_rng(7)
+    table = stability(sparse_codes(rng, 300, 150, 0.2), [sparse_codes(rng, 300, 64, 0.2) for _ in range(6)])
+    assert table["null"].mean() > 0.1  # the best of 64 in 300 cells
+    assert table["stability"].mean() == pytest.approx(table["null"].mean(), abs=0.01)
+
+
+def test_the_error_is_that_of_drawing_cells():
+    rng = np.random.default_rng(8)
+
+    def draw():
+        a = sparse_codes(rng, 1500, 3, 0.3)
+        return stability(a, [a + sparse_codes(rng, 1500, 3, 0.3), a + sparse_codes(rng, 1500, 3, 0.5)])
+
+    tables = [draw() for _ in range(60)]
+    spread = np.std([t["stability"] for t in tables], axis=0, ddof=1)
+    said = np.mean([t["error"] for t in tables], axis=0)
+    # the spread of 60 draws is itself known to a tenth; the siblings' draws, which the error holds fixed, add to it here
+    np.testing.assert_allclose(said, spread, rtol=0.35)
+
+
+def test_stability_of_a_fit_is_that_of_all_its_cells():
+    rng = np.random.default_rng(9)
+    X = sparse_codes(rng, 400, 6, 0.3) @ rng.normal(size=(6, 8))
+    fitted = fit(X, SAEConfig(width=8, k=2), seeds=3, epochs=5)
+    summary, matches = fit_matches(fitted, X)
+    expected = stability(fitted.sae.encode(X), [s.encode(X) for s in fitted.siblings])
+    np.testing.assert_allclose(summary["stability"], expected["stability"])
+    known = summary.index[summary["stability"].notna()]
+    assert set(matches["feature"]) == set(known)

@@ -1,6 +1,9 @@
 """What the server gives, and what it refuses."""
 
 import gzip
+import importlib
+import re
+import socket
 
 import pytest
 
@@ -90,3 +93,73 @@ def test_refuses_an_open_host_without_names_and_a_wrong_port(small_run):
         serve(small_run, host="0.0.0.0")
     with pytest.raises(InputError, match="0 to 65535"):
         serve(small_run, port=70000)
+
+
+@pytest.mark.parametrize("path", ["%00", "a%00b", "n" * 300, "n" * 60_000, "loop", "loop/x", "run.json/x", "%ff%fe"])
+def test_names_that_no_file_can_have_are_not_found(small_run, path):
+    loop = small_run / "loop"
+    if not loop.is_symlink():
+        loop.symlink_to(loop)
+    client = testing.TestClient(make_app(small_run), base_url="http://localhost")
+    try:
+        assert client.get(f"/files/{path}").status_code == 404
+    finally:
+        loop.unlink()
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [("::1", "[::1]"), ("[::1]", "[::1]:8765"), ("*.cells.example", "a.cells.example"), ("192.0.2.7", "192.0.2.7:80")],
+)
+def test_allowed_hosts_are_met_as_they_are_sent(small_run, given, sent):
+    client = testing.TestClient(make_app(small_run, allowed_hosts=[given]), base_url="http://localhost")
+    assert client.get("/data/overview", headers={"host": sent}).status_code == 200
+    assert client.get("/data/overview", headers={"host": "evil.example"}).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["a*b", "*a", "", "name:80", "a b", "http://x", "*.*"])
+def test_names_that_are_none_are_refused(small_run, name):
+    with pytest.raises(InputError, match="allowed host"):
+        make_app(small_run, allowed_hosts=[name])
+
+
+@pytest.fixture
+def live(small_run, monkeypatch):
+    """Port of a server in a thread."""
+    import threading
+    import time
+
+    import uvicorn
+
+    module = importlib.import_module("cellprism.report.serve")  # the package has a function of this name
+    monkeypatch.setattr(module, "PATIENCE_S", 0.3)
+    held, said = [], []
+    real = uvicorn.Server.__init__
+    monkeypatch.setattr(uvicorn.Server, "__init__", lambda self, config: (real(self, config), held.append(self))[0])
+    thread = threading.Thread(target=serve, args=[small_run], kwargs={"port": 0, "say": said.append}, daemon=True)
+    thread.start()
+    while not (held and held[0].started):
+        time.sleep(0.01)
+    yield int(re.search(r"http://127\.0\.0\.1:(\d+)/", said[0]).group(1))
+    held[0].should_exit = True
+    thread.join()
+
+
+def test_a_taken_port_is_told(live, small_run):
+    with pytest.raises(InputError, match="free port"):
+        serve(small_run, port=live)
+
+
+def test_who_asks_nothing_is_let_go(live):
+    with socket.create_connection(("127.0.0.1", live), timeout=30) as half:
+        half.sendall(b"GET / HT")
+        assert half.recv(100) == b""  # closed from the other side
+
+
+def test_a_long_body_is_not_waited_for(live):
+    with socket.create_connection(("127.0.0.1", live), timeout=30) as sender:
+        sender.sendall(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 130000000\r\n\r\n" + b"x" * 1000)
+        answer = b""
+        while part := sender.recv(4096):  # an end, though the body never came
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 405")

@@ -270,17 +270,78 @@ def test_two_modalities_embedded_by_one_model_that_knows_the_batch_are_steered_t
     assert found.genes.groupby("modality").size().to_dict() == {"protein": 8, "rna": 40}
 
 
-def test_a_run_that_dies_leaves_nothing(
+def stop(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def go_until(
+    where: str, monkeypatch: pytest.MonkeyPatch, inputs: tuple[Path, Path], output: Path, **chosen: Any
+) -> KeyboardInterrupt:
+    """A run that is interrupted where the pipeline calls a function, and the exception that left it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, where, stop)
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            go(inputs, output, **chosen)
+    return stopped.value
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Checksum a file of a run; run.json, whose timings and paths differ, apart."""
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    return {name: about["sha256"] for name, about in files.items() if name not in ("run.json", "run.log")}
+
+
+@pytest.mark.parametrize("where", ["annotate", "write_tables", "gene_set_table"])
+@pytest.mark.parametrize("chosen", [{}, {"rep": None, "embed": "pca", "components": 5}], ids=["rep", "embed"])
+def test_a_stopped_run_goes_on_from_its_finished_steps_and_ends_the_same(
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, chosen: Any
+) -> None:
+    chosen = {"seeds": 2, "labels": ("cell_type",)} | chosen
+    straight = go(inputs, tmp_path / "straight", **chosen)
+    stopped = go_until(where, monkeypatch, inputs, tmp_path / "out", **chosen)
+    assert not (tmp_path / "out").exists()
+    (kept,) = tmp_path.glob(".cellprism-*")
+    assert str(kept) in stopped.__notes__[0]
+    with monkeypatch.context() as patch:  # nothing is trained again
+        patch.setattr(pipeline, "fit", stop)
+        patch.setattr(embed, "train", stop)
+        folder = go(inputs, tmp_path / "out", resume=True, **chosen)
+    assert digests(folder.path) == digests(straight.path)
+    assert not kept.exists()
+    assert (folder.path / "report.html").is_file()
+    assert go(inputs, tmp_path / "out", resume=True, **chosen).path == folder.path  # finished: nothing to do
+
+
+def test_a_run_goes_on_only_with_its_own_options_and_input(
     inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+    go_until("annotate", monkeypatch, inputs, tmp_path / "out")
+    with pytest.raises(InputError, match="options that the run was started with") as refused:
+        go(inputs, tmp_path / "out", resume=True, seed=1)
+    assert "seed 1, then 0" in str(refused.value)
+    cells = ad.read_h5ad(inputs[0])
+    cells.obsm["X_emb"] = cells.obsm["X_emb"] + 1
+    cells.write_h5ad(inputs[0])
+    with pytest.raises(InputError, match="input that the run was started with"):
+        go(inputs, tmp_path / "out", resume=True)
+    said: list[str] = []
+    options = RunOptions(
+        data=inputs[0], output=tmp_path / "out", rep="X_emb", width=16, k=3, seeds=1, epochs=60,
+        gene_sets=(str(inputs[1]),),
+    )  # fmt: skip
+    run(options, said.append)  # without --resume it starts again, says what was left, and clears it in the end
+    assert any("--resume" in line for line in said)
+    assert not list(tmp_path.glob(".cellprism-*"))
 
-    monkeypatch.setattr(pipeline, "build", die)
-    before = sorted(p.name for p in tmp_path.iterdir())
-    with pytest.raises(KeyboardInterrupt):
-        go(inputs, tmp_path / "out")
-    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+def test_a_page_that_cannot_be_made_costs_no_result(
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = go_until("build", monkeypatch, inputs, tmp_path / "out")
+    assert "cellprism report" in stopped.__notes__[0]
+    assert RunFolder.open(tmp_path / "out").features.shape[0]
+    assert go(inputs, tmp_path / "out", resume=True).path == tmp_path / "out"
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 def test_overwrite_replaces_a_result_only_when_the_new_one_is_whole(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from importlib.metadata import version
 
 import typer
@@ -25,14 +23,15 @@ from cellprism.cli import (
     serve,
     simulate,
     steer,
+    verify,
 )
-from cellprism.cli.words import spoken
-from cellprism.errors import InputError
+from cellprism.cli.ending import Commands, end_well
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="cellprism",
+    cls=Commands,
     help="Split the embedding of a single-cell model into sparse features, name them, and tell which can be trusted.",
     add_completion=False,
     no_args_is_help=True,
@@ -52,6 +51,7 @@ for module in (
     steer,
     report,
     serve,
+    verify,
     simulate,
     benchmark,
     paper_sweep,
@@ -76,18 +76,5 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; input errors end with one message, in the words of the command line, and exit code 2."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot write must not end a finished run
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        app()
-    except InputError as error:
-        typer.echo(f"Error: {spoken(str(error))}", err=True)
-        sys.exit(2)
-    except FloatingPointError as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; nothing was written.", err=True)
-        sys.exit(130)
+    """Run the command line; errors and signals end with one message, see :func:`~cellprism.cli.ending.end_well`."""
+    end_well(app)

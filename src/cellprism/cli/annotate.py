@@ -55,11 +55,11 @@ def annotate(
 
     from cellprism import genesets
     from cellprism.cli.common import console, name_pair, print_shares, say
+    from cellprism.data.arrays import read_sparse
     from cellprism.data.embedding import given_embedding
     from cellprism.data.expression import measured_expression
     from cellprism.data.modalities import with_protein
     from cellprism.data.read import read_cells
-    from cellprism.data.sparse import read_sparse
     from cellprism.features.annotate import annotate as run_annotate
     from cellprism.run.folder import check_output, staged
     from cellprism.run.knowledge import (
@@ -76,7 +76,7 @@ def annotate(
     from cellprism.run.write import write_json, write_tables
 
     check_output(output, overwrite=overwrite)
-    matrix = read_sparse(codes, "codes")
+    matrix = read_sparse(codes, "codes are a sparse matrix written by scipy.sparse.save_npz")
     cells, proteins = with_protein(read_cells(data))
     if proteins is not None:
         say(proteins)

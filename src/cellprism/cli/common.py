@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from cellprism.cli.ending import plain, tell
 from cellprism.cli.words import spoken
 from cellprism.run.folder import RunFolder
 
@@ -24,15 +26,27 @@ __all__ = [
 ]
 
 
+class _Plain(Console):
+    """A console that shows names as they are: no markup in brackets, no escape sequences."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Text without control characters."""
+        return super().render_str(plain(text), **options)
+
+
 def console() -> Console:
     """Standard output; as wide as the terminal, 120 columns in a pipe."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=120)
+    found = _Plain(markup=False, emoji=False)
+    return found if found.is_terminal else _Plain(width=120, markup=False, emoji=False)
 
 
 def say(line: str) -> None:
     """Show a step on standard error, so that standard output stays clean."""
-    Console(stderr=True, highlight=False).print(f"· {spoken(line)}", style="dim", markup=False)
+    try:
+        shown = _Plain(stderr=True, highlight=False, markup=False, emoji=False)
+        shown.print(f"· {spoken(line)}", style="dim")
+    except (OSError, ValueError):
+        tell("")  # standard error is closed or full: it is given up, and the work goes on
 
 
 def best_features(folder: RunFolder, n: int) -> pd.DataFrame:
@@ -125,16 +139,24 @@ def print_findings(folder: RunFolder, n: int = 10) -> None:
         table.add_column(column)
     for row in best_features(folder, n).to_dict("records"):
         label, found, stable = row["top_label"], row["top_set"], row["stability"]
+        error = row.get("stability_error", np.nan)
         table.add_row(
             str(row["feature"]),
             str(row["name"]),
             f"{row['n_active']:,}",
-            f"{stable:.2f}" if pd.notna(stable) else "",
+            (f"{stable:.2f}" + (f" ± {error:.2f}" if pd.notna(error) else "")) if pd.notna(stable) else "",
             f"{label} ({row['top_label_auroc']:.2f})" if label and pd.notna(label) else "",
             ", ".join(gene_list(row["top_genes"])[:5]),
             f"{found} ({row['top_set_qval']:.0e})" if found and pd.notna(found) else "",
         )
     out.print(table)
+    null = folder.features.get("stability_null")
+    if null is not None and null.notna().any():
+        out.print(
+            f"  Stability ± standard error over cells; by chance, with the cells permuted, {null.mean():.2f}. Features active in "
+            "fewer than 10 cells have none.",
+            highlight=False,
+        )
     for warning in info["warnings"]:
         out.print(f"  Note: {spoken(warning)}", highlight=False, markup=False)
     out.print(f"\nReport: {folder.path / 'report.html'}", highlight=False, soft_wrap=True)

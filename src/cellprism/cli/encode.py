@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from cellprism.cli.run import ReplaceFile
 
 __all__ = ["register"]
 
@@ -23,6 +24,7 @@ def encode(
     model: Annotated[Path | None, typer.Option(help="Folder of the embedding model; default: the run's.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer with the counts; default: as in the run.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Take the counts from .raw.")] = False,
+    overwrite: ReplaceFile = False,
 ) -> None:
     """Embed cells with the model of a run and write their sparse codes, comparable with the run's own.
 
@@ -34,6 +36,7 @@ def encode(
     from cellprism.data.modalities import with_protein
     from cellprism.data.read import read_cells
     from cellprism.errors import InputError
+    from cellprism.files import refuse_taken
     from cellprism.run.encode import embed_cells, model_of
     from cellprism.run.encode import encode as encode_embedding
     from cellprism.run.folder import RunFolder
@@ -41,8 +44,7 @@ def encode(
 
     if output.suffix not in (".npz", ".h5ad"):
         raise InputError("codes are written as .npz or .h5ad", str(output), "give a name that ends so")
-    if output.exists():
-        raise InputError("the output must be new", f"{output} exists", "give another path, or remove it")
+    refuse_taken(output, overwrite=overwrite)
     run = RunFolder.open(source) if (source / "codes.npz").is_file() else None
     sae = load(source)
     notes: list[str] = []
@@ -65,7 +67,7 @@ def encode(
     for note in notes:
         say(note)
     features = None if run is None else run.features
-    _write(output, found, features)
+    _write(output, found, features, overwrite=overwrite)
     n, width = found.codes.shape
     out = console()
     out.print(f"{n:,} cells x {width:,} features, {found.codes.nnz:,} active: {output}", highlight=False, markup=False)
@@ -86,23 +88,20 @@ def _trained(source: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write(output: Path, found: Any, features: Any) -> None:
+def _write(output: Path, found: Any, features: Any, *, overwrite: bool) -> None:
     import numpy as np
     import scipy.sparse as sp
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.stem}.partial-{os.getpid()}{output.suffix}")
-    try:
+    from cellprism.files import replacing
+
+    with replacing(output, overwrite=overwrite) as beside:
         if output.suffix == ".h5ad":
-            found.anndata(features).write_h5ad(partial)
+            found.anndata(features).write_h5ad(beside)
         else:
-            sp.save_npz(partial, found.codes)
-            with np.load(partial) as matrix:
+            sp.save_npz(beside, found.codes)
+            with np.load(beside) as matrix:
                 arrays = dict(matrix)
-            np.savez_compressed(partial, **arrays, cells=np.array(found.cells))
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
+            np.savez_compressed(beside, **arrays, cells=np.array(found.cells))
 
 
 def register(app: typer.Typer) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cellprism.cli.run import ReplaceFile
+
 __all__ = ["register"]
 
 
@@ -19,21 +21,29 @@ def export(
     level: Annotated[float, typer.Option(help="q value that a gene must pass.")] = 0.05,
     top: Annotated[int, typer.Option(help="Most genes a feature.")] = 100,
     symbols: Annotated[bool, typer.Option("--symbols", help="Name genes by symbol.")] = False,
+    overwrite: ReplaceFile = False,
 ) -> None:
     """Write features in forms that other tools take: gene sets (GMT) and a signed, weighted network."""
     from cellprism.cli.common import console
     from cellprism.errors import InputError
     from cellprism.features.export import feature_network, feature_sets, write_network
+    from cellprism.files import refuse_taken
     from cellprism.genesets import write_gmt
     from cellprism.run.folder import RunFolder
 
     if gmt is None and network is None:
         raise InputError("something must be written", "neither --gmt nor --network", "give one of them, or both")
+    if not 0 < level <= 1:
+        raise InputError("--level is a q value, above 0 and at most 1", str(level), "0.05 is usual")
+    if top < 1:
+        raise InputError("--top must be at least 1", str(top), "100 is usual")
+    for path in (gmt, network):
+        if path is not None:
+            refuse_taken(path, overwrite=overwrite)
     folder = RunFolder.open(run_dir)
     column = "symbol" if symbols else "gene"
     if gmt is not None:
         sets = feature_sets(folder.genes, folder.features, level=level, top=top, column=column)
-        gmt.parent.mkdir(parents=True, exist_ok=True)
         write_gmt(sets, gmt)
         console().print(f"{len(sets):,} features as gene sets: {gmt}", highlight=False, soft_wrap=True)
     if network is not None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cellprism.cli.run import ReplaceFile
+
 __all__ = ["register"]
 
 
@@ -16,6 +18,7 @@ def match(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Table to write: .csv or .parquet.", show_default=False)
     ],
+    overwrite: ReplaceFile = False,
 ) -> None:
     """Match the features of two runs of the same cells by the correlation of their codes."""
     import numpy as np
@@ -24,10 +27,12 @@ def match(
     from cellprism.cli.common import console
     from cellprism.errors import InputError
     from cellprism.features.matching import match as match_codes
+    from cellprism.files import refuse_taken, replacing
     from cellprism.run.folder import RunFolder
 
     if output.suffix not in (".csv", ".parquet"):
         raise InputError("the table is written as .csv or .parquet", str(output), "give a name that ends so")
+    refuse_taken(output, overwrite=overwrite)
     a, b = RunFolder.open(first), RunFolder.open(second)
     rows = pd.Index(b.cells["cell"]).get_indexer(pd.Index(a.cells["cell"]))
     shared = np.flatnonzero(rows >= 0)
@@ -47,11 +52,11 @@ def match(
         table[f"{what}_feature"] = partner[table["feature"]]
         table[f"{what}_name"] = other.reindex(table[f"{what}_feature"]).to_numpy()
         table[f"{what}_correlation"] = correlation[table["feature"]]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if output.suffix == ".csv":
-        table.to_csv(output, index=False)
-    else:
-        table.to_parquet(output, index=False)
+    with replacing(output, overwrite=overwrite) as beside:
+        if output.suffix == ".csv":
+            table.to_csv(beside, index=False)
+        else:
+            table.to_parquet(beside, index=False)
     share = float((table["partner_correlation"] > 0.7).mean())
     console().print(
         f"{len(shared):,} shared cells; {share:.0%} of {len(table):,} features have a one-to-one partner at r > 0.7: {output}",

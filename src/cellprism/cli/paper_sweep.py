@@ -38,12 +38,17 @@ def sweep(
     from cellprism.recovery import PRESETS, grid, sweep_embeddings
     from cellprism.recovery.grid import short as thinned
 
+    names = [name.strip() for name in variants.split(",") if name.strip()]
+    if not names:
+        raise InputError("a sweep needs a variant", repr(variants), "such as --variants topk")
+    for option, value in (("--epochs", epochs), ("--n-cells", n_cells), *(("--latent", one) for one in latent or ())):
+        if value is not None and value < 1:
+            raise InputError(f"{option} must be at least 1", str(value), "give 1 or more")
     if short and full:
         raise InputError("a sweep is either short or full", "--short and --full", "leave one out")
-    names = [name.strip() for name in variants.split(",") if name.strip()]
     trials = grid(simulation, names, full=full, epochs=epochs)  # type: ignore[arg-type]
     if short:
-        trials = thinned(trials, epochs=epochs or 20)
+        trials = thinned(trials, epochs=20 if epochs is None else epochs)
     preset = PRESETS["small" if simulation == "small" else "reduced"]
     if n_cells is not None:
         held = min(int(preset.cells["held_out"]), n_cells // 5)

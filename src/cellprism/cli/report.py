@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cellprism.cli.run import ReplaceFile
+
 __all__ = ["register"]
 
 
@@ -16,6 +18,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Page to write; default: in the folder.")
     ] = None,
+    overwrite: ReplaceFile = False,
 ) -> None:
     """Make report.html of a run folder again, from its files alone."""
     from cellprism.cli.common import console, say
@@ -23,7 +26,9 @@ def report(
     from cellprism.run.folder import RunFolder
 
     RunFolder.open(run_dir)
-    console().print(f"Report: {build(run_dir, output, other=other, say=say)}", highlight=False, soft_wrap=True)
+    console().print(
+        f"Report: {build(run_dir, output, other=other, overwrite=overwrite, say=say)}", highlight=False, soft_wrap=True
+    )
 
 
 def register(app: typer.Typer) -> None:

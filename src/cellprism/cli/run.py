@@ -12,6 +12,7 @@ __all__ = ["register"]
 # Options that other commands have too.
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder to write; new or empty.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in the output folder.")]
+ReplaceFile = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 GeneSets = Annotated[
     list[str] | None, typer.Option(help="GMT file or name of a library; may be repeated. Default: bundled.")
 ]
@@ -83,6 +84,9 @@ def run(
         bool, typer.Option("--thorough", help="10 seeds in place of 3, and more candidates for the recipe.")
     ] = False,
     device: Annotated[str, typer.Option(help="Where to train: auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from what a stopped run into the same folder has finished.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn cells and an embedding into named features, and write a run folder with its report."""
@@ -120,6 +124,7 @@ def run(
         preset="thorough" if thorough else "run",
         overwrite=overwrite,
         device=device,
+        resume=resume,
         progress=True,
         **choices,
     )

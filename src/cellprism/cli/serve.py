@@ -20,11 +20,12 @@ def serve(
     ] = None,
 ) -> None:
     """Show the report of a run folder in the browser until interrupted."""
+    from cellprism.cli.common import say
     from cellprism.report.serve import serve as start
     from cellprism.run.folder import RunFolder
 
     RunFolder.open(run_dir)
-    start(run_dir, other=other, host=host, port=port, allowed_hosts=allow_host)
+    start(run_dir, other=other, host=host, port=port, allowed_hosts=allow_host, say=say)
 
 
 def register(app: typer.Typer) -> None:

@@ -69,6 +69,7 @@ def large(
     overwrite: Replace = False,
 ) -> None:
     """Many cell types that express programs of genes, in batches; .zarr is written block by block, at any size."""
+    from cellprism.files import replacing
     from cellprism.simulate import large as simulate
     from cellprism.simulate import large_zarr, multiome
     from cellprism.simulate.measurement import Measurement
@@ -92,7 +93,8 @@ def large(
     if peaks:
         _write(multiome(n_cells, n_peaks=peaks, **options), output)
     elif output.suffix == ".zarr":
-        large_zarr(output, n_cells, **options)
+        with replacing(output) as beside:
+            large_zarr(beside, n_cells, **options)
         _report(output, f"{n_cells:,} cells x {n_genes:,} genes")
     else:
         _write(simulate(n_cells, **options), output)
@@ -106,38 +108,33 @@ def _suffix(output: Path, allowed: tuple[str, ...]) -> None:
 
 
 def _free(output: Path, overwrite: bool) -> None:
-    """Make room for the output, or refuse."""
-    import shutil
-
+    """Refuse a place that is taken, before anything is drawn; what stands there is replaced by the finished cells alone."""
     from cellprism.errors import InputError
+    from cellprism.files import check_place, refuse_taken
 
-    if not output.exists():
-        return
-    if not overwrite:
-        raise InputError("the output must not exist yet", str(output), "name another file or add --overwrite")
-    if output.is_dir() and output.suffix != ".zarr":
-        raise InputError("only a file or a .zarr folder is replaced", str(output), "name another file")
-    if output.is_dir():
-        shutil.rmtree(output)
-    else:
-        output.unlink()
+    refuse_taken(output, overwrite=overwrite)
+    if output.is_dir() and any(output.iterdir()) and not (output / "uns" / "simulation").is_dir():
+        raise InputError(
+            "--overwrite replaces a .zarr folder that holds a simulation and no other", str(output), "name another file"
+        )
+    check_place(output)
 
 
 def _write(cells: Any, output: Path) -> None:
     """Write beside the output's place and move it there when whole."""
     from mudata import set_options
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.stem}.partial{output.suffix}")
-    if output.suffix == ".zarr":
-        import zarr
-        from anndata.io import write_elem
+    from cellprism.files import replacing
 
-        write_elem(zarr.open_group(partial, mode="w", zarr_format=2), "/", cells)
-    else:
-        with set_options(pull_on_update=False):  # the coming default of mudata
-            cells.write(partial)
-    partial.rename(output)
+    with replacing(output) as beside:
+        if output.suffix == ".zarr":
+            import zarr
+            from anndata.io import write_elem
+
+            write_elem(zarr.open_group(beside, mode="w", zarr_format=2), "/", cells)
+        else:
+            with set_options(pull_on_update=False):  # the coming default of mudata
+                cells.write(beside)
     _report(output, f"{cells.n_obs:,} cells x {cells.n_vars:,} features")
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cellprism.data.arrays import READ_ERRORS, read_sparse
 from cellprism.data.read import describe_keys
-from cellprism.data.sparse import as_dense, read_sparse
+from cellprism.data.sparse import as_dense
 from cellprism.data.table import names_and_values, read_table
 from cellprism.errors import InputError
 
@@ -95,8 +96,7 @@ def read_embedding(path: str | Path) -> Embedding:
         raise
     except UnicodeDecodeError as error:
         raise InputError("text files are UTF-8", f"{path}: {error}", "save it as UTF-8") from error
-    # A damaged file shows itself as nearly any exception of numpy, pandas, pyarrow or zipfile.
-    except Exception as error:
+    except (*READ_ERRORS, ImportError) as error:
         reason = str(error).splitlines()[0] if str(error) else ""
         raise InputError(
             "the embedding file must be readable", f"{path}: {type(error).__name__}: {reason}", "save it again"
@@ -113,9 +113,9 @@ def _pick(names: list[str], path: Path) -> str:
 
 
 def _from_npz(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         if "indptr" in file:
-            return read_sparse(path, "a sparse embedding").toarray(), None
+            return read_sparse(path, "a sparse embedding must be readable").toarray(), None
         name = _pick([n for n in file.files if n != "cells"], path)
         return file[name], tuple(map(str, file["cells"])) if "cells" in file.files else None
 

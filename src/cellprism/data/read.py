@@ -11,6 +11,7 @@ import h5py
 import mudata
 import numpy as np
 
+from cellprism.data.hdf5 import refuse_outside
 from cellprism.errors import InputError
 
 __all__ = ["describe_keys", "read_cells", "sha256"]
@@ -39,10 +40,14 @@ def read_cells(path: str | Path) -> ad.AnnData | mudata.MuData:
     if not path.exists():
         raise InputError("the file of cells must exist", f"no {path}", "check the path")
     try:
+        if path.suffix != ".zarr":
+            refuse_outside(path)
         if path.suffix == ".h5mu":
             with mudata.set_options(pull_on_update=False):
                 return _with_shared_columns(mudata.read_h5mu(path))
         return ad.read_h5ad(path) if path.suffix == ".h5ad" else ad.read_zarr(path)
+    except InputError:
+        raise
     # A damaged file shows itself as nearly any exception of h5py, zarr or anndata.
     except Exception as error:
         raise _unreadable(path, error) from error

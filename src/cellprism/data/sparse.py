@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from cellprism.data.arrays import check_sparse
 from cellprism.errors import InputError
 
-__all__ = ["as_csr", "as_dense", "read_sparse"]
+__all__ = ["as_csr", "as_dense"]
 
 
 def as_csr(stored: Any, what: str = "expression") -> sp.csr_array:
@@ -31,6 +30,8 @@ def as_csr(stored: Any, what: str = "expression") -> sp.csr_array:
         raise InputError(f"{what} holds real numbers", f"dtype {plain.dtype}", "store it as float32")
     if plain.ndim != 2:
         raise InputError(f"{what} is a matrix with a row a cell", f"shape {plain.shape}", "give (cells, columns)")
+    if sp.issparse(plain):
+        check_sparse(plain, what)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
         values = sp.csr_array(plain, dtype=np.float32)
     wide = np.int64 if max(values.nnz, *values.shape) > np.iinfo(np.int32).max else np.int32
@@ -62,32 +63,3 @@ def _in_memory(stored: Any) -> Any:
     if sp.issparse(stored) or isinstance(stored, np.ndarray):
         return stored
     return stored[:] if hasattr(stored, "file") or hasattr(stored, "store") else stored
-
-
-def read_sparse(path: str | Path, what: str) -> sp.csr_array:
-    """A matrix that ``scipy.sparse.save_npz`` wrote, with its indices checked.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, damaged or of another kind.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{what} must exist", f"no {path}", "check the path")
-    try:
-        with path.open("rb") as file:  # numpy leaves a damaged archive open
-            matrix = sp.load_npz(file)
-        if matrix.format in ("csr", "csc", "bsr"):
-            matrix.check_format(full_check=True)
-        elif matrix.format == "coo":
-            for axis, n in zip(matrix.coords, matrix.shape, strict=True):
-                if axis.size and not 0 <= axis.min() <= axis.max() < n:
-                    raise ValueError("indices out of range")
-        return sp.csr_array(matrix)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{what} must be a sparse matrix written by scipy.sparse.save_npz",
-            f"{path}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-            "save it again",
-        ) from error

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
+from cellprism.data.arrays import readable
 from cellprism.embed.base import EmbeddingModel, is_counts, option_names
 from cellprism.embed.files import read_settings
 from cellprism.embed.thinned import Thinned, thinning
@@ -87,6 +88,8 @@ def load(path: str | Path) -> EmbeddingModel:
     if (Path(path) / "model.pt").is_file() and not (Path(path) / "model.json").is_file():
         return cast(EmbeddingModel, model_class("scvi").open(path))  # a folder that scvi-tools itself wrote
     name, _ = read_settings(path)
-    model = cast(EmbeddingModel, model_class(name).load(path))
-    seen = thinning(path)
+    cls = model_class(name)
+    with readable(Path(path), "a saved embedding model must be readable", "copy or save the model again"):
+        model = cast(EmbeddingModel, cls.load(path))
+        seen = thinning(path)
     return model if seen is None else Thinned(model, *seen)

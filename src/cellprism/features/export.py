@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cellprism.errors import InputError
+from cellprism.files import replacing
 from cellprism.genesets.gmt import write_gmt
 
 __all__ = ["feature_network", "feature_sets", "write_feature_sets", "write_network"]
@@ -99,11 +100,11 @@ def write_network(network: pd.DataFrame, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix not in (".csv", ".tsv", ".parquet"):
         raise InputError("a network is written as .csv, .tsv or .parquet", str(path), "choose one of these endings")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".parquet":
-        network.to_parquet(path, index=False)
-    else:
-        network.to_csv(path, index=False, sep="," if path.suffix == ".csv" else "\t")
+    with replacing(path) as beside:
+        if path.suffix == ".parquet":
+            network.to_parquet(beside, index=False)
+        else:
+            network.to_csv(beside, index=False, sep="," if path.suffix == ".csv" else "\t")
     return path
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cellprism.data.text import read_text
 from cellprism.errors import InputError
+from cellprism.files import replacing
 
 __all__ = ["read_gmt", "write_gmt"]
 
@@ -105,7 +106,8 @@ def write_gmt(
         with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as stream:
             stream.write(data)
         data = packed.getvalue()
-    path.write_bytes(data)
+    with replacing(path) as beside:
+        beside.write_bytes(data)
 
 
 def _check_field(text: str, name: str, *, blank: bool) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cellprism.errors import InputError
+from cellprism.files import replacing
 from cellprism.genesets.libraries import cache_dir
 from cellprism.genesets.tables import read_table
 
@@ -119,10 +120,8 @@ def fetch_network(name: str, organism: str = "human") -> pd.DataFrame:
                 "run once with a network, or give the table to read_network",
             ) from error
         network = read_network(fetched)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.part")
-        network.to_csv(part, index=False, compression="gzip")
-        part.replace(path)  # whole or not at all
+        with replacing(path) as beside:
+            network.to_csv(beside, index=False, compression="gzip")
     return read_network(path)
 
 

@@ -98,7 +98,7 @@ def grid(
     for variant, factor, (lr, length) in product(
         variants, factors or (SMALL_FACTORS if simulation == "small" else LARGE_FACTORS), rates.items()
     ):
-        length = epochs or length
+        length = length if epochs is None else epochs
         if variant in ("vanilla", "relu"):
             trials += [Trial(variant, factor, lr, length, l1=l1) for l1 in penalties]
         else:

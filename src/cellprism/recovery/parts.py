@@ -9,7 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from cellprism.data.arrays import readable
 from cellprism.errors import InputError
+from cellprism.files import replacing
 
 __all__ = ["kept_table", "same_settings"]
 
@@ -18,13 +20,13 @@ def kept_table(folder: str | Path | None, name: str, make: Callable[[], pd.DataF
     """The table of this name in the folder, or a new one, which is put there whole or not at all; and whether it is new."""
     kept = None if folder is None else Path(folder) / name
     if kept is not None and kept.is_file():
-        return pd.read_parquet(kept), False
+        with readable(kept, "the parts of long work must be readable", "remove this file: it is made again"):
+            return pd.read_parquet(kept), False
     part = make()
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = kept.with_suffix(".partial")
-        part.to_parquet(unfinished, index=False)
-        unfinished.rename(kept)
+        with replacing(kept) as beside:
+            part.to_parquet(beside, index=False)
     return part, True
 
 
@@ -49,10 +51,13 @@ def same_settings(folder: Path, settings: Mapping[str, Any], rule: str, *, note:
     """
     kept = folder / "settings.json"
     if kept.is_file():
-        if json.loads(kept.read_text(encoding="utf-8")) != settings:
+        with readable(kept, "the settings of long work must be readable", "remove the folder, or name another"):
+            known = json.loads(kept.read_text(encoding="utf-8"))
+        if known != settings:
             raise InputError(rule, f"other settings in {kept}", "name another folder, or remove this one")
         return
     if not note:
         return
     kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    with replacing(kept) as beside:
+        beside.write_text(json.dumps(settings, indent=1), encoding="utf-8")

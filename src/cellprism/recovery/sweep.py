@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from cellprism.files import replacing
 from cellprism.recovery.embedding import embed
 from cellprism.recovery.grid import UNTRAINED, Trial
 from cellprism.recovery.parts import kept_table, same_settings
@@ -183,7 +184,8 @@ def sweep_embeddings(
         task = Task.of(adata, embedded.Z, seed=seed)
         tables.append(sweep(task, trials, seed=seed, folder=parts, report=say).assign(latent=latent))
     table = pd.concat(tables, ignore_index=True)
-    table.to_parquet(folder / "sweep.parquet", index=False)
+    with replacing(folder / "sweep.parquet") as beside:
+        table.to_parquet(beside, index=False)
     _save_landscapes(table, preset.level, folder / "figures")
     return table
 

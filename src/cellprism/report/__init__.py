@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from cellprism.files import refuse_taken, replacing
 from cellprism.report.cap import LIMIT, one_file
 from cellprism.report.notebook import View, view
 from cellprism.report.serve import make_app, serve
 from cellprism.report.source import read_source
 
 __all__ = ["View", "build", "make_app", "serve", "view"]
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page that this package wrote."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return b'<meta name="generator" content="cellprism' in file.read(4_096)
 
 
 def build(
@@ -20,6 +29,7 @@ def build(
     other: str | Path | None = None,
     max_megabytes: float = LIMIT / 1e6,
     name: str | None = None,
+    overwrite: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Write the explorer of a run as one HTML file that makes no network request.
@@ -37,6 +47,8 @@ def build(
         short page that says how to open the run with :func:`serve`.
     name
         The folder as that page names it; by default `run_dir`, which may be about to move.
+    overwrite
+        Replace a file at `output` that is no page of this package; pages are replaced in any case.
     say
         Called with a line of text where anything had to be left out.
 
@@ -50,11 +62,11 @@ def build(
         Where a folder is no run folder, its files disagree, or the two runs share too few cells.
     """
     path = Path(output) if output is not None else Path(run_dir) / "report.html"
+    refuse_taken(path, overwrite=overwrite or is_page(path))
     source, second = read_source(run_dir), None if other is None else read_source(other)
     text, told = one_file(source, second, name or str(run_dir), limit=int(max_megabytes * 1e6))
     if told:
         say(told)
-    part = path.with_name(path.name + ".part")  # a killed run leaves no page that reads as whole
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    with replacing(path, overwrite=overwrite or is_page(path)) as beside:
+        beside.write_text(text, encoding="utf-8")
     return path

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cellprism.files import replacing
 from cellprism.report.bundle import bundle
 from cellprism.report.from_anndata import as_source
 from cellprism.report.page import page
@@ -36,7 +37,8 @@ class View:
     def save(self, path: str | Path) -> Path:
         """Write the page as one file."""
         path = Path(path)
-        path.write_text(self.page, encoding="utf-8")
+        with replacing(path) as beside:
+            beside.write_text(self.page, encoding="utf-8")
         return path
 
 

@@ -12,16 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.data.arrays import readable
 from cellprism.errors import InputError
+from cellprism.files import PREFIX
+from cellprism.folder import RunFolder
+from cellprism.folder.schema import COLUMNS
 
 __all__ = ["Source", "completed", "mean_directions", "read_source"]
 
 NEEDED: Final = ("features.parquet", "cells.parquet", "codes.npz")
-COLUMNS: Final[dict[str, tuple[str, ...]]] = {
-    "genes": ("feature", "gene", "symbol", "log2fc", "statistic", "logpval", "pval", "qval"),
-    "sets": ("feature", "set", "direction", "n_measured", "n_hits", "effect", "pval_rank", "qval_rank", "qval_ora"),
-    "labels": ("feature", "column", "value", "auroc", "f1", "precision", "recall", "qval"),
-}
 
 
 @dataclass(frozen=True)
@@ -89,38 +88,25 @@ def read_source(run_dir: str | Path) -> Source:
             f"'{run_dir}' without {', '.join(absent)}",
             "give the folder that `cellprism run` wrote with -o",
         )
-    features = pd.read_parquet(run_dir / "features.parquet").reset_index(drop=True)
-    cells = pd.read_parquet(run_dir / "cells.parquet").reset_index(drop=True)
-    codes = sparse.csc_array(sparse.load_npz(run_dir / "codes.npz"), dtype=np.float32)
-    numbers = features["feature"].to_numpy(dtype=np.int64)
-    if codes.shape[0] != len(cells):
-        raise InputError(
-            "codes.npz and cells.parquet describe the same cells",
-            f"{codes.shape[0]} and {len(cells)} rows",
-            "run again: the folder mixes two runs",
-        )
-    if len(numbers) and (numbers.min() < 0 or numbers.max() >= codes.shape[1]):
-        raise InputError(
-            "each feature of features.parquet is a column of codes.npz",
-            f"feature {numbers.max()} of {codes.shape[1]} columns",
-            "run again: the folder mixes two runs",
-        )
-    path = run_dir / "run.json"
-    expression, expression_genes = _expression(run_dir, len(cells))
+    folder = RunFolder(run_dir)
+    numbers = folder.features["feature"].to_numpy(dtype=np.int64)
+    codes = sparse.csc_array(folder.codes)
+    embedding = folder.embedding if (run_dir / "embedding.npy").is_file() else None
+    expression, expression_genes = folder.expression or (None, [])
     return Source(
-        features=features,
-        cells=cells,
-        genes=_table(run_dir, "genes"),
-        sets=_table(run_dir, "sets"),
-        labels=_table(run_dir, "labels"),
+        features=folder.features,
+        cells=folder.cells,
+        genes=completed(folder.optional("genes"), "genes"),
+        sets=completed(folder.optional("sets"), "sets"),
+        labels=completed(folder.optional("labels"), "labels"),
         codes=sparse.csc_array(codes[:, numbers]),
-        directions=_directions(run_dir, codes, numbers),
+        directions=None if embedding is None else mean_directions(embedding, codes, numbers),
         expression=expression,
         expression_genes=expression_genes,
-        info=json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {},
+        info=folder.info if (run_dir / "run.json").is_file() else {},
         steering=_steering(run_dir),
-        gene_sets=_optional(run_dir, "gene_sets"),
-        matches=_optional(run_dir, "matches"),
+        gene_sets=folder.optional("gene_sets"),
+        matches=folder.optional("matches"),
     )
 
 
@@ -131,16 +117,6 @@ def completed(table: pd.DataFrame | None, name: str) -> pd.DataFrame:
         if column not in table:
             table[column] = pd.Series(np.nan, index=table.index)
     return table
-
-
-def _table(run_dir: Path, name: str) -> pd.DataFrame:
-    path = run_dir / f"{name}.parquet"
-    return completed(pd.read_parquet(path) if path.is_file() else None, name)
-
-
-def _optional(run_dir: Path, name: str) -> pd.DataFrame | None:
-    path = run_dir / f"{name}.parquet"
-    return pd.read_parquet(path) if path.is_file() else None
 
 
 def mean_directions(
@@ -154,29 +130,16 @@ def mean_directions(
     return np.asarray(mean - centre, dtype=np.float32)
 
 
-def _directions(run_dir: Path, codes: sparse.csc_array, numbers: NDArray[np.int64]) -> NDArray[np.float32] | None:
-    path = run_dir / "embedding.npy"
-    if not path.is_file():
-        return None
-    embedding = np.load(path, mmap_mode="r", allow_pickle=False)
-    if embedding.ndim != 2 or embedding.shape[0] != codes.shape[0]:
-        return None
-    return mean_directions(embedding, codes, numbers)
-
-
-def _expression(run_dir: Path, n_cells: int) -> tuple[sparse.csr_array | None, list[str]]:
-    matrix, names = run_dir / "expression.npz", run_dir / "expression_genes.json"
-    if not (matrix.is_file() and names.is_file()):
-        return None, []
-    expression = sparse.csr_array(sparse.load_npz(matrix), dtype=np.float32)
-    genes = [str(g) for g in json.loads(names.read_text(encoding="utf-8"))]
-    return (expression, genes) if expression.shape == (n_cells, len(genes)) else (None, [])
-
-
 def _steering(run_dir: Path) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """Steering experiments in the folder: what was done, and a row a gene."""
     found = []
     for path in sorted(run_dir.glob("**/steering.json")):
         table = path.with_suffix(".parquet")
-        if table.is_file():
-            found.append((json.loads(path.read_text(encoding="utf-8")), pd.read_parquet(table)))
+        if table.is_file() and not any(part.startswith(PREFIX) for part in path.relative_to(run_dir).parts):
+            with readable(path, "a steering experiment must be readable", "steer again, or remove it"):
+                content = json.loads(path.read_text(encoding="utf-8"))
+                genes = pd.read_parquet(table)
+                if not isinstance(content, dict) or "gene" not in genes or "log2fc" not in genes:
+                    raise ValueError("neither a mapping nor a table with the columns gene and log2fc")
+            found.append((content, genes))
     return found

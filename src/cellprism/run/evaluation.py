@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,15 @@ from cellprism.data.read import describe_keys, read_cells
 from cellprism.errors import InputError
 from cellprism.evaluation.evaluate import evaluate
 from cellprism.evaluation.result import Evaluation, headline
+from cellprism.files import replacing
+from cellprism.folder.manifest import note_again
 from cellprism.report import build
 from cellprism.run.folder import RunFolder
 from cellprism.run.gene_sets import gene_set_table
 from cellprism.run.options import PRESETS, RunOptions
 from cellprism.run.prepare import Inputs
 from cellprism.run.spike_in import spike_in_run
-from cellprism.run.write import write_json, write_tables
+from cellprism.run.write import write_json
 from cellprism.sae import Fit, load
 
 __all__ = ["evaluate_folder", "evaluate_inputs", "evaluation_record", "evaluation_tables"]
@@ -113,16 +114,16 @@ def evaluate_folder(
     columns = _Columns(folder, data)
     planted = spike_in_run(folder, columns.data(), spike_in, seed=seed, report=report) if spike_in else None
     wanted = list(dict.fromkeys([*names, *hierarchy]))
-    expression, thinned = folder.path / "expression.npz", bool(info.get("thinned"))
-    values = sp.csr_array(sp.load_npz(expression)) if expression.is_file() else None
-    sets = folder.path / "gene_sets.parquet"
+    thinned = bool(info.get("thinned"))
+    values, genes = folder.expression or (None, None)
+    sets = folder.optional("gene_sets")
     found = evaluate(
-        load(folder.path / "sae"),
+        load(folder.sae),
         np.asarray(folder.embedding),
         {name.removeprefix("obsm:"): columns.of(name) for name in wanted},
         expression=values,
-        genes=None if values is None else json.loads((folder.path / "expression_genes.json").read_text()),
-        gene_sets=_measured(pd.read_parquet(sets)) if full and values is not None and sets.is_file() else None,
+        genes=genes,
+        gene_sets=_measured(sets) if full and values is not None and sets is not None else None,
         counts=values if thinned and full and info.get("expression") == "measured" else None,
         replicate=None if replicate is None else columns.of(replicate),
         within=None if within is None else columns.of(within),
@@ -133,9 +134,13 @@ def evaluate_folder(
     if planted is not None:
         table = pd.concat([found.table, planted], ignore_index=True)
         found = dataclasses.replace(found, table=table, notes=(*planted.attrs["said"], *found.notes))
-    write_tables(folder.path, evaluation_tables(found))
-    content = json.loads((folder.path / "run.json").read_text())
-    write_json(folder.path / "run.json", content | {"evaluation": evaluation_record(found)})
+    tables = evaluation_tables(found)
+    for name, table in tables.items():
+        with replacing(folder.path / f"{name}.parquet") as beside:
+            table.to_parquet(beside, index=False)
+    with replacing(folder.path / "run.json") as beside:
+        write_json(beside, info | {"evaluation": evaluation_record(found)})
+    note_again(folder.path, [*(f"{name}.parquet" for name in tables), "run.json"])
     build(folder.path, name=str(folder.path))
     return found
 

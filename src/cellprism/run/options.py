@@ -13,6 +13,7 @@ from cellprism.data.state import STATES
 from cellprism.errors import InputError
 from cellprism.sae import SAEConfig, default_config
 from cellprism.sae.config import Activation
+from cellprism.sae.fields import as_seed
 from cellprism.sae.training import choose_device
 
 __all__ = ["PRESETS", "Preset", "RunOptions", "states"]
@@ -100,6 +101,8 @@ class RunOptions:
     overwrite: bool = False
     device: str = "auto"
     """Where the embedding model and the SAEs are trained."""
+    resume: bool = False
+    """Go on from the finished steps of a run into the same folder that was stopped."""
     progress: bool = False
 
     def __post_init__(self) -> None:
@@ -138,8 +141,7 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"--{name} must be at least 1", str(value), "give 1 or more")
-        if self.seed < 0:
-            raise InputError("--seed must not be negative", str(self.seed), "give 0 or more")
+        as_seed(self.seed)
 
     @property
     def states(self) -> str | dict[str, str] | None:

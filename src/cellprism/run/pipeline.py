@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +18,27 @@ from numpy.typing import NDArray
 from cellprism.features.annotate import Annotation, annotate
 from cellprism.features.redundant import mark_redundant
 from cellprism.features.stability import fit_matches
+from cellprism.folder.stage import finish
 from cellprism.report import build
 from cellprism.run.evaluation import evaluate_inputs, evaluation_record, evaluation_tables
-from cellprism.run.folder import FORMAT_VERSION, RunFolder, check_output, staged
+from cellprism.run.folder import FORMAT_VERSION, RunFolder, staged
 from cellprism.run.gene_sets import gene_set_table
 from cellprism.run.knowledge import already_said
 from cellprism.run.nulls import null_codes
 from cellprism.run.options import PRESETS, RunOptions
 from cellprism.run.prepare import Inputs, prepare
 from cellprism.run.shares import share_records
-from cellprism.run.write import recipe_records, versions, write_arrays, write_json, write_landscape, write_tables
-from cellprism.sae import Fit, fit
+from cellprism.run.steps import Steps, same_options
+from cellprism.run.write import (
+    logged,
+    recipe_records,
+    versions,
+    write_arrays,
+    write_json,
+    write_landscape,
+    write_tables,
+)
+from cellprism.sae import Fit, SAEConfig, fit
 from cellprism.sae.metrics import describe
 
 __all__ = ["run"]
@@ -61,31 +73,57 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
     Returns
     -------
     RunFolder
-        The finished folder. It appears under its name only when it is whole.
+        The finished folder. It reads as a run folder only when all but its page is whole.
 
     Raises
     ------
     InputError
-        If anything the user gave is wrong; nothing is written then.
+        If anything the user gave is wrong.
+
+    Notes
+    -----
+    The place is taken before any work. Whatever ends a run early, the steps that were finished are kept in a work folder,
+    which a note on the exception names and ``resume`` goes on from.
     """
-    check_output(options.output, overwrite=options.overwrite)
-    clock = _Clock()
+    if options.resume and (done := _finished(options, say)) is not None:
+        return done
+    with staged(options.output, overwrite=options.overwrite, resume=options.resume, say=say) as folder:
+        _make(options, folder, say)
+    try:
+        build(options.output, say=say, name=str(options.output))
+    except BaseException as error:
+        error.add_note(f"All but the page is in {options.output}; `cellprism report {options.output}` makes the page.")
+        raise
+    return RunFolder.open(options.output)
+
+
+def _finished(options: RunOptions, say: Callable[[str], None]) -> RunFolder | None:
+    """The result of an earlier run of the same options, where it lacks at most its last move or its page."""
+    finish(options.output)
+    if not (options.output / "run.json").is_file():
+        return None
+    done = RunFolder.open(options.output)
+    if not same_options(done.info.get("arguments", {}), options):
+        return None
+    say(f"{options.output} is finished already")
+    if not (options.output / "report.html").is_file():
+        build(options.output, say=say, name=str(options.output))
+    return done
+
+
+def _make(options: RunOptions, folder: Path, say: Callable[[str], None]) -> None:
+    """All of a run but its page, into a folder in the making."""
+    clock, steps = _Clock(), Steps(folder, options)
+    say = logged(folder / "run.log", say)
+    say(f"cellprism {versions()['cellprism']}, seed {options.seed}")
     with clock.step("prepare"):
-        inputs = prepare(options, say)
+        inputs = prepare(options, say, steps)
     cfg = options.sae_config(inputs.embedding)
     asked = "choosing a recipe, then" if cfg is None else f"{cfg.width} features, {cfg.activation}, k {cfg.k}:"
     say(f"{asked} training {options.n_seeds} sparse autoencoders")
     with clock.step("fit"):
-        fitted = fit(
-            inputs.embedding,
-            cfg,
-            seed=options.seed,
-            seeds=options.n_seeds,
-            preset=PRESETS[options.preset].recipe,
-            consensus=options.consensus,
-            epochs=options.epochs,
-            progress=options.progress,
-            device=options.device,
+        fitted = steps.fit(
+            inputs.embedding, (cfg, options.seed, options.n_seeds), partial(_train, options, inputs, cfg)
         )
         for reason in fitted.options.get("recipe", {}).get("reasons", ()):
             say(reason)
@@ -98,34 +136,44 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
         evaluation = evaluate_inputs(options, inputs, fitted, codes)
     features, matches = _with_stability(annotation.features, fitted, inputs.embedding)
     say("writing the tables and the page")
-    with staged(options.output, overwrite=options.overwrite) as folder:
-        fitted.sae.save(folder / "sae")
-        write_arrays(folder, inputs, codes)
-        genes = annotation.genes
-        write_tables(
-            folder,
-            {
-                "features": features,
-                "genes": genes,
-                "sets": _with_redundant(annotation.sets, inputs.gene_sets, annotation.info["level"]),
-                "labels": annotation.labels,
-                "cells": _cells(inputs),
-                "gene_sets": gene_set_table(inputs.matched, inputs.expression.genes, options.gene_sets),
-                "training": fitted.history,
-            }
-            | evaluation_tables(evaluation)
-            | ({} if matches is None else {"matches": matches})
-            | ({"regulators": annotation.regulators} if inputs.networks else {}),
-        )
-        if fitted.consensus is not None:
-            write_tables(folder, {"consensus": fitted.consensus.reset_index()})
-        if "recipe" in fitted.options:
-            write_landscape(folder, fitted.options["recipe"]["scouts"])
-        about = _about(options, inputs, fitted, codes, annotation, features, clock.seconds)
-        write_json(folder / "run.json", about | {"evaluation": evaluation_record(evaluation)})
-        with clock.step("report"):
-            build(folder, say=say, name=str(options.output))
-    return RunFolder.open(options.output)
+    fitted.sae.save(folder / "sae")
+    write_arrays(folder, inputs, codes)
+    write_tables(
+        folder,
+        {
+            "features": features,
+            "genes": annotation.genes,
+            "sets": _with_redundant(annotation.sets, inputs.gene_sets, annotation.info["level"]),
+            "labels": annotation.labels,
+            "cells": _cells(inputs),
+            "gene_sets": gene_set_table(inputs.matched, inputs.expression.genes, options.gene_sets),
+            "training": fitted.history,
+        }
+        | evaluation_tables(evaluation)
+        | ({} if matches is None else {"matches": matches})
+        | ({"regulators": annotation.regulators} if inputs.networks else {}),
+    )
+    if fitted.consensus is not None:
+        write_tables(folder, {"consensus": fitted.consensus.reset_index()})
+    if "recipe" in fitted.options:
+        write_landscape(folder, fitted.options["recipe"]["scouts"])
+    about = _about(options, inputs, fitted, codes, annotation, features, clock.seconds)
+    write_json(folder / "run.json", about | {"evaluation": evaluation_record(evaluation)})
+
+
+def _train(options: RunOptions, inputs: Inputs, cfg: SAEConfig | None, states: Path) -> Fit:
+    return fit(
+        inputs.embedding,
+        cfg,
+        seed=options.seed,
+        seeds=options.n_seeds,
+        preset=PRESETS[options.preset].recipe,
+        consensus=options.consensus,
+        epochs=options.epochs,
+        progress=options.progress,
+        checkpoint=states,
+        device=options.device,
+    )
 
 
 def _annotate(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.csr_array) -> Annotation:
@@ -163,10 +211,12 @@ def _with_stability(features: pd.DataFrame, fitted: Fit, X: NDArray[Any]) -> tup
     matches = None
     if fitted.siblings:
         stable, matches = fit_matches(fitted, X)
-        features["stability"] = stable["stability"].reindex(features["feature"]).to_numpy()
+        stable = stable.reindex(features["feature"])
+        features["stability"] = stable["stability"].to_numpy()
+        features["stability_error"], features["stability_null"] = stable["error"].to_numpy(), stable["null"].to_numpy()
         matches = matches[matches["feature"].isin(features["feature"])]
     else:
-        features["stability"] = np.nan
+        features["stability"] = features["stability_error"] = features["stability_null"] = np.nan
     order = ["feature", "name", "kind", "n_active", "mean_active", "max_active", "stability", "confound"]
     return features[[*order, *(c for c in features.columns if c not in order)]], matches
 
@@ -199,7 +249,9 @@ def _about(
 ) -> dict[str, Any]:
     """Content of run.json."""
     overall = describe(fitted.sae, inputs.embedding, codes)._asdict()
-    stable = float((features["stability"] > 0.7).mean()) if fitted.siblings else None
+    stable, by_chance = None, None
+    if fitted.siblings:
+        stable, by_chance = (float((features[c] > 0.7).mean()) for c in ("stability", "stability_null"))
     descriptive = bool(annotation.info["pvalues"] == "descriptive")
     about = {
         "format": "cellprism-run",
@@ -211,7 +263,7 @@ def _about(
         "seeds": list(range(options.seed, options.seed + options.n_seeds)),
         "timings": seconds,
         "metrics": overall
-        | {"width": fitted.sae.width, "share_stable": stable}
+        | {"width": fitted.sae.width, "share_stable": stable, "share_stable_null": by_chance}
         | {f"holdout_{k}": v for k, v in fitted.metrics.items() if len(fitted.holdout)},
         **recipe_records(fitted),
         "shares": share_records(annotation.shares),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter
 
 import anndata as ad
@@ -32,6 +33,9 @@ from cellprism.genesets.match import MatchedSets, match_sets
 from cellprism.run.knowledge import cell_columns, map_names, nuisance_columns, read_networks, set_ancestors
 from cellprism.run.model_cells import model_cells
 from cellprism.run.options import RunOptions
+
+if TYPE_CHECKING:
+    from cellprism.run.steps import Steps
 
 __all__ = ["Inputs", "prepare"]
 
@@ -71,8 +75,8 @@ class Inputs:
     warnings: list[str] = field(default_factory=list)
 
 
-def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
-    """Read and check all inputs; train the embedding model where one is asked for."""
+def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> Inputs:
+    """Read and check all inputs; train the embedding model where one is asked for and no finished step holds it."""
     hashed = hash_files(_files(options))
     cells, proteins = with_protein(read_cells(options.data))
     say(f"{cells.n_obs:,} cells from {options.data.name}")
@@ -107,8 +111,9 @@ def prepare(options: RunOptions, say: Callable[[str], None]) -> Inputs:
             made.obs[columns.strata.name] = columns.strata.to_numpy()
             extra["batch"] = columns.strata.name
             say(f"the model is told the batch, {columns.strata.name!r}")
-        model = embed.train(options.embed, made, seed=options.seed, progress=options.progress, **extra)
-        values, source = model.encode(made), f"{_trained(model)}, trained in this run"
+        train = partial(embed.train, options.embed, made, seed=options.seed, progress=options.progress, **extra)
+        model, values = steps.embedding(hashed["data"].sha256, train, made)
+        source = f"{_trained(model)}, trained in this run"
         say(f"trained {_trained(model)}")
         model = Thinned(model, seed=options.seed) if thinned else model
         unseen = [m for m in modalities(made) if m not in model.modalities]

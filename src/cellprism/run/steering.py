@@ -71,7 +71,7 @@ def steer_run(
     columns = [c for c in folder.info["label_columns"] if not pd.api.types.is_numeric_dtype(folder.cells[c])]
     arguments: dict[str, Any] = folder.info["arguments"]
     found = effect(
-        sae.load(folder.path / "sae"),
+        sae.load(folder.sae),
         decoder,
         Z,
         feature,

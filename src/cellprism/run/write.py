@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,16 @@ import scipy.sparse as sp
 from cellprism.run.prepare import Inputs
 from cellprism.sae import Fit
 
-__all__ = ["recipe_records", "to_json", "versions", "write_arrays", "write_json", "write_landscape", "write_tables"]
+__all__ = [
+    "logged",
+    "recipe_records",
+    "to_json",
+    "versions",
+    "write_arrays",
+    "write_json",
+    "write_landscape",
+    "write_tables",
+]
 
 # Beyond this the tested expression is not copied: its source is named, with its hash, in expression.json.
 _LARGEST_COPY = 50_000_000
@@ -69,6 +80,17 @@ def write_landscape(folder: Path, landscape: list[dict[str, Any]]) -> None:
         draw(table, x, y, by="candidate", ax=ax)
     (folder / "figures").mkdir(exist_ok=True)
     figure.savefig(folder / "figures" / "landscape.png", dpi=150)
+
+
+def logged(path: Path, say: Callable[[str], None]) -> Callable[[str], None]:
+    """``say`` that keeps each line in a file too, with the time (UTC); a resumed run goes on with the same file."""
+
+    def told(line: str) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')}  {line}\n")
+        say(line)
+
+    return told
 
 
 def write_json(path: Path, content: Any) -> None:

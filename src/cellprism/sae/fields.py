@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from typing import Any
 
@@ -9,7 +10,10 @@ import numpy as np
 
 from cellprism.errors import InputError
 
-__all__ = ["as_number", "as_seed", "as_whole"]
+__all__ = ["LARGEST_SEED", "as_number", "as_seed", "as_whole"]
+
+
+LARGEST_SEED = 2**31 - 1
 
 
 def as_whole(name: str, value: Any) -> int:
@@ -26,7 +30,7 @@ def as_whole(name: str, value: Any) -> int:
 
 
 def as_number(name: str, value: Any) -> float:
-    """A number, also as the text that YAML makes of ``1e-3``.
+    """A finite number, also as the text that YAML makes of ``1e-3``.
 
     Raises
     ------
@@ -35,9 +39,11 @@ def as_number(name: str, value: Any) -> float:
     """
     if _is_number(value) or isinstance(value, str):
         try:
-            return float(value)
-        except ValueError:
-            pass
+            number = float(value)
+        except (ValueError, OverflowError):
+            number = math.nan
+        if math.isfinite(number):
+            return number
     raise InputError(f"`{name}` must be a number", repr(value), "give one, such as 0.1")
 
 
@@ -46,7 +52,7 @@ def _is_number(value: Any) -> bool:
 
 
 def as_seed(seed: Any) -> int:
-    """A whole number of at least 0.
+    """A whole number from 0 to 2^31 - 1: from there on some generators refuse it, or the seeds that follow it.
 
     Raises
     ------
@@ -56,4 +62,6 @@ def as_seed(seed: Any) -> int:
     whole = as_whole("seed", seed)
     if whole < 0:
         raise InputError("`seed` must be at least 0", str(seed), "use 0")
+    if whole > LARGEST_SEED:
+        raise InputError(f"`seed` must be at most {LARGEST_SEED:,}", str(seed), "use 0")
     return whole

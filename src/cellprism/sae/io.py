@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
@@ -57,14 +58,14 @@ def load(path: str | Path) -> SAE:
             )
     try:
         about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise InputError(
             "config.json must be JSON", f"{folder / 'config.json'}: {error}", "save the SAE again"
         ) from error
     if not isinstance(about, dict) or about.get("format") != "cellprism-sae":
         raise InputError("config.json must describe a cellprism SAE", f"{folder / 'config.json'}", "check the path")
     for name, kind in (("format_version", int), ("config", dict)):
-        if not isinstance(about.get(name), kind):
+        if not isinstance(about.get(name), kind) or isinstance(about.get(name), bool):
             raise InputError(
                 f"config.json must hold `{name}`", repr(about.get(name)), "save the SAE again with this version"
             )
@@ -80,6 +81,11 @@ def load(path: str | Path) -> SAE:
         raise InputError(
             "sae.safetensors must be readable", f"{folder}: {error}", "copy or save the SAE again"
         ) from error
+    broken = sorted(name for name, tensor in tensors.items() if not torch.isfinite(tensor).all())
+    if broken:
+        raise InputError(
+            "the numbers of an SAE are finite", f"NaN or inf in {', '.join(broken)} of {folder}", "train it again"
+        )
     empty = np.zeros(0, dtype=np.float32)
     scaling = AffineScaling(
         *(tensors[k].numpy() if k in tensors else empty for k in ("mean", "forward_map", "backward_map"))

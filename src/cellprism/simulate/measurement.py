@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,9 +32,11 @@ class Measurement:
     def __post_init__(self) -> None:
         if self.noise not in ("none", "poisson", "nb"):
             raise InputError("noise must be none, poisson or nb", repr(self.noise), "choose one of the three")
-        if self.library_size is not None and self.library_size <= 0:
-            raise InputError("library_size must be positive", str(self.library_size), "give the median total count")
-        if self.library_sd < 0 or self.theta <= 0:
+        if self.library_size is not None and not 0 < self.library_size < math.inf:
+            raise InputError(
+                "library_size must be positive and finite", str(self.library_size), "give the median total count"
+            )
+        if not (0 <= self.library_sd < math.inf and 0 < self.theta < math.inf):
             raise InputError(
                 "library_sd must not be negative and theta must be positive",
                 f"library_sd={self.library_sd}, theta={self.theta}",

@@ -93,7 +93,7 @@ class LargeProcess:
             raise InputError(
                 "program_correlation must be in [0, 1)", str(self.program_correlation), "0 keeps programs independent"
             )
-        if self.batch_sd < 0:
+        if not 0 <= self.batch_sd < float("inf"):
             raise InputError("batch_sd must not be negative", str(self.batch_sd), "0 leaves the batch mean alone")
         if self.continuous and self.n_cell_types < 2:
             raise InputError(

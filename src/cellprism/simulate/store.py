@@ -14,9 +14,10 @@ from anndata.io import write_elem
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from cellprism.errors import InputError
+from cellprism.files import replacing
 from cellprism.simulate.large import STRIP, block_rows, describe, draw_cells, observations
 from cellprism.simulate.measurement import Measurement
-from cellprism.simulate.process import LargeProcess
+from cellprism.simulate.process import Cells, LargeProcess
 
 __all__ = ["large_zarr"]
 
@@ -74,9 +75,15 @@ def large_zarr(
         varm={"program_gene": model.program_gene.T.astype(np.uint8)},
         uns={"simulation": describe(model, measurement, seed)},
     )
-    # Written beside its place and moved there when whole, so a killed run leaves nothing that reads as a data set.
-    partial = path.with_name(path.name + ".partial")
-    group = zarr.open_group(partial, mode="w", zarr_format=2)  # every release of anndata reads it
+    with replacing(path, overwrite=False) as beside:
+        _write(beside, frame, model, measurement, cells, seed)
+    return path
+
+
+def _write(path: Path, frame: AnnData, model: LargeProcess, measurement: Measurement, cells: Cells, seed: int) -> None:
+    """All of the data set, its expression strip by strip."""
+    n_cells = frame.n_obs
+    group = zarr.open_group(path, mode="w", zarr_format=2)  # every release of anndata reads it
     write_elem(group, "/", frame)
     strips = block_rows(n_cells, STRIP)
     X = group.create_array(
@@ -97,5 +104,3 @@ def large_zarr(
     with threadpool_limits(1), ThreadPoolExecutor(ZARR_WORKERS) as pool:
         for _ in pool.map(write, range(len(strips))):
             pass
-    partial.rename(path)
-    return path

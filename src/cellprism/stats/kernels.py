@@ -1,20 +1,16 @@
 """The compiled loops of the statistics: each is a few lines that NumPy cannot say without a dense copy.
 
 Everything here takes and returns plain arrays, sorts nothing (NumPy sorts faster, and sorting code compiles slowly)
-and holds no lock, so that callers run it on threads. Compiled code is kept beside the package where that folder can
-be written (or where ``NUMBA_CACHE_DIR`` points) and is compiled afresh in each process elsewhere.
+and holds no lock, so that callers run it on threads.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
+
+from cellprism.numba_cache import compiled
 
 __all__ = [
     "auroc_f1",
@@ -30,19 +26,9 @@ __all__ = [
     "vector_njit",
 ]
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-_CAN_CACHE = bool(os.environ.get("NUMBA_CACHE_DIR")) or os.access(Path(__file__).parent, os.W_OK)
-
-
-def njit(function: _F) -> _F:
-    """Numba's decorator with a cache only where one can be written (read-only installs compile in memory)."""
-    return cast("_F", numba.njit(cache=_CAN_CACHE, nogil=True)(function))
-
-
-def vector_njit(function: _F) -> _F:
-    """The same for loops that become vectors: no jump on division by zero, sums in any order; NaN and infinity keep."""
-    loose = {"reassoc", "contract", "nsz", "arcp"}
-    return cast("_F", numba.njit(cache=_CAN_CACHE, nogil=True, error_model="numpy", fastmath=loose)(function))
+njit = compiled()
+# For loops that become vectors: no jump on division by zero, sums in any order; NaN and infinity keep.
+vector_njit = compiled(error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 
 
 @njit

@@ -23,7 +23,7 @@ let turn = 0;
 
 async function show(to) {
   const mine = ++turn;
-  const make = VIEWS[to.view] ?? overviewView;
+  const make = Object.hasOwn(VIEWS, to.view) ? VIEWS[to.view] : overviewView; // a link may name "constructor"
   let next;
   try {
     next = await make();

@@ -41,13 +41,19 @@ export function inlined(chart) {
   return copy;
 }
 
+/** Text with a sign in place of what XML cannot hold: control characters and halves of surrogate pairs in names. */
+function wellFormed(text) {
+  // eslint-disable-next-line no-control-regex
+  return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, "\ufffd"); // prettier-ignore
+}
+
 /** A figure on the page's ground, as text. */
 function standalone(figure) {
   figure.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   const ground = document.createElementNS("http://www.w3.org/2000/svg", "rect");
   for (const [k, v] of Object.entries({ width: "100%", height: "100%", fill: getComputedStyle(document.documentElement).getPropertyValue("--surface").trim() })) ground.setAttribute(k, v); // prettier-ignore
   figure.prepend(ground);
-  return new XMLSerializer().serializeToString(figure);
+  return wellFormed(new XMLSerializer().serializeToString(figure));
 }
 
 export function saveSvg(name, figure) {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from cellprism.numba_cache import compiled
 
 __all__ = ["Levels", "fit_levels"]
 
@@ -77,7 +78,7 @@ def fit_levels(readouts: NDArray[np.floating], *, seed: int = 0) -> Levels:
     return Levels(sign, zero * unit, zero_sd * unit, share, (on - zero) * unit, on_sd * unit)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _fit(ordered: Any, found: Any) -> None:
     """Fill (7, p) ``found`` (log likelihood, sign, means and deviations of both levels) from (p, cells) sorted values."""
     n = ordered.shape[1]
@@ -93,7 +94,7 @@ def _fit(ordered: Any, found: Any) -> None:
                     found[4, p], found[5, p], found[6, p] = share, max(m1, m0 + 1e-6), np.sqrt(v1)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _two_normals(values: Any, cut: int, share: float) -> Any:
     """Log likelihood (far lower where the lower level is not the narrower), means, variances, share above.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
+from cellprism.numba_cache import compiled
 from cellprism.sae.steps.kernels import FASTMATH
 from cellprism.sae.steps.threads import spread
 
@@ -85,7 +85,7 @@ def posterior(
     return Posterior(mean, square, on)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _log_cdf_and_mills(a: float, log_cdf: Any, mills: Any) -> tuple[float, float]:
     """Logarithm of the normal distribution function, and density over distribution function: a Taylor series each."""
     if a <= _LOWEST:  # asymptotic series
@@ -108,7 +108,7 @@ def _log_cdf_and_mills(a: float, log_cdf: Any, mills: Any) -> tuple[float, float
     )
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _sweep(
     lo: int, hi: int, left: Any, gram: Any, v: Any, variance: Any, centre: Any, base: Any, region: Any, sweeps: int,
     log_cdf: Any, mills: Any, mean: Any, square: Any, on: Any,

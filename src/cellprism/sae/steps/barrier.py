@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import numba
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import types
 from numba.extending import intrinsic
+
+from cellprism.numba_cache import compiled
 
 __all__ = ["meet"]
 
@@ -40,7 +41,7 @@ _arrive: Any = intrinsic(_arrive_code)
 _arrived: Any = intrinsic(_arrived_code)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def meet(counter: Any, threads: int) -> None:
     """Return when all threads have called this as often; ``counter`` is an int64 array that starts at 0."""
     if threads == 1:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from cellprism.numba_cache import compiled
 from cellprism.sae.steps.kernels import _keep_largest
 from cellprism.sae.steps.vectors import LANES, ROWS, first_bit, over, products
 
 __all__ = ["collect"]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def collect(
     xs: Any, first: int, W: Any, c: Any, k: int, out: Any, bar: Any, feature: Any, value: Any, count: Any
 ) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
 import numpy as np
 
+from cellprism.numba_cache import compiled
 from cellprism.sae.steps.barrier import meet
 from cellprism.sae.steps.coded_collect import collect
 from cellprism.sae.steps.kernels import FASTMATH, _keep_largest, adam_flat
@@ -26,7 +26,7 @@ _LEAST_TILE = 16
 _SHIFT, _MASK = 32, 2**32 - 1
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _collect_one(xs: Any, q: int, b: int, W: Any, c: Any, k: int, feature: Any, value: Any, count: Any) -> None:
     """All positive entries of one cell (at most as many as fit: then the k largest so far)."""
     most = feature.shape[1]
@@ -53,7 +53,7 @@ def _collect_one(xs: Any, q: int, b: int, W: Any, c: Any, k: int, feature: Any, 
     count[b] = n
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _decode(
     lo: int, hi: int, x: Any, D: Any, bias: Any, segment: Any, feature: Any, value: Any, count: Any,
     residual: Any, by_code: Any, squared: Any,
@@ -81,7 +81,7 @@ def _decode(
             by_code[b, t] = dot_row(residual, (b * prefixes + segment[j]) * r, D, j * r, r)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _by_feature(lo: int, hi: int, n: int, feature: Any, count: Any, first: Any, at: Any, place: Any) -> None:
     """Entries of features ``lo`` ... ``hi`` by feature, in the order of the cells: ``first[j]:first[j + 1]`` of ``place``.
 
@@ -107,7 +107,7 @@ def _by_feature(lo: int, hi: int, n: int, feature: Any, count: Any, first: Any, 
             at[slot] += 1
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _gradients(
     lo: int, hi: int, xs: Any, residual: Any, segment: Any, value: Any, by_code: Any, scale: Any, W: Any, D: Any,
     unit: bool, first: Any, place: Any, fired: Any, gW: Any, gc: Any, gD: Any, parts: Any, part: int,
@@ -150,14 +150,14 @@ def _gradients(
     parts[part, r] = total
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _adam(
     lo: int, hi: int, p: Any, g: Any, m: Any, v: Any, clip: Any, beta1: float, beta2: float, size: Any, over: Any
 ) -> None:
     adam_flat(p[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi], clip, beta1, beta2, size, over)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _unit_rows(lo: int, hi: int, D: Any) -> None:
     for j in range(lo, hi):
         s: Any = np.float32(0)
@@ -168,7 +168,7 @@ def _unit_rows(lo: int, hi: int, D: Any) -> None:
             D[j, i] *= s
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _lowest_kept(value: Any, count: Any, n: int, wanted: int, scratch: Any, nowhere: Any) -> Any:
     """The ``wanted``-th largest of all entries; their least where there are as many, 0 where there are fewer."""
     total = 0
@@ -186,7 +186,7 @@ def _lowest_kept(value: Any, count: Any, n: int, wanted: int, scratch: Any, nowh
     return least
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def coded_epoch(
     thread: int, threads: int, counter: Any, x: Any, order: Any, batch: int, rates: Any, step: int, beta1: float,
     beta2: float, limit: float, W: Any, c: Any, D: Any, b: Any, s: Any, mW: Any, vW: Any, mc: Any, vc: Any, mD: Any,

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cellprism.numba_cache import compiled
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.steps.dense import StepResult
 from cellprism.sae.steps.kernels import FASTMATH, adam_flat
@@ -35,7 +35,7 @@ def takes_fused_epoch(config: SAEConfig, r: int) -> bool:
 # Rows are named by index and not passed as slices: each slice would count a reference, which costs more than the loop.
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _activate(xs: Any, n: int, W: Any, j: int, bias: Any, out: Any) -> None:
     """``relu(W[j] @ xs + bias)`` on n cells."""
     r = W.shape[1]
@@ -60,7 +60,7 @@ def _activate(xs: Any, n: int, W: Any, j: int, bias: Any, out: Any) -> None:
         out[q] = max(out[q], np.float32(0))
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _add_decoded(a: Any, n: int, D: Any, j: int, e: Any) -> None:
     """``e += D[j] * a`` by dimension."""
     for i in range(D.shape[1]):
@@ -69,7 +69,7 @@ def _add_decoded(a: Any, n: int, D: Any, j: int, e: Any) -> None:
             e[i, q] += d * a[q]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _pull_back(e: Any, n: int, D: Any, j: int, scale: Any, press: Any, a: Any, out: Any) -> None:
     """Gradient by the pre-activation: ``scale * D[j] @ e + press`` where the feature fired, else 0."""
     r = D.shape[1]
@@ -96,7 +96,7 @@ def _pull_back(e: Any, n: int, D: Any, j: int, scale: Any, press: Any, a: Any, o
         out[q] = out[q] if a[q] > 0 else np.float32(0)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _products(g: Any, xs: Any, a: Any, e: Any, n: int, j: int, by_encoder: Any, by_decoder: Any) -> None:
     """``by_encoder[j] = xs @ g`` and ``by_decoder[j] = e @ a``, four dimensions at a time."""
     r = by_encoder.shape[1]
@@ -124,7 +124,7 @@ def _products(g: Any, xs: Any, a: Any, e: Any, n: int, j: int, by_encoder: Any, 
         i += 1
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _total(a: Any, n: int) -> Any:
     s = np.float32(0)
     for q in range(n):
@@ -132,7 +132,7 @@ def _total(a: Any, n: int) -> Any:
     return s
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _row_total(a: Any, i: int, n: int) -> Any:
     s = np.float32(0)
     for q in range(n):
@@ -140,7 +140,7 @@ def _row_total(a: Any, i: int, n: int) -> Any:
     return s
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _squared(a: Any, i: int, n: int) -> Any:
     s = np.float32(0)
     for q in range(n):
@@ -148,7 +148,7 @@ def _squared(a: Any, i: int, n: int) -> Any:
     return s
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _epoch(
     x: Any,
     order: Any,

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from cellprism.numba_cache import compiled
 from cellprism.sae.steps.kernels import FASTMATH
 
 __all__ = ["decode_gated", "decode_jumps"]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _add_codes(t: int, stop: int, feature: Any, value: Any, decoder: Any, residual: Any, b: int) -> Any:
     """Add the entries' codes times decoder rows to a cell's residual; its squared length."""
     r = decoder.shape[1]
@@ -31,7 +31,7 @@ def _add_codes(t: int, stop: int, feature: Any, value: Any, decoder: Any, residu
     return s
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def decode_jumps(
     lo: int, hi: int, x: Any, start: Any, stop: Any, feature: Any, pre: Any, decoder: Any, bias: Any, scale: float,
     threshold: Any, bandwidth: float, residual: Any, code: Any, slope: Any, edge: Any, near: Any, squared: Any,
@@ -65,7 +65,7 @@ def decode_jumps(
             slope[t] = scale * s if pre[t] > threshold[j] else np.float32(0)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def decode_gated(
     lo: int, hi: int, x: Any, start: Any, stop: Any, feature: Any, pre: Any, decoder: Any, bias: Any, scale: float,
     press: Any, gain: Any, shift: Any, residual: Any, by_gate: Any, code: Any, slope: Any, opened: Any, turned: Any,

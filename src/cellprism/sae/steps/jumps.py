@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cellprism.numba_cache import compiled
 from cellprism.sae.activation import JumpReLU
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.steps import kernels
@@ -98,7 +98,7 @@ class JumpStep(SparseStep):
         return Decoded([residual], codes.value, slope, float(squared.sum(dtype=np.float64)), penalty)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _edges(by_code: Any, pre: Any, threshold: Any, half: Any, edge: Any, near: Any) -> None:
     """Add a block's gradients by code, and how many they are, where pre-activations lie near their thresholds."""
     zero, one = np.float32(0), np.float32(1)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from cellprism.numba_cache import compiled
 from cellprism.sae.steps.vectors import LANES, first_bit, over
 
 __all__ = [
@@ -33,7 +33,7 @@ _BLOCK = 32
 _AT_A_TIME = 2_048  # numbers of each array that an update holds in the nearest cache
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _keep_largest(value: Any, feature: Any, n: int, k: int) -> None:
     """Move the k largest of the first n entries to the front (quickselect)."""
     lo, hi = 0, n - 1
@@ -58,7 +58,7 @@ def _keep_largest(value: Any, feature: Any, n: int, k: int) -> None:
             break
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def select_topk(lo: int, hi: int, bits: Any, k: int, feature: Any, value: Any, stop: Any) -> None:
     """The k largest positive pre-activations of each cell.
 
@@ -111,7 +111,7 @@ def select_topk(lo: int, hi: int, bits: Any, k: int, feature: Any, value: Any, s
         stop[b] = n
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def select_above(pre: Any, bar: Any, feature: Any, value: Any, stop: Any) -> None:
     """Entries of the pre-activations (cells, width) over ``bar`` (width,); cell b's end before ``stop[b]``."""
     cells, width = pre.shape
@@ -135,7 +135,7 @@ def select_above(pre: Any, bar: Any, feature: Any, value: Any, stop: Any) -> Non
         stop[b] = n
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def rescore(lo: int, hi: int, x: Any, encoder: Any, bias: Any, feature: Any, value: Any, stop: Any, k: int) -> None:
     """Exact pre-activations of candidates (cells, m), of which the k largest positive ones stay."""
     for b in range(lo, hi):
@@ -156,7 +156,7 @@ def rescore(lo: int, hi: int, x: Any, encoder: Any, bias: Any, feature: Any, val
         stop[b] = n
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def decode(
     lo: int, hi: int, x: Any, start: Any, stop: Any, feature: Any, value: Any, decoder: Any, bias: Any, scale: float,
     press: Any, residual: Any, slope: Any, squared: Any,
@@ -187,7 +187,7 @@ def decode(
             slope[t] = scale * s + press[j]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def by_feature(start: Any, stop: Any, feature: Any, first: Any, entry: Any, cell: Any) -> None:
     """Sort entries by feature (counting sort): feature j owns ``first[j]:first[j + 1]`` of ``entry`` and ``cell``."""
     width = len(first) - 1
@@ -206,7 +206,7 @@ def by_feature(start: Any, stop: Any, feature: Any, first: Any, entry: Any, cell
             place[feature[t]] = n + 1
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def feature_gradients(
     lo: int, hi: int, x: Any, residual: Any, value: Any, slope: Any, scale: float, pressed: Any, pull: Any, first: Any,
     entry: Any, cell: Any, decoder: Any, unit_norm: bool, add: bool, g_encoder: Any, g_bias: Any, g_decoder: Any,
@@ -253,7 +253,7 @@ def feature_gradients(
         squared[j] = s
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def sums_by_feature(lo: int, hi: int, first: Any, entry: Any, a: Any, b: Any, sum_a: Any, sum_b: Any) -> None:
     """Sums of two numbers an entry over each feature's entries."""
     for j in range(lo, hi):
@@ -266,7 +266,7 @@ def sums_by_feature(lo: int, hi: int, first: Any, entry: Any, a: Any, b: Any, su
 
 
 # Division that may fail, or a position that may count from the end, would keep the loop from becoming vectors (ten times).
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH, error_model="numpy")
+@compiled(fastmath=FASTMATH, error_model="numpy")
 def adam_flat(p: Any, g: Any, m: Any, v: Any, clip: Any, beta1: float, beta2: float, size: Any, over: Any) -> None:
     """One step of Adam, as in torch: ``p -= size * m / (sqrt(v) * over + 1e-8)``; float32 but for the betas."""
     eps = np.float32(1e-8)
@@ -282,7 +282,7 @@ def adam_flat(p: Any, g: Any, m: Any, v: Any, clip: Any, beta1: float, beta2: fl
         p[q] -= size * mean / (np.sqrt(square) * over + eps)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def adam(
     lo: int,
     hi: int,
@@ -301,7 +301,7 @@ def adam(
     adam_flat(p[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi], f(clip), beta1, beta2, f(step_size), f(1 / root2))
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def update_rows(
     lo: int, hi: int, p: Any, g: Any, m: Any, v: Any, clip: float, beta1: float, beta2: float, step_size: float,
     root2: float, unit: bool,

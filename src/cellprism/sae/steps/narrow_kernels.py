@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
 import numpy as np
 
+from cellprism.numba_cache import compiled
 from cellprism.sae.steps.kernels import FASTMATH, adam_flat
 
 __all__ = ["TILE", "bar_of", "count_over", "narrow_epoch"]
@@ -27,7 +27,7 @@ _SEARCHES = 100
 _INTERPOLATIONS = 16
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _decode_pair(P: Any, w: int, q: int, xs: Any, bar: Any, e: Any) -> None:
     """Add the codes of cells q and q + 1 times the decoder to ``e``; codes are pre-activations over the cell's bar."""
     x0, x1, x2, x3 = xs[q, 0], xs[q, 1], xs[q, 2], xs[q, 3]
@@ -59,7 +59,7 @@ def _decode_pair(P: Any, w: int, q: int, xs: Any, bar: Any, e: Any) -> None:
     e[q + 1, 3] += b3
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _gradients_pair(tile: Any, q: int, xs: Any, e: Any, bar: Any) -> None:
     """Add the gradients from cells q and q + 1 to those of a tile of features.
 
@@ -96,7 +96,7 @@ def _gradients_pair(tile: Any, q: int, xs: Any, e: Any, bar: Any) -> None:
         tile[19 * TILE + f] += s + t
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _gradients(P: Any, G: Any, n: int, xs: Any, e: Any, bar: Any, tile: Any) -> None:
     """All gradients of the dictionary, and in the last row of ``G`` the sums of the codes, from n (even) cells."""
     for first in range(0, P.shape[1], TILE):
@@ -112,14 +112,14 @@ def _gradients(P: Any, G: Any, n: int, xs: Any, e: Any, bar: Any, tile: Any) -> 
                 G[i, first + f] = tile[(10 + i) * TILE + f]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _encode(P: Any, w: int, q: int, xs: Any, out: Any) -> None:
     x0, x1, x2, x3 = xs[q, 0], xs[q, 1], xs[q, 2], xs[q, 3]
     for f in range(w):
         out[f] = P[4, f] + P[0, f] * x0 + P[1, f] * x1 + P[2, f] * x2 + P[3, f] * x3
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def count_over(a: Any, w: int, bar: Any) -> int:
     """How many of the w values exceed the bar."""
     n = np.float32(0)  # in the values' own lanes; integers would be widened
@@ -128,7 +128,7 @@ def count_over(a: Any, w: int, bar: Any) -> int:
     return int(n)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _mean_positive(a: Any, w: int, positive: int) -> Any:
     s = np.float32(0)
     for f in range(w):
@@ -136,7 +136,7 @@ def _mean_positive(a: Any, w: int, positive: int) -> Any:
     return s / np.float32(positive)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def bar_of(a: Any, w: int, k: int, last: Any) -> Any:
     """A bar that exactly k of the w values exceed; 0 where no more than k are positive.
 
@@ -176,7 +176,7 @@ def bar_of(a: Any, w: int, k: int, last: Any) -> Any:
     return lo
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _dot(a: Any, i: int, b: Any, j: int, w: int) -> Any:
     s = np.float32(0)
     for f in range(w):
@@ -184,7 +184,7 @@ def _dot(a: Any, i: int, b: Any, j: int, w: int) -> Any:
     return s
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _note_firing(G: Any, row: int, width: int, size: int, silent: Any, fired: Any) -> None:
     for j in range(width):
         fires = G[row, j] > 0
@@ -192,7 +192,7 @@ def _note_firing(G: Any, row: int, width: int, size: int, silent: Any, fired: An
         silent[j] = 0 if fires else silent[j] + size
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _press_by_norm(P: Any, first: int, r: int, w: int, strength: Any) -> None:
     """Write the pressure of a penalty that is weighted by decoder norms into the last row of ``P``."""
     row = P.shape[0] - 1
@@ -205,7 +205,7 @@ def _press_by_norm(P: Any, first: int, r: int, w: int, strength: Any) -> None:
         P[row, f] = strength * np.sqrt(P[row, f])
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _pull_norms(P: Any, G: Any, first: int, r: int, w: int, strength: Any) -> None:
     """Add the gradient of such a penalty by the decoder, whose rows it would shorten."""
     press, total = P.shape[0] - 1, G.shape[0] - 1
@@ -215,7 +215,7 @@ def _pull_norms(P: Any, G: Any, first: int, r: int, w: int, strength: Any) -> No
             G[i, f] += strength / length * G[total, f] * P[i, f]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _hold_norms(P: Any, G: Any, first: int, r: int, w: int, along: Any) -> None:
     """Take off the decoder's gradient what points along its unit rows."""
     for f in range(w):
@@ -228,7 +228,7 @@ def _hold_norms(P: Any, G: Any, first: int, r: int, w: int, along: Any) -> None:
             G[i, f] -= along[f] * P[i, f]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _unit_norms(P: Any, first: int, r: int, w: int, length: Any) -> None:
     for f in range(w):
         length[f] = 0
@@ -242,7 +242,7 @@ def _unit_norms(P: Any, first: int, r: int, w: int, length: Any) -> None:
             P[i, f] /= length[f]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def narrow_epoch(
     x: Any, order: Any, batch: int, rates: Any, step: int, beta1: float, beta2: float, limit: float, r: int, width: int,
     P: Any, M: Any, V: Any, G: Any, b: Any, mb: Any, vb: Any, s: Any, ms: Any, vs: Any, tied: bool, free: bool,

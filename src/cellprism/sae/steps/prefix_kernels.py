@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from cellprism.numba_cache import compiled
 from cellprism.sae.steps.kernels import FASTMATH
 
 __all__ = ["decode_prefixes"]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def decode_prefixes(
     lo: int, hi: int, x: Any, start: Any, stop: Any, feature: Any, value: Any, decoder: Any, bias: Any, scale: float,
     press: Any, segment: Any, residual: Any, slope: Any, squared: Any,

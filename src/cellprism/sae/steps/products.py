@@ -9,11 +9,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from cellprism.numba_cache import compiled
 from cellprism.sae.steps.dense import StepResult
 from cellprism.sae.steps.narrow_kernels import bar_of, count_over
 from cellprism.sae.steps.sparse import SparseStep
@@ -88,7 +88,7 @@ class ProductStep(SparseStep):
         return StepResult(reconstruction + penalty, reconstruction, penalty, 0.0, together > 0)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _keep(lo: int, hi: int, codes: Any, k: int, active: Any) -> None:
     """Leave the positive values of each row, and of them the k largest where ``k`` is not 0; how many that are."""
     w = codes.shape[1]
@@ -99,7 +99,7 @@ def _keep(lo: int, hi: int, codes: Any, k: int, active: Any) -> None:
             codes[q, j] = codes[q, j] if codes[q, j] > bar else np.float32(0)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _mask(lo: int, hi: int, by_code: Any, codes: Any, press: Any) -> None:
     """Add the penalty's gradient, and none where the code is 0."""
     for q in range(lo, hi):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+from cellprism.numba_cache import compiled
 
 __all__ = ["LANES", "ROWS", "add_row", "dot_row", "first_bit", "over", "products", "set_row"]
 
@@ -165,7 +166,7 @@ _add16, _add4, _dot16, _dot4 = _adds(16), _adds(4), _dots(16), _dots(4)
 
 
 # Rows of a few dimensions: a loop of unknown length becomes vectors of 32 and more, and the rest is done one by one.
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def add_row(y: Any, i: int, a: Any, x: Any, j: int, n: int) -> None:
     """``y[i:i + n] += a * x[j:j + n]``."""
     e = 0
@@ -180,7 +181,7 @@ def add_row(y: Any, i: int, a: Any, x: Any, j: int, n: int) -> None:
         e += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def set_row(y: Any, i: int, a: Any, x: Any, j: int, n: int) -> None:
     """``y[i:i + n] = a * x[j:j + n]``."""
     e = 0
@@ -195,7 +196,7 @@ def set_row(y: Any, i: int, a: Any, x: Any, j: int, n: int) -> None:
         e += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def dot_row(a: Any, i: int, b: Any, j: int, n: int) -> Any:
     """``a[i:i + n] @ b[j:j + n]``."""
     s = np.float32(0)

@@ -1,0 +1,47 @@
+"""What holds for the options of every command by their type: numbers are finite, seeds can be used by all that draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cellprism.errors import InputError
+
+__all__ = ["check_arguments", "checking"]
+
+
+def checking(command: Any) -> Any:
+    """The command, with its options checked once they are parsed; those of its subcommands too."""
+    if getattr(command, "checks_arguments", False):
+        return command
+    for inner in getattr(command, "commands", {}).values():
+        checking(inner)
+    parse: Callable[..., Any] = command.parse_args
+
+    def parse_args(ctx: Any, args: list[str]) -> Any:
+        rest = parse(ctx, args)
+        check_arguments(ctx.params)
+        return rest
+
+    command.parse_args, command.checks_arguments = parse_args, True
+    return command
+
+
+def check_arguments(given: Mapping[str, Any]) -> None:
+    """Refuse numbers that are not finite, and seeds that some random generator would refuse in the middle of the work.
+
+    Raises
+    ------
+    InputError
+        Names the option.
+    """
+    for name, value in given.items():
+        option = f"--{name.replace('_', '-')}"
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(one, float) and not math.isfinite(one):
+                raise InputError(f"{option} must be a finite number", str(one), "give one, such as 1.5")
+            if (name == "seed" or name.endswith("_seed")) and isinstance(one, int):
+                from cellprism.sae.fields import as_seed
+
+                as_seed(one)
