@@ -190,7 +190,7 @@ def test_a_run_whose_features_are_all_dead_says_so(
     monkeypatch.setattr(SAE, "encode", lambda self, X: sp.csr_array((len(X), self.width), dtype=np.float32))
     folder = go(inputs, tmp_path / "out", labels=("cell_type",), epochs=2)
     assert [len(t) for t in (folder.features, folder.genes, folder.sets, folder.labels)] == [0, 0, 0, 0]
-    assert "0 are live" in folder.info["summary"]
+    assert "0 are ever active" in folder.info["summary"]
     assert folder.info["shares"] == []
     assert any("dead" in warning for warning in folder.info["warnings"])
     assert (folder.path / "report.html").is_file()
