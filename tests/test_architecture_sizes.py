@@ -20,6 +20,9 @@ LONG_FUNCTIONS = {
     "features/annotate.py:annotate",
     "cli/annotate.py:annotate",
     "cli/fit.py:fit",
+    "cli/planted.py:planted",
+    "cli/run.py:run",
+    "run/prepare.py:prepare",
     "embed/dgd_train.py:train",
 }
 
@@ -29,7 +32,9 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef, bool]]:
     for path in sorted(ROOT.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
-                compiled = any("jit" in ast.unparse(d) for d in node.decorator_list)
+                compiled = any(
+                    "jit" in (name := ast.unparse(d)) or name.startswith("compiled(") for d in node.decorator_list
+                )
                 yield f"{path.relative_to(ROOT).as_posix()}:{node.name}", node, compiled
 
 
