@@ -17,9 +17,8 @@ from helpers import counts_adata
 
 import cellprism
 from cellprism import genesets
-from cellprism.cli.fit import read_yaml
 from cellprism.data.embedding import read_embedding
-from cellprism.data.text import read_text
+from cellprism.data.text import read_text, read_yaml
 from cellprism.errors import InputError
 from cellprism.genesets.annotations import read_annotations, read_gpi
 

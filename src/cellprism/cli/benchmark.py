@@ -54,7 +54,7 @@ def benchmark(
     import dataclasses
 
     from cellprism.cli.common import console, say
-    from cellprism.cli.fit import read_yaml
+    from cellprism.data.text import read_yaml
     from cellprism.errors import InputError
     from cellprism.recovery import METHODS, PRESETS
     from cellprism.recovery import benchmark as run

@@ -65,7 +65,7 @@ def tell(line: str) -> None:
         if sys.stderr is not None:
             print(plain(line), file=sys.stderr, flush=True)  # noqa: T201
     except (OSError, ValueError):
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
 
 
 def end_well(call: Callable[[], Any]) -> None:
@@ -132,4 +132,4 @@ def _fill_closed_streams() -> None:
                 os.open(os.devnull, os.O_RDWR)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the rest of the process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the rest of the process

@@ -51,6 +51,7 @@ def fit(
     """
     from cellprism.cli.common import console, say
     from cellprism.data.checks import check_embedding, remarks
+    from cellprism.data.text import read_yaml
     from cellprism.errors import InputError
     from cellprism.features.stability import fit_matches
     from cellprism.run.folder import check_output, staged
@@ -152,6 +153,7 @@ def _sweep(X: Any, path: Path, output: Path, *, seed: int, overwrite: bool, memo
 
     from cellprism.cli.common import console
     from cellprism.cli.sweep import families, run_sweep
+    from cellprism.data.text import read_yaml
     from cellprism.pl import landscape
     from cellprism.run.folder import staged
 
@@ -181,26 +183,6 @@ def load_embedding(path: Path, rep: str | None) -> Any:
             "a file of cells needs --rep", f"obsm with {describe_keys(cells.obsm)}", "give one of its keys"
         )
     return embedding_from_obsm(cells, rep)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Mapping from a YAML file."""
-    import yaml
-
-    from cellprism.data.text import read_text
-    from cellprism.errors import InputError
-
-    try:
-        content = yaml.safe_load(read_text(path, "the YAML file"))
-    except yaml.YAMLError as error:
-        raise InputError(
-            "the YAML file must be readable", f"{path}: {error}", "check the path and its syntax"
-        ) from error
-    if not isinstance(content, dict):
-        raise InputError(
-            "the YAML file must hold a mapping", f"{path}: {type(content).__name__}", "write 'width: 512' …"
-        )
-    return content
 
 
 def register(app: typer.Typer) -> None:

@@ -61,7 +61,7 @@ def planted(
 
     from cellprism import embed as models
     from cellprism.cli.common import console, say
-    from cellprism.cli.fit import read_yaml
+    from cellprism.data.text import read_yaml
     from cellprism.evaluation.found import standing
     from cellprism.evaluation.planted import over_grid
     from cellprism.evaluation.planted import planted as execute

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from cellprism.cli.config_file import ConfigFile
+
 __all__ = ["register"]
 
 # Options that other commands have too.
@@ -64,6 +66,12 @@ def run(
     networks: Networks = None,
     strata: Strata = None,
     donor: Donor = None,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="auto, reading (read off the embedding), default, or a YAML file with the fields of SAEConfig."
+        ),
+    ] = "auto",
     width: Annotated[int | None, typer.Option(help="Number of features.")] = None,
     k: Annotated[int | None, typer.Option(help="Active features a cell.")] = None,
     activation: Annotated[str | None, typer.Option(help="relu, topk, batchtopk, jumprelu or gated.")] = None,
@@ -88,6 +96,7 @@ def run(
         bool, typer.Option("--resume", help="Go on from what a stopped run into the same folder has finished.")
     ] = False,
     overwrite: Overwrite = False,
+    config: ConfigFile = None,
 ) -> None:
     """Turn cells and an embedding into named features, and write a run folder with its report."""
     from cellprism.cli.common import name_pair, print_findings, say
@@ -111,6 +120,7 @@ def run(
         networks=tuple(networks or ()),
         strata=strata,
         donor=donor,
+        recipe=recipe,
         width=width,
         k=k,
         epochs=epochs,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import zlib
 from pathlib import Path
+from typing import Any
 
 from cellprism.errors import InputError
 
-__all__ = ["read_text"]
+__all__ = ["read_text", "read_yaml"]
 
 _MARKS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -56,6 +57,29 @@ def read_text(path: str | Path, what: str) -> str:
         return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise _not_utf8(what, f"byte {error.start} of {path} that is not (Latin-1 or Windows-1252?)") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Mapping from a YAML file.
+
+    Raises
+    ------
+    InputError
+        If it is missing, no YAML, or no mapping.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(read_text(path, "the YAML file"))
+    except yaml.YAMLError as error:
+        raise InputError(
+            "the YAML file must be readable", f"{path}: {error}", "check the path and its syntax"
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(
+            "the YAML file must hold a mapping", f"{path}: {type(content).__name__}", "write 'width: 512' …"
+        )
+    return content
 
 
 def _not_utf8(what: str, met: str) -> InputError:

@@ -10,13 +10,18 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from cellprism.data.state import STATES
+from cellprism.data.text import read_yaml
 from cellprism.errors import InputError
 from cellprism.sae import SAEConfig, default_config
 from cellprism.sae.config import Activation
 from cellprism.sae.fields import as_seed
+from cellprism.sae.recipe.candidates import read_off
 from cellprism.sae.training import choose_device
 
-__all__ = ["PRESETS", "Preset", "RunOptions", "states"]
+__all__ = ["PRESETS", "RECIPES", "Preset", "RunOptions", "states"]
+
+RECIPES = ("auto", "reading", "default")
+"""Recipes by name."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,9 @@ class RunOptions:
     """Test the measured expression, or what the embedding model predicts."""
     thin: bool | None = None
     """Split the counts: one part makes the features, the other tests them. None = yes where it can be done."""
+    recipe: str = "auto"
+    """Where the SAE comes from: chosen from the embedding (``auto``), read off it (``reading``), the fixed ``default``, or a YAML
+    file with the fields of :class:`~cellprism.SAEConfig`."""
     width: int | None = None
     k: int | None = None
     activation: Activation | None = None
@@ -133,6 +141,7 @@ class RunOptions:
                 "--id-table without --id-columns" if self.id_columns is None else "--id-columns without --id-table",
                 "give both, such as --id-table orthologs.csv --id-columns mouse,human",
             )
+        self._check_recipe()
         states(self.expression_state)
         choose_device(self.device)
         if not self.gene_sets:
@@ -154,16 +163,23 @@ class RunOptions:
         return self.seeds if self.seeds is not None else PRESETS[self.preset].seeds
 
     def sae_config(self, X: NDArray[Any]) -> SAEConfig | None:
-        """The fixed default for an embedding (cells, d) with what the user chose; None where that is nothing.
+        """The SAE that was asked for, for an embedding (cells, d); None where the recipe is to be chosen.
 
-        A k that the user did not choose never exceeds the width.
+        Width, k and activation change the fixed default; a k that the user did not choose never exceeds the width.
+
+        Raises
+        ------
+        InputError
+            If nothing can be read off the embedding, or the file holds no config.
         """
-        changes: dict[str, Any] = {
-            n: getattr(self, n) for n in ("width", "k", "activation") if getattr(self, n) is not None
-        }
-        if not changes:
-            return None
+        if self.recipe == "reading":
+            return read_off(X)
+        if self.recipe not in RECIPES:
+            return SAEConfig.from_dict(read_yaml(Path(self.recipe)))
+        changes = self._chosen
         default = default_config(X)
+        if not changes:
+            return None if self.recipe == "auto" else default
         activation = changes.get("activation", default.activation)
         width = changes.get("width", default.width)
         k = changes.get("k")
@@ -173,6 +189,24 @@ class RunOptions:
             return SAEConfig(width=width, activation=activation)
         k = k if k is not None else min(default.k or 8, width)
         return SAEConfig(width=width, activation=activation, k=k)
+
+    @property
+    def _chosen(self) -> dict[str, Any]:
+        return {n: getattr(self, n) for n in ("width", "k", "activation") if getattr(self, n) is not None}
+
+    def _check_recipe(self) -> None:
+        if self.recipe not in RECIPES and not Path(self.recipe).is_file():
+            raise InputError(
+                f"--recipe is one of {', '.join(RECIPES)}, or a YAML file with the fields of SAEConfig",
+                repr(self.recipe),
+                "give one of them, or the path of a file",
+            )
+        if self._chosen and self.recipe not in ("auto", "default"):
+            raise InputError(
+                f"--recipe {self.recipe} says all of the SAE",
+                f"{', '.join(f'--{name}' for name in self._chosen)} beside it",
+                "leave them out, or write them into a file for --recipe",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """All options as JSON types."""

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cellprism.errors import InputError
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.fit import readings
 from cellprism.sae.geometry import axes_read
@@ -19,7 +20,17 @@ from cellprism.sae.model import SAE
 from cellprism.sae.recipe.bits import agreement, description_length, explained_signal
 from cellprism.sae.scaling import fit_scaling
 
-__all__ = ["PRESETS", "READ", "Candidate", "Effort", "Preset", "candidates", "reading_config", "try_candidates"]
+__all__ = [
+    "PRESETS",
+    "READ",
+    "Candidate",
+    "Effort",
+    "Preset",
+    "candidates",
+    "read_off",
+    "reading_config",
+    "try_candidates",
+]
 
 READ = ("geometry", "kinds")
 """Methods that are read off: programs alone, and programs with kinds of cells."""
@@ -75,6 +86,22 @@ def reading_config(n: int, d: int, *, kinds: bool = True) -> SAEConfig | None:
     kinds_at_most = _KINDS if kinds else 0
     width = axes_read(n, d) + kinds_at_most
     return SAEConfig(width, activation="jumprelu", init="geometry", pre_bias="none", kinds=kinds_at_most)
+
+
+def read_off(X: NDArray[Any]) -> SAEConfig:
+    """Config of programs and kinds of cells read off an embedding (cells, d), whether or not programs alone would do.
+
+    Raises
+    ------
+    InputError
+        If nothing can be read off it.
+    """
+    config = reading_config(*X.shape)
+    if config is None:
+        raise InputError(
+            f"a reading takes two dimensions and {_FEWEST} cells", f"{X.shape[0]} x {X.shape[1]}", "train a dictionary"
+        )
+    return config
 
 
 def candidates(shape: tuple[int, ...], readable: int, default: SAEConfig, effort: Effort) -> list[Candidate]:
