@@ -86,7 +86,7 @@ def print_shares(records: list[dict[str, Any]], out: Console) -> None:
         out.print(f"  Above every null: {'; '.join(above)}.", highlight=False)
     if below:
         out.print(
-            f"  Not above the nulls, so no evidence that training found more than any direction of this embedding: "
+            f"  Not above the nulls, which reach these as often, so they say nothing for this dictionary: "
             f"{'; '.join(below)}.",
             highlight=False,
         )
@@ -121,17 +121,11 @@ def print_evaluation(table: pd.DataFrame, headline: list[str], out: Console) -> 
 
 
 def print_findings(folder: RunFolder, n: int = 10) -> None:
-    """Print the headline, the shares beside their nulls, and the best-supported features."""
+    """Print what was found and no null reaches, the best-supported features, and the shares beside their nulls."""
     out, info = console(), folder.info
     out.print(f"\n{info['summary']}\n", highlight=False)
     if "evaluation" in info:
         print_evaluation(folder.evaluation, info["evaluation"]["headline"], out)
-    print_shares(info["shares"], out)
-    if info["descriptive"]:
-        out.print(
-            "  p and q values are descriptive: the features were learned from the cells on which they are tested.",
-            highlight=False,
-        )
     table = Table(title=f"The {n} best-supported features", title_justify="left")
     for column, justify in (("feature", "right"), ("name", "left"), ("cells", "right"), ("stability", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
@@ -155,6 +149,13 @@ def print_findings(folder: RunFolder, n: int = 10) -> None:
         out.print(
             f"  Stability ± standard error over cells; by chance, with the cells permuted, {null.mean():.2f}. Features active in "
             "fewer than 10 cells have none.",
+            highlight=False,
+        )
+    out.print()
+    print_shares(info["shares"], out)
+    if info["descriptive"]:
+        out.print(
+            "  p and q values are descriptive: the features were learned from the cells on which they are tested.",
             highlight=False,
         )
     for warning in info["warnings"]:

@@ -80,7 +80,11 @@ def headline(table: pd.DataFrame, differences: pd.DataFrame, *, listed: int = 8)
         lowest = gaps[gaps["rival"].isin(nulls) & (gaps["target"] != "mean")].groupby("target", sort=False)["low"].min()
         beyond = [t for t in targets.index if lowest.get(t, -np.inf) > 0]
         best = targets.loc[beyond, "value"].sort_values(ascending=False)
-        named = ", ".join(f"{t} (F1 {v:.2f})" for t, v in best.head(listed).items())
+        columns = {str(t).partition(": ")[0] for t in targets.index}
+        short = (
+            (lambda t: str(t).partition(": ")[2] or str(t)) if len(columns) == 1 else str
+        )  # one column needs no name
+        named = ", ".join(f"{short(t)} (F1 {v:.2f})" for t, v in best.head(listed).items())
         more = f" and {len(best) - listed} more" if len(best) > listed else ""
         words = ", ".join(rival_words(r) for r in nulls)
         lines.append(

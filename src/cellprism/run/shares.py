@@ -60,4 +60,4 @@ def verdict(observed: float, n: float, nulls: dict[str, tuple[float, float]]) ->
     error = np.sqrt(p * (1 - p) / (n + 2) + q * (1 - q) / (max(n_null, 0) + 2))
     if p - q > 2 * error:
         return "above every null"
-    return f"not above {name}: no evidence that training found more than is there anyway"
+    return f"not above {name}, which reach it as often: it says nothing for this dictionary"
