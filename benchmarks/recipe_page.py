@@ -1,4 +1,4 @@
-"""Write the tables of docs/recipe.md from the rows in benchmarks/results.
+"""Write the tables of docs/recipe-record.md from the rows in benchmarks/results.
 
 python benchmarks/recipe_page.py
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "docs" / "recipe.md"
+PAGE = HERE.parent / "docs" / "recipe-record.md"
 NAMES = {
     "autoencoder": "clean, **150-dimensional autoencoder**",
     "autoencoder-20": "clean, 20-dimensional autoencoder",

@@ -24,7 +24,7 @@ __all__ = ["IDENTIFIED", "Recipe", "choose_recipe", "fit_auto"]
 
 IDENTIFIED = 0.8
 """Share of the programs of a reading that must return from another seed for them to be taken alone. In the simulated worlds of
-docs/recipe.md it is 0.84 or more, on real embeddings at most 0.5, with programs planted in real counts at most 0.8."""
+docs/recipe-record.md it is 0.84 or more, on real embeddings at most 0.5, with programs planted in real counts at most 0.8."""
 
 FEWER, STEADIER = 0.05, 0.05
 """Share of the bits that a trained dictionary must save over the fixed default, and mean correlation with its match from
