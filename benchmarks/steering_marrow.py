@@ -34,8 +34,8 @@ import cellprism.sae as prism_sae
 from cellprism import embed, genesets
 from cellprism.embed.pca import log_normalise
 from cellprism.features.annotate import annotate
-from cellprism.steer import effect
-from cellprism.steer.effect import plain
+from cellprism.steering import effect
+from cellprism.steering.effect import plain
 
 WORDS = ("carbon dioxide transport", "bicarbonate transport", "oxygen transport", "gas transport", "heme biosynthetic")
 TARGETS = ["Hba-a1", "Hba-a2", "Hbb-bs", "Hbb-bt", "Car2", "Slc4a1", "Alas2"]

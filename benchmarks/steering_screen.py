@@ -16,7 +16,7 @@ import numpy as np
 from common import machine
 from scipy import sparse
 
-from cellprism.steer import screen
+from cellprism.steering import screen
 
 SIZES = [(3_000, 20, 1_000, 10), (20_000, 20, 10_000, 20), (50_000, 50, 4_000, 30)]
 """Cells, dimensions, features, labels."""

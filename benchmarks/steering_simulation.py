@@ -26,9 +26,9 @@ from cellprism import embed
 from cellprism.sae.recipe import fit_auto
 from cellprism.simulate import large
 from cellprism.simulate.measurement import Measurement
-from cellprism.steer.decode import columns, decode_rates, log2_change
-from cellprism.steer.edit import Edit, edited_values, moved
-from cellprism.steer.nulls import null_moves, random_directions
+from cellprism.steering.decode import columns, decode_rates, log2_change
+from cellprism.steering.edit import Edit, edited_values, moved
+from cellprism.steering.nulls import null_moves, random_directions
 
 WORLD: dict[str, Any] = {"n_cells": 8_000, "n_genes": 600, "n_programs": 40, "held_out": 1_000}
 MODELS: dict[str, tuple[Measurement | None, dict[str, Any]]] = {

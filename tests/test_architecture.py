@@ -15,7 +15,7 @@ FLOORS = [
     {"errors", "progress", "files", "numba_cache"},
     {"data", "genesets", "datasets", "folder"},
     {"stats", "sae", "embed", "simulate"},
-    {"features", "steer", "recovery", "evaluation"},
+    {"features", "steering", "recovery", "evaluation"},
     {"report"},
     {"run", "pl"},
     {"tl", "demo"},

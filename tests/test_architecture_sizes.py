@@ -16,7 +16,7 @@ WIDE_KERNELS = {
     "sae/steps/coded_kernels.py:coded_epoch",
 }
 LONG_FUNCTIONS = {
-    "steer/effect.py:effect",
+    "steering/effect.py:effect",
     "features/annotate.py:annotate",
     "cli/annotate.py:annotate",
     "cli/fit.py:fit",

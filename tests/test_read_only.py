@@ -17,8 +17,8 @@ import scipy.sparse as sp
 from helpers import counts_adata, multimodal, type_sets
 
 import cellprism as prism
-from cellprism.steer import __all__ as steering
-from cellprism.steer.edit import moved
+from cellprism.steering import __all__ as steering
+from cellprism.steering.edit import moved
 
 
 def arrays(thing: Any, name: str = "") -> Iterator[tuple[str, np.ndarray]]:

@@ -16,7 +16,7 @@ from cellprism.sae import SAE, DivergedError, Fit, SAEConfig, fit, fit_many, loa
 from cellprism.sae.consensus import consensus
 from cellprism.sae.interchange import export_sae, import_sae
 from cellprism.sae.recipe import Recipe, choose_recipe, fit_auto
-from cellprism.steer import clean, effect, linked, screen, steer
+from cellprism.steering import clean, effect, linked, screen, steer
 
 __all__ = [
     "SAE",

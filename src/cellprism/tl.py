@@ -38,8 +38,8 @@ from cellprism.sae import SAE, Fit, SAEConfig
 from cellprism.sae import fit as _fit
 from cellprism.sae import load as load_sae
 from cellprism.sae.scaling import AffineScaling
-from cellprism.steer import Effect, effect
-from cellprism.steer.effect import plain
+from cellprism.steering import Effect, effect
+from cellprism.steering.effect import plain
 
 __all__ = ["annotate", "differential", "encode", "fit", "match", "sae", "steer"]
 

@@ -21,7 +21,7 @@ from cellprism.errors import InputError
 from cellprism.folder import RunFolder
 from cellprism.genesets.gmt import write_gmt
 from cellprism.run import RunOptions, run
-from cellprism.steer.edit import make_edit
+from cellprism.steering.edit import make_edit
 
 
 @pytest.fixture(scope="module")

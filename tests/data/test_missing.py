@@ -16,8 +16,8 @@ from cellprism.features.annotate import annotate
 from cellprism.features.kinds import cell_type_kinds, has_kinds
 from cellprism.stats.labels import category_detectors
 from cellprism.stats.units import usable_units
-from cellprism.steer.clean import codes_of
-from cellprism.steer.neighbours import label_columns
+from cellprism.steering.clean import codes_of
+from cellprism.steering.neighbours import label_columns
 
 TEXT = ["a", "b"]
 GAPS = [True, False, False, True]

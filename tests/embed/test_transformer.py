@@ -99,7 +99,7 @@ def test_an_edit_that_changes_nothing_changes_nothing_and_a_real_one_reaches_the
 
 def test_an_sae_on_tokens_steers_the_network(cells, model) -> None:
     from cellprism import sae
-    from cellprism.steer import steer
+    from cellprism.steering import steer
 
     states = model.encode_tokens(cells).states
     fitted = sae.fit(states, sae.SAEConfig(width=24, activation="topk", k=4), epochs=20, holdout=0.0).sae

@@ -16,7 +16,7 @@ from cellprism.genesets.gmt import write_gmt
 from cellprism.report import build, view
 from cellprism.run import RunOptions, run
 from cellprism.run.steering import steer_run
-from cellprism.steer.edit import make_edit
+from cellprism.steering.edit import make_edit
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 expect.set_options(timeout=60_000)  # a machine that does much else at once is slow, not wrong

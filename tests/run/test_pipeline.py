@@ -25,7 +25,7 @@ from cellprism.run.shares import share_records, verdict
 from cellprism.run.steering import steer_run
 from cellprism.run.write import to_json
 from cellprism.sae import SAE
-from cellprism.steer import Edit
+from cellprism.steering import Edit
 
 
 @pytest.fixture

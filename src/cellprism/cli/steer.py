@@ -40,7 +40,7 @@ def steer(
     from cellprism.errors import InputError
     from cellprism.run.folder import RunFolder, check_output, staged
     from cellprism.run.steering import steer_run
-    from cellprism.steer.edit import make_edit
+    from cellprism.steering.edit import make_edit
 
     check_output(output, overwrite=overwrite)
     edits = {"--to": to, "--to-quantile": to_quantile, "--scale": scale, "--add": add, "--off": off or None}

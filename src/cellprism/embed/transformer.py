@@ -116,7 +116,7 @@ class TransformerModel:
             Raw counts.
         edit
             From (tokens, d) states to edited ones; with an SAE fitted on tokens
-            ``lambda H: cellprism.steer.steer(sae, H, feature, scale=2.0)``, which keeps the residual.
+            ``lambda H: cellprism.steering.steer(sae, H, feature, scale=2.0)``, which keeps the residual.
         read_layer
             Whose output is read; None = the last.
 

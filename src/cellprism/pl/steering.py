@@ -27,7 +27,7 @@ def steering(effect: Any, *, genes: int = 16, name: str | None = None) -> Figure
     Parameters
     ----------
     effect
-        The result of ``cellprism.steer.effect``, or the folder that ``cellprism steer`` wrote.
+        The result of ``cellprism.steering.effect``, or the folder that ``cellprism steer`` wrote.
     genes
         So many genes are shown, those of the largest change.
     name

@@ -15,7 +15,7 @@ from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
 from cellprism.run.encode import model_of
 from cellprism.run.folder import RunFolder
-from cellprism.steer import Edit, Effect, effect
+from cellprism.steering import Edit, Effect, effect
 
 __all__ = ["cells_where", "steer_run"]
 

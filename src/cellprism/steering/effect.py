@@ -15,13 +15,13 @@ from scipy import sparse
 
 from cellprism.embed.base import EmbeddingModel
 from cellprism.errors import InputError
-from cellprism.steer.decode import columns, decode_rates, log2_change
-from cellprism.steer.edit import Dictionary, Edit, chosen_cells, edited_values, make_edit, moved
-from cellprism.steer.gene_table import gene_table
-from cellprism.steer.neighbours import label_columns, neighbour_table
-from cellprism.steer.nulls import NullKind, feature_directions, null_moves, random_directions
-from cellprism.steer.sets import first_of, membership, set_table
-from cellprism.steer.summary import move_summary, null_table, strength_summary
+from cellprism.steering.decode import columns, decode_rates, log2_change
+from cellprism.steering.edit import Dictionary, Edit, chosen_cells, edited_values, make_edit, moved
+from cellprism.steering.gene_table import gene_table
+from cellprism.steering.neighbours import label_columns, neighbour_table
+from cellprism.steering.nulls import NullKind, feature_directions, null_moves, random_directions
+from cellprism.steering.sets import first_of, membership, set_table
+from cellprism.steering.summary import move_summary, null_table, strength_summary
 
 __all__ = ["DOSES", "Effect", "effect"]
 
@@ -35,10 +35,10 @@ class Effect:
 
     genes: pd.DataFrame
     """A row a decoded feature: gene, symbol, modality, log2fc (mean over cells), pval and qval (paired t test over
-    cells), null_pval (against null moves, see :func:`cellprism.steer.gene_table.gene_null`), monotonicity (Spearman
+    cells), null_pval (against null moves, see :func:`cellprism.steering.gene_table.gene_null`), monotonicity (Spearman
     correlation with the dose), then low, high (95 % interval of log2fc over cells), null_qval."""
     sets: pd.DataFrame
-    """A row a gene set, see :func:`cellprism.steer.sets.set_table`."""
+    """A row a gene set, see :func:`cellprism.steering.sets.set_table`."""
     neighbours: pd.DataFrame
     """A row a label: column, value, before, after, change (share among the 15 nearest cells), null_pval."""
     doses: pd.DataFrame
@@ -104,7 +104,7 @@ def effect(
     Parameters
     ----------
     sae, Z, feature, to, to_quantile, scale, add, off, cells, codes
-        As for :func:`cellprism.steer.steer`; ``Z`` holds all cells.
+        As for :func:`cellprism.steering.steer`; ``Z`` holds all cells.
     model
         Decodes the embedding.
     adata

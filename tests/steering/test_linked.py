@@ -10,7 +10,7 @@ from cellprism import embed
 from cellprism.errors import InputError
 from cellprism.sae import fit
 from cellprism.simulate import multiome
-from cellprism.steer import linked
+from cellprism.steering import linked
 
 
 @pytest.fixture(scope="module")

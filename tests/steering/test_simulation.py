@@ -8,7 +8,7 @@ from cellprism import embed
 from cellprism.sae import fit
 from cellprism.sae.config import SAEConfig
 from cellprism.simulate import large
-from cellprism.steer import effect
+from cellprism.steering import effect
 
 
 def test_a_programs_feature_changes_that_programs_genes_and_no_others() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cellprism.errors import InputError
-from cellprism.steer import Edit, steer
+from cellprism.steering import Edit, steer
 
 EDITS = {
     "value": ({"to": 1.5}, lambda c: np.full_like(c, 1.5)),

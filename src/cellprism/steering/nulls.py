@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cellprism.errors import InputError
-from cellprism.steer.edit import Dictionary
+from cellprism.steering.edit import Dictionary
 
 __all__ = ["NullKind", "feature_directions", "null_moves", "random_directions"]
 

@@ -11,7 +11,7 @@ from scipy import sparse
 from statsmodels.stats.anova import anova_lm
 
 from cellprism.errors import InputError
-from cellprism.steer.clean import clean, partial_shares
+from cellprism.steering.clean import clean, partial_shares
 
 
 @dataclass

@@ -11,8 +11,8 @@ from scipy import sparse
 
 from cellprism.data.missing import groups
 from cellprism.errors import InputError
-from cellprism.steer.edit import Dictionary
-from cellprism.steer.nulls import feature_directions, random_directions
+from cellprism.steering.edit import Dictionary
+from cellprism.steering.nulls import feature_directions, random_directions
 
 __all__ = ["screen"]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cellprism.errors import InputError
-from cellprism.steer import screen, steer
-from cellprism.steer.screen import whitening
+from cellprism.steering import screen, steer
+from cellprism.steering.screen import whitening
 
 
 def test_the_feature_of_the_label_comes_first(scene) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cellprism.errors import InputError
-from cellprism.steer.nulls import null_moves, random_directions
+from cellprism.steering.nulls import null_moves, random_directions
 
 
 def test_covariance_matched_directions_have_the_covariance_of_the_cells() -> None:

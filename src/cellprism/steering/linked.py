@@ -11,10 +11,10 @@ from scipy import sparse
 
 from cellprism.embed.base import EmbeddingModel
 from cellprism.errors import InputError
-from cellprism.steer.decode import columns, decode_rates, log2_change
-from cellprism.steer.edit import Dictionary, Edit, chosen_cells, edited_values, moved
-from cellprism.steer.effect import Effect, effect
-from cellprism.steer.nulls import feature_directions
+from cellprism.steering.decode import columns, decode_rates, log2_change
+from cellprism.steering.edit import Dictionary, Edit, chosen_cells, edited_values, moved
+from cellprism.steering.effect import Effect, effect
+from cellprism.steering.nulls import feature_directions
 
 __all__ = ["Linked", "linked"]
 
@@ -62,7 +62,7 @@ def linked(
     Parameters
     ----------
     sae, Z, codes, cells, adata
-        As for :func:`cellprism.steer.effect`.
+        As for :func:`cellprism.steering.effect`.
     model
         Decodes several modalities.
     gene
@@ -74,7 +74,7 @@ def linked(
     to_quantile
         Of each feature's active cells.
     n_null, max_cells, seed, options
-        Of :func:`cellprism.steer.effect`.
+        Of :func:`cellprism.steering.effect`.
 
     Returns
     -------

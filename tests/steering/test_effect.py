@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from cellprism.errors import InputError
-from cellprism.steer import effect, steer
-from cellprism.steer.decode import columns, decode_rates, log2_change
+from cellprism.steering import effect, steer
+from cellprism.steering.decode import columns, decode_rates, log2_change
 
 SETS = {
     "driven": [f"g{i}" for i in range(5)],
@@ -120,7 +120,7 @@ def test_a_random_feature_is_not_significant_on_the_driven_genes(scene) -> None:
 
 
 def test_gene_p_values_of_null_edits_are_uniform(scene) -> None:
-    from cellprism.steer.gene_table import gene_null
+    from cellprism.steering.gene_table import gene_null
 
     rng = np.random.default_rng(0)
     scales = rng.gamma(1.0, 1.0, 50)

@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellprism.steer.neighbours import nearest, typical_distance
-from cellprism.steer.nulls import NullKind
-from cellprism.steer.sets import contrast
+from cellprism.steering.neighbours import nearest, typical_distance
+from cellprism.steering.nulls import NullKind
+from cellprism.steering.sets import contrast
 
 __all__ = ["move_summary", "null_table", "off_target", "strength_summary", "target_effect"]
 
