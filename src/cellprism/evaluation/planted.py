@@ -254,7 +254,7 @@ def planted(
         say(
             f"round {r + 1} of {len(rounds)}: {len(of_round)} programmes in {X.shape[0]:,} cells x {X.shape[1]:,} genes"
         )
-        own = int(np.random.SeedSequence([seed, r]).generate_state(1)[0])
+        own = int(np.random.SeedSequence([seed, r]).generate_state(1)[0]) % (LARGEST_SEED + 1)
         made = functools.cache(functools.partial(_round, X, tuple(of_round), where, names, anew, own, say))
         for kept, name in ((recovery, "recovery"), (summary, "summary")):
             table, _ = kept_table(folder, f"round{r}-{name}.parquet", functools.partial(_part, made, name, settle))
