@@ -35,7 +35,7 @@ from cellprism.recovery.scores import score
 from cellprism.recovery.task import Task
 from cellprism.recovery.truth import Level, Truth
 from cellprism.sae import SAEConfig
-from cellprism.sae.fields import as_seed
+from cellprism.sae.fields import LARGEST_SEED, as_seed
 from cellprism.simulate.plant import Depth, Programme, cluster_regions, plant, whole_counts
 
 __all__ = ["DICTIONARY", "FAST", "METHODS_BESIDE", "PlantedBenchmark", "over_grid", "planted"]
