@@ -13,10 +13,13 @@ from cellprism.errors import InputError
 from cellprism.files import PREFIX, Workplace, check_place, fsync_tree, move_new, workplace, workplaces
 from cellprism.folder.manifest import MANIFEST, owned, write_manifest
 
-__all__ = ["STEPS", "check_output", "finish", "staged"]
+__all__ = ["LOG", "STEPS", "check_output", "finish", "staged"]
 
 STEPS = "steps"
 """Folder, in the making only, with the finished steps that ``--resume`` goes on from."""
+LOG = "run.log"
+"""What a run says of its steps."""
+
 _NOT_CONTENT = ("lost+found",)  # what an empty disk that is mounted holds
 _LAST = (MANIFEST, "run.json")  # without them a folder does not read as whole
 
@@ -82,7 +85,7 @@ def staged(
             work.note(whole=True, overwrite=overwrite)
             _put(work, real)
         except BaseException as error:
-            if work.empty():
+            if {path.name for path in work.content.iterdir()} <= {LOG}:  # words alone are nothing to go on from
                 work.remove()
             else:
                 error.add_note(f"What was written is kept in {work.content}.")

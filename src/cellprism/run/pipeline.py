@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cellprism.features.annotate import Annotation, annotate
 from cellprism.features.redundant import mark_redundant
 from cellprism.features.stability import fit_matches
-from cellprism.folder.stage import finish
+from cellprism.folder.stage import LOG, finish
 from cellprism.report import build
 from cellprism.run.evaluation import evaluate_inputs, evaluation_record, evaluation_tables
 from cellprism.run.folder import FORMAT_VERSION, RunFolder, staged
@@ -114,7 +114,7 @@ def _finished(options: RunOptions, say: Callable[[str], None]) -> RunFolder | No
 def _make(options: RunOptions, folder: Path, say: Callable[[str], None]) -> None:
     """All of a run but its page, into a folder in the making."""
     clock, steps = _Clock(), Steps(folder, options)
-    say = logged(folder / "run.log", say)
+    say = logged(folder / LOG, say)
     say(f"cellprism {versions()['cellprism']}, seed {options.seed}")
     with clock.step("prepare"):
         inputs = prepare(options, say, steps)
