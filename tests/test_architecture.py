@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import graphlib
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,18 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def modules(path: Path, known: Collection[str]) -> set[str]:
+    """As :func:`imports`; of a package whose files are imported by name, the files."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            files = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (files & set(known)) | ({node.module} if files - set(known) else set())
+    return found
+
+
 def room(path: Path) -> str:
     """Room of a file."""
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
@@ -53,6 +67,16 @@ def test_imports_go_down(path: Path) -> None:
         if parts[0] == "cellprism" and len(parts) > 1 and parts[1] in FLOOR:
             assert FLOOR[parts[1]] <= FLOOR[own], f"{own} imports {parts[1]}, which lies above it"
         assert parts[0] not in FORBIDDEN.get(own, set()), f"{own} imports {name}"
+
+
+def test_files_of_the_command_line_make_no_circle() -> None:
+    known = {f"cellprism.cli.{p.stem}": p for p in FILES if room(p) == "cli" and p.stem != "__init__"}
+    known["cellprism.cli"] = ROOT / "cli" / "__init__.py"
+    wants = {
+        name: {one for one in modules(path, known) if one in known and one != name} for name, path in known.items()
+    }
+    assert wants["cellprism.cli"] > {"cellprism.cli.run", "cellprism.cli.ending"}
+    graphlib.TopologicalSorter(wants).prepare()  # raises CycleError, with the circle
 
 
 def test_every_room_has_a_floor() -> None:

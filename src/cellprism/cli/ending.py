@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 from typer.core import TyperGroup
 
 from cellprism.cli.arguments import checking
-from cellprism.cli.words import spoken
+from cellprism.cli.words import speak_for, spoken
 from cellprism.errors import InputError
 
 __all__ = ["Commands", "end_well", "plain", "tell"]
@@ -43,6 +43,13 @@ class Commands(TyperGroup):
         """A command by name, its options checked."""
         command = super().get_command(ctx, cmd_name)
         return None if command is None else checking(command)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that runs; messages are in its options from here on."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            speak_for(command)
+        return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from collections.abc import Collection
 from typing import Any
 
-__all__ = ["RENAMED", "in_options", "options_of", "spoken"]
+__all__ = ["RENAMED", "in_options", "speak_for", "spoken"]
 
 RENAMED = {
     "n_components": "components",
@@ -21,22 +20,19 @@ RENAMED = {
 _ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)=([^`]*)`")
 
 
-def options_of(command: str) -> set[str]:
-    """Options of a command, with their dashes."""
-    import typer
+_options: set[str] = set()
+"""Options of the command that runs: a process has one."""
 
-    from cellprism.cli import app
 
-    known: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
-    found = known.get(command)
-    return {name for one in (found.params if found else ()) for name in (*one.opts, *one.secondary_opts)}
+def speak_for(command: Any) -> None:
+    """Say messages in the options of a command from here on."""
+    _options.clear()
+    _options.update(name for one in command.params for name in (*one.opts, *one.secondary_opts))
 
 
 def spoken(message: str) -> str:
     """A message in the options of the command that runs."""
-    if "`" not in message:
-        return message
-    return in_options(message, options_of(next((a for a in sys.argv[1:] if not a.startswith("-")), "")))
+    return in_options(message, _options)
 
 
 def in_options(message: str, options: Collection[str]) -> str:
