@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from cellprism.embed.scvi_kinds import table
 from cellprism.errors import InputError
 from cellprism.progress import Steps
 
-__all__ = ["DRVIModel"]
+__all__ = ["DRVIModel", "latent_readout"]
 
 MODALITY = "rna"
 LIKELIHOODS = ("pnb", "nb", "poisson")
@@ -176,6 +176,28 @@ class DRVIModel:
         genes, options = settings.pop("genes"), settings.pop("options")
         state = {k: torch.as_tensor(v) for k, v in arrays.items()}
         return cls(_restored(genes, options, settings["categories"], state), genes, options, **settings)
+
+
+def latent_readout(train: Any, **settings: Any) -> Callable[[Any], NDArray[np.float32]]:
+    """Train on counts (cells, genes) that have no names, and read any cells with the same genes.
+
+    Parameters
+    ----------
+    train
+        Counts, sparse or dense.
+    settings
+        Of :meth:`DRVIModel.fit`.
+
+    Returns
+    -------
+    callable
+        (cells, genes) counts -> (cells, d) posterior means of the latent.
+    """
+    from anndata import AnnData
+    from scipy import sparse
+
+    model = DRVIModel.fit(AnnData(sparse.csr_matrix(train)), **settings)
+    return lambda counts: model.encode(AnnData(sparse.csr_matrix(counts)))
 
 
 def library() -> Any:

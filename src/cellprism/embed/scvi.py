@@ -400,8 +400,14 @@ def epoch_callback(steps: Steps) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what scvi-tools and lightning log."""
-    names = ("scvi", "lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed")
+    """Silence what scvi-tools, DRVI and lightning log."""
+    names = (
+        "scvi",
+        "drvi",
+        "lightning.pytorch",
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.fabric.utilities.seed",
+    )
     loggers = [logging.getLogger(n) for n in names]
     levels = [log.level for log in loggers]
     for log in loggers:

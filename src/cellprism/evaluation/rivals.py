@@ -151,19 +151,15 @@ def _parts_of_expression(train: Any, width: int, active: float, seed: int) -> En
 
 
 def _drvi(train: Any, width: int, active: float, seed: int) -> Encode:
-    from anndata import AnnData
+    from cellprism.embed.drvi import latent_readout
 
-    from cellprism.embed.drvi import DRVIModel, library
-
-    library()
     genes = _most_variable(train)
 
-    def counts(log: Any) -> AnnData:
-        # Whole cells first: a cell's unit is told by all of its genes.
-        return AnnData(sp.csr_matrix(counts_behind(sp.csr_array(log))[:, genes]))
+    def counts(log: Any) -> sp.csr_array:
+        return counts_behind(sp.csr_array(log))[:, genes]  # whole cells first: all genes of a cell tell its unit
 
-    model = DRVIModel.fit(counts(train), n_latent=_DRVI_DIMENSIONS, epochs=_DRVI_EPOCHS, seed=seed)
-    return lambda X: _both_signs(model.encode(counts(X)), 2 * _DRVI_DIMENSIONS)
+    read = latent_readout(counts(train), n_latent=_DRVI_DIMENSIONS, epochs=_DRVI_EPOCHS, seed=seed)
+    return lambda X: _both_signs(read(counts(X)), 2 * _DRVI_DIMENSIONS)
 
 
 def _plain_config(train: NDArray[Any], width: int, active: float) -> SAEConfig:
