@@ -403,7 +403,7 @@ def quiet() -> Iterator[None]:
     """Silence what scvi-tools, DRVI and lightning log."""
     names = (
         "scvi",
-        "drvi",
+        "drvi.scvi_tools_based",
         "lightning.pytorch",
         "lightning.pytorch.utilities.rank_zero",
         "lightning.fabric.utilities.seed",
