@@ -1,6 +1,6 @@
 """One-feature probing of every data set with a truth, by every dictionary: docs/evaluation.md.
 
-    python benchmarks/evaluation.py DATA_FOLDER [--seeds N] [--sets paul …] [--quick]
+    python benchmarks/evaluation.py DATA_FOLDER [--seeds N] [--sets paul …] [--quick] [--also drvi]
 
 DATA_FOLDER holds the .h5ad files named below. PCA of log counts; every dictionary is fitted to all cells without their labels,
 features and thresholds are chosen on one half and scored on the other, and the reverse.
@@ -24,7 +24,7 @@ from sklearn.decomposition import PCA
 import cellprism as prism
 from cellprism.data.state import to_log1p
 from cellprism.evaluation.result import THIS
-from cellprism.evaluation.rivals import RIVALS
+from cellprism.evaluation.rivals import RIVALS, STANDARD
 from cellprism.sae.geometry import MAX_AXES
 
 # Name -> file, columns or tables that the embedding is not told.
@@ -38,7 +38,7 @@ SETS: dict[str, tuple[str, tuple[str, ...]]] = {
     "glioblastoma": ("glioblastoma_panobinostat_zhao2021_lemur", ("condition",)),
     "papalexi": ("papalexi2021_thp1_crispr_sceptre", ("perturbation",)),
 }
-COMPONENTS = 20
+COMPONENTS = 30
 
 
 def cells(file: Path, truth: tuple[str, ...]) -> tuple[np.ndarray, sp.csr_array, dict[str, Any]]:
@@ -144,9 +144,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sets", nargs="*", default=list(SETS))
     parser.add_argument("--quick", action="store_true", help="only rivals that need no training, and NMF")
+    parser.add_argument("--also", nargs="*", default=[], help="rivals that need an optional package: drvi")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "evaluation.json")
     args = parser.parse_args()
-    rivals = [name for name, rival in RIVALS.items() if not args.quick or rival.cost != "trained"]
+    rivals = [name for name in STANDARD if not args.quick or RIVALS[name].cost != "trained"] + args.also
     results = []
     for name in args.sets:
         for seed in range(args.seeds):

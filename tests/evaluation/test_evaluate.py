@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import cellprism as prism
 from cellprism import InputError
 from cellprism.evaluation.result import COLUMNS, THIS
-from cellprism.evaluation.rivals import RIVALS
+from cellprism.evaluation.rivals import STANDARD
 
 mpl.use("Agg")
 
@@ -100,7 +100,7 @@ def test_the_full_preset_holds_everything(world: dict[str, Any]) -> None:
     sets = {f"set {i}": genes[5 * i : 5 * i + 5] for i in range(4)}
     full = {"expression": world["expression"], "genes": genes, "gene_sets": sets, "counts": world["expression"]}
     found = prism.evaluate(sae, X, world["truth"], ks=(1, 2), epochs=3, preset="full", **full)
-    assert set(found.rivals) == set(RIVALS)
+    assert set(found.rivals) == set(STANDARD)
     parts = {m.split("_")[0] for m in found.table["measure"]}
     assert parts == {"probe", "molecules", "replication"}
     assert set(found.table.query("measure == 'probe_f1'")["k"]) == {1, 2}

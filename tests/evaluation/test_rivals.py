@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from cellprism import InputError, SAEConfig
-from cellprism.evaluation.rivals import RIVALS, fit_rival
+from cellprism.data.state import to_log1p
+from cellprism.evaluation.evaluate import evaluate
+from cellprism.evaluation.planted import METHODS_BESIDE
+from cellprism.evaluation.rivals import RIVALS, STANDARD, fit_rival
 from cellprism.sae.controls import SOFT_COSINE, partly_trained, untrained
 
 N, D, GENES, WIDTH, ACTIVE = 400, 6, 30, 16, 2.0
@@ -22,8 +27,11 @@ def cells() -> dict[str, np.ndarray | sp.csr_array]:
     return {"embedding": X.astype(np.float32), "expression": sp.csr_array(np.log1p(genes).astype(np.float32))}
 
 
+@pytest.mark.filterwarnings("ignore")  # drvi, scvi-tools and lightning warn of their own affairs
 @pytest.mark.parametrize("name", RIVALS)
 def test_one_face(cells: dict[str, np.ndarray | sp.csr_array], name: str) -> None:
+    if not RIVALS[name].installed:
+        pytest.skip(f"{RIVALS[name].package} is not installed")
     X = cells[RIVALS[name].of]
     half = X[: N // 2]
     found = fit_rival(name, half, WIDTH, active=ACTIVE, seed=1, epochs=30)
@@ -32,7 +40,7 @@ def test_one_face(cells: dict[str, np.ndarray | sp.csr_array], name: str) -> Non
     assert codes.shape == (N, found.width)
     assert codes.dtype == np.float32
     assert codes.data.min() > 0
-    expected = {"pca": 2 * D, "ica": 2 * D, "gene": GENES}
+    expected = {"pca": 2 * D, "ica": 2 * D, "gene": GENES, "drvi": 2 * 32}
     assert found.width == expected.get(name, WIDTH)
     # rows are read one by one with what the training rows gave
     part = found.encode(X[N // 2 :][::-1])
@@ -84,3 +92,41 @@ def test_untrained_batchtopk_has_k_active_features(cells: dict[str, np.ndarray])
 def test_wrong_asks_are_refused(cells: dict[str, np.ndarray], name: str, width: int, match: str) -> None:
     with pytest.raises(InputError, match=match):
         fit_rival(name, cells["embedding"], width)
+
+
+def test_a_rival_of_an_optional_package_is_never_taken_unasked(cells: dict[str, np.ndarray | sp.csr_array]) -> None:
+    optional = {name for name, rival in RIVALS.items() if rival.package is not None}
+    assert optional == {"drvi"} == set(RIVALS) - set(STANDARD)
+    assert not optional & set(METHODS_BESIDE)
+    X, codes = cells["embedding"], np.abs(cells["embedding"])
+    for preset in ("cheap", "full"):
+        given = {"expression": cells["expression"], "preset": preset, "epochs": 3, "ks": (1,)}
+        found = evaluate(codes, X, {"half": X[:, 0] > np.median(X[:, 0])}, **given)
+        assert not optional & set(found.rivals)
+
+
+def test_drvi_without_its_package_is_refused_by_the_name_of_the_extra(
+    cells: dict[str, np.ndarray | sp.csr_array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "drvi", None)  # as where it is not installed
+    log = cells["expression"]
+    with pytest.raises(InputError, match=r"cellprism\[drvi\]"):
+        fit_rival("drvi", log, WIDTH)
+    with pytest.raises(InputError, match=r"cellprism\[drvi\]"):
+        evaluate(np.abs(cells["embedding"]), cells["embedding"], expression=log, rivals=["drvi"])
+    with pytest.raises(InputError, match="fitted to expression"):
+        evaluate(np.abs(cells["embedding"]), cells["embedding"], rivals=["drvi"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_drvi_reads_two_kinds_of_cells_from_log_expression_of_counts() -> None:
+    pytest.importorskip("drvi", reason="drvi-py is not installed", exc_type=ImportError)
+    rng = np.random.default_rng(0)
+    kind = rng.random(N) < 0.4
+    level = rng.gamma(0.5, 2.0, size=(2, GENES))[kind.astype(int)] * rng.uniform(1, 4, (N, 1))
+    log = to_log1p(sp.csr_array(rng.poisson(level).astype(np.float32)), "counts")
+    codes = fit_rival("drvi", log, WIDTH, seed=0).encode(log).toarray()
+    separation = [np.abs((codes[kind, j] > 0).mean() - (codes[~kind, j] > 0).mean()) for j in range(codes.shape[1])]
+    assert max(separation) > 0.8
+    with pytest.raises(InputError, match="whole multiples of one unit"):
+        fit_rival("drvi", sp.csr_array(rng.gamma(2.0, size=(N, GENES))), WIDTH)

@@ -16,7 +16,7 @@ def planted(
     counts: Annotated[Path, typer.Argument(help="Cells with raw counts: .h5ad or .zarr.", show_default=False)],
     output: Output,
     embed: Annotated[
-        str, typer.Option(help="Embedding model to train each time: pca, scvi, dgd, autoencoder.")
+        str, typer.Option(help="Embedding model to train each time: pca, scvi, drvi, dgd, autoencoder.")
     ] = "pca",
     components: Annotated[
         int | None, typer.Option(help="Dimensions of the embedding.", show_default="the model's own")
@@ -105,7 +105,8 @@ def _names(methods: str | None) -> list[str] | None:
     from cellprism.recovery.methods import METHODS
 
     if methods == "all":
-        return [*RIVALS, *(name for name, method in METHODS.items() if method.installed)]
+        rivals = [name for name, rival in RIVALS.items() if rival.installed]
+        return [*rivals, *(name for name, method in METHODS.items() if method.installed)]
     return None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
 
 

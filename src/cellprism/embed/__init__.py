@@ -21,14 +21,15 @@ MODELS: dict[str, tuple[str, str]] = {
     "autoencoder": ("cellprism.embed.autoencoder", "AutoencoderModel"),
     "pca": ("cellprism.embed.pca", "PCAModel"),
     "dgd": ("cellprism.embed.dgd", "DGDModel"),
+    "drvi": ("cellprism.embed.drvi", "DRVIModel"),
     "scvi": ("cellprism.embed.scvi", "SCVIModel"),
     "transformer": ("cellprism.embed.transformer", "TransformerModel"),
 }
 
-BATCH_AWARE = ("dgd", "scvi")
+BATCH_AWARE = ("dgd", "drvi", "scvi")
 """Models that can be told a batch, as the option ``batch`` that names a column of ``obs``."""
 
-_DIMENSIONS = {"pca": "n_components", "dgd": "latent", "scvi": "n_latent", "autoencoder": "latent"}
+_DIMENSIONS = {"pca": "n_components", "dgd": "latent", "drvi": "n_latent", "scvi": "n_latent", "autoencoder": "latent"}
 
 
 def dimensions(name: str, d: int) -> dict[str, int]:

@@ -136,10 +136,7 @@ class SCVIModel:
         parts = pick_modalities(adata, wanted, kind)
         genes = {m: [str(g) for g in p.var_names] for m, p in parts.items()}
         data = counts_of(parts, genes, layer)
-        categories, index, reference = ["all"], np.zeros(adata.n_obs, np.int64), 0
-        if batch is not None:
-            found, index, sizes = np.unique(column(adata, batch), return_inverse=True, return_counts=True)
-            categories, reference = [str(v) for v in found], int(sizes.argmax())
+        categories, index, reference = batches_of(adata, batch)
         label_categories: list[str] = []
         label_index = None
         if (labels is None) == (kind == "SCANVI"):
@@ -247,7 +244,7 @@ class SCVIModel:
         """Posterior means of the latent, (cells, d) float32."""
         parts = pick_modalities(adata, tuple(self.genes), self.kind)
         data = counts_of(parts, self.genes, self.layer)
-        index = self._batch(adata)
+        index = known_batches(adata, self.batch, self.categories)
         labels = np.full(adata.n_obs, len(self.label_categories) - 1) if self.label_categories else None
         beside = self.covariates.values(adata.obs, adata.n_obs)
         cells = table(
@@ -277,7 +274,7 @@ class SCVIModel:
         else:
             parts = pick_modalities(adata, tuple(self.genes), self.kind)
             totals = {m: library_size(aligned(parts[m], g, self.layer)) for m, g in self.genes.items()}
-            index = self._batch(adata)
+            index = known_batches(adata, self.batch, self.categories)
         cat, cont = self.covariates.values(None if adata is None else adata.obs, n)
         blocks = [
             expected_counts(
@@ -310,19 +307,29 @@ class SCVIModel:
         model = restored(kind, genes, options, settings["categories"], settings["label_categories"], state, beside)
         return cls(kind, model, genes, options, **settings)
 
-    def _batch(self, adata: Any) -> NDArray[np.int64]:
-        if self.batch is None:
-            return np.zeros(adata.n_obs, np.int64)
-        values = column(adata, self.batch)
-        known = {v: i for i, v in enumerate(self.categories)}
-        new = sorted(set(values) - set(known))
-        if new:
-            raise InputError(
-                f"the batch ({self.batch!r}) must be one the model knows: {self.categories}",
-                ", ".join(new),
-                "decode with adata=None for the reference batch, or map the batch to a known one",
-            )
-        return np.asarray([known[v] for v in values], dtype=np.int64)
+
+def batches_of(adata: Any, batch: str | None) -> tuple[list[str], NDArray[np.int64], int]:
+    """Categories of a column of ``obs``, the number of each cell's, and that of the commonest; one for all without a column."""
+    if batch is None:
+        return ["all"], np.zeros(adata.n_obs, np.int64), 0
+    found, index, sizes = np.unique(column(adata, batch), return_inverse=True, return_counts=True)
+    return [str(v) for v in found], index.astype(np.int64), int(sizes.argmax())
+
+
+def known_batches(adata: Any, batch: str | None, categories: Sequence[str]) -> NDArray[np.int64]:
+    """The number of each cell's batch among those that a model was trained on, or an :class:`InputError`."""
+    if batch is None:
+        return np.zeros(adata.n_obs, np.int64)
+    values = column(adata, batch)
+    known = {v: i for i, v in enumerate(categories)}
+    new = sorted(set(values) - set(known))
+    if new:
+        raise InputError(
+            f"the batch ({batch!r}) must be one the model knows: {list(categories)}",
+            ", ".join(new),
+            "decode with adata=None for the reference batch, or map the batch to a known one",
+        )
+    return np.asarray([known[v] for v in values], dtype=np.int64)
 
 
 def kind_for(adata: Any) -> str:
@@ -393,8 +400,14 @@ def epoch_callback(steps: Steps) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what scvi-tools and lightning log."""
-    names = ("scvi", "lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed")
+    """Silence what scvi-tools, DRVI and lightning log."""
+    names = (
+        "scvi",
+        "drvi.scvi_tools_based",
+        "lightning.pytorch",
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.fabric.utilities.seed",
+    )
     loggers = [logging.getLogger(n) for n in names]
     levels = [log.level for log in loggers]
     for log in loggers:

@@ -19,7 +19,7 @@ from cellprism.evaluation.molecules import held_out_molecules
 from cellprism.evaluation.probing import best_features, few_features, linear_probe, make_folds, usable_targets
 from cellprism.evaluation.replication import SetNames, replication
 from cellprism.evaluation.result import COLUMNS, THIS, Evaluation, empty_table
-from cellprism.evaluation.rivals import RIVALS, fit_rival
+from cellprism.evaluation.rivals import RIVALS, STANDARD, fit_rival
 from cellprism.evaluation.targets import Column, read_truth
 from cellprism.evaluation.transfer import transfer
 from cellprism.features.annotate import annotate
@@ -327,7 +327,7 @@ def _codes_of(given: Any, X: NDArray[np.float32]) -> sp.csr_array:
 
 
 def _chosen(rivals: Sequence[str] | None, preset: Preset, has_expression: bool) -> list[str]:
-    names = list(rivals) if rivals is not None else list(RIVALS if preset == "full" else CHEAP)
+    names = list(rivals) if rivals is not None else list(STANDARD if preset == "full" else CHEAP)
     for name in names:
         if name not in RIVALS:
             raise InputError("a rival must be one of " + ", ".join(RIVALS), repr(name), "correct the name")

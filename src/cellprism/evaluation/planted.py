@@ -26,9 +26,9 @@ from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
 from cellprism.evaluation.found import judged, share_of_ceiling
 from cellprism.evaluation.power import power_curve, power_table, sentences
-from cellprism.evaluation.rivals import RIVALS, fit_rival
+from cellprism.evaluation.rivals import RIVALS, STANDARD, Rival, fit_rival
 from cellprism.recovery.benchmark import Benchmark, method_tables, stacked, told
-from cellprism.recovery.methods import METHODS, codes_of
+from cellprism.recovery.methods import METHODS, Method, codes_of
 from cellprism.recovery.parts import kept_table, same_settings
 from cellprism.recovery.probe import probe
 from cellprism.recovery.scores import score
@@ -49,8 +49,8 @@ LEAST_HELD = 100
 FAST = (DICTIONARY, *(name for name, rival in RIVALS.items() if rival.cost != "slow" and rival.of == "embedding"))
 """The dictionary and those rivals that are fitted to the embedding."""
 
-METHODS_BESIDE = (DICTIONARY, *RIVALS, "probe")
-"""The dictionary, every rival, and the ceiling."""
+METHODS_BESIDE = (DICTIONARY, *STANDARD, "probe")
+"""The dictionary, every rival that needs no optional package, and the ceiling."""
 
 Embed = str | Callable[[AnnData, int], EmbeddingModel]
 
@@ -298,9 +298,10 @@ def _known(methods: Sequence[str] | None) -> tuple[str, ...]:
         raise InputError(
             "dictionaries must be among " + ", ".join({**RIVALS, **METHODS}), ", ".join(unknown), "correct the names"
         )
-    missing = [name for name in wanted if name not in RIVALS and not METHODS[name].installed]
+    made: dict[str, Method | Rival] = {**METHODS, **RIVALS}
+    missing = [name for name in wanted if not made[name].installed]
     if missing:
-        packages = ", ".join(str(METHODS[name].package) for name in missing)
+        packages = ", ".join(str(made[name].package) for name in missing)
         raise InputError(f"{', '.join(missing)} need optional packages", f"no {packages}", "install or leave them out")
     return tuple(dict.fromkeys(wanted))
 

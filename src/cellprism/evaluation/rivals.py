@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from cellprism.data.counts import counts_behind
 from cellprism.errors import InputError
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.controls import Part, partly_trained, trained_on_shuffled, untrained
@@ -21,11 +23,12 @@ from cellprism.sae.fit import default_config
 from cellprism.stats.decompositions import independent_axes, nonnegative_parts, principal_axes
 from cellprism.stats.nulls import covariance_directions
 
-__all__ = ["RIVALS", "Dictionary", "Rival", "fit_rival"]
+__all__ = ["RIVALS", "STANDARD", "Dictionary", "Rival", "fit_rival"]
 
 Encode = Callable[[Any], sp.csr_array]
 
 _GENES = 2_000
+_DRVI_DIMENSIONS, _DRVI_EPOCHS = 32, 100
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,13 @@ class Rival:
     """Well under a second on 3,000 cells, a training, or more."""
     fit: Callable[..., Encode]
     """Training rows, candidates at most, mean active features a cell, seed, and of the trained options of training."""
+    package: str | None = None
+    """Module of the optional package that it needs: such a rival is fitted only where it is asked for by name."""
+
+    @property
+    def installed(self) -> bool:
+        """Whether it can be fitted here."""
+        return self.package is None or find_spec(self.package) is not None
 
 
 def fit_rival(
@@ -69,7 +79,8 @@ def fit_rival(
         take it (:attr:`Rival.of`).
     width
         Candidates at most, those of the dictionary in question. Axes give fewer where the embedding has fewer; single
-        genes are more: the 2,000 that vary most, since whoever looks for one looks at all of these.
+        genes are more: the 2,000 that vary most, since whoever looks for one looks at all of these. DRVI has its own 32
+        dimensions and both signs of them, whatever the width.
     active
         Mean active features a cell that sparse rivals are held to; None = an eighth of the width.
     seed
@@ -80,7 +91,7 @@ def fit_rival(
     Raises
     ------
     InputError
-        If there is no such rival or no candidate.
+        If there is no such rival or no candidate, or the optional package of one is missing.
     """
     if name not in RIVALS:
         raise InputError("a rival must be one of " + ", ".join(RIVALS), repr(name), "correct the name")
@@ -121,17 +132,34 @@ def _independent(train: Any, width: int, active: float, seed: int) -> Encode:
     return lambda X: _both_signs(read(X), width)
 
 
-def _single_genes(train: Any, width: int, active: float, seed: int) -> Encode:
+def _most_variable(train: Any) -> NDArray[np.intp]:
+    """Columns of the genes that vary most."""
     cells = sp.csr_array(train)
     mean = np.asarray(cells.mean(axis=0)).ravel()
     variance = np.asarray(cells.multiply(cells).mean(axis=0)).ravel() - mean**2
-    genes = np.sort(np.argsort(-variance, kind="stable")[:_GENES])
+    return np.sort(np.argsort(-variance, kind="stable")[:_GENES])
+
+
+def _single_genes(train: Any, width: int, active: float, seed: int) -> Encode:
+    genes = _most_variable(train)
     return lambda X: _codes(sp.csr_array(X)[:, genes].maximum(0))
 
 
 def _parts_of_expression(train: Any, width: int, active: float, seed: int) -> Encode:
     read = nonnegative_parts(train, width, seed, max_iter=200, tol=1e-4, transform_iter=200)
     return lambda X: _codes(read(X))
+
+
+def _drvi(train: Any, width: int, active: float, seed: int) -> Encode:
+    from cellprism.embed.drvi import latent_readout
+
+    genes = _most_variable(train)
+
+    def counts(log: Any) -> sp.csr_array:
+        return counts_behind(sp.csr_array(log))[:, genes]  # whole cells first: all genes of a cell tell its unit
+
+    read = latent_readout(counts(train), n_latent=_DRVI_DIMENSIONS, epochs=_DRVI_EPOCHS, seed=seed)
+    return lambda X: _both_signs(read(counts(X)), 2 * _DRVI_DIMENSIONS)
 
 
 def _plain_config(train: NDArray[Any], width: int, active: float) -> SAEConfig:
@@ -166,5 +194,9 @@ RIVALS: Mapping[str, Rival] = {
     "ica": Rival("independent axes, both signs", "rival", "embedding", "cheap", _independent),
     "gene": Rival("best single gene", "rival", "expression", "cheap", _single_genes),
     "nmf": Rival("NMF of the expression", "rival", "expression", "slow", _parts_of_expression),
+    "drvi": Rival("DRVI of the expression, both signs", "rival", "expression", "slow", _drvi, package="drvi"),
 }
 """Every rival by its name in the tables."""
+
+STANDARD = tuple(name for name, rival in RIVALS.items() if rival.package is None)
+"""Those that need no optional package: what is held against where nobody names rivals."""

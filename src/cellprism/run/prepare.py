@@ -184,7 +184,7 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
 
 def _placed(model: str, device: str) -> dict[str, Any]:
     """What tells a model where to train; PCA has no such choice."""
-    if model == "scvi":
+    if model in ("drvi", "scvi"):
         return {"training": {"accelerator": {"cuda": "gpu"}.get(device.split(":")[0], device)}}
     return {"device": device} if model in ("dgd", "autoencoder") else {}
 

@@ -37,7 +37,7 @@ def decode_rates(model: EmbeddingModel, Z: NDArray[Any], adata: Any = None) -> D
         raise InputError(
             "steering is read in genes through a model with a decoder",
             f"{model.name!r}, which has none",
-            "use a model that decodes (pca, autoencoder, dgd, scvi)",
+            "use a model that decodes (pca, autoencoder, dgd, drvi, scvi)",
         )
     parts = model.decode(Z, adata)
     rates = [np.asarray(parts[m], dtype=np.float32) for m in model.modalities]
