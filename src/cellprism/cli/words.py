@@ -23,11 +23,9 @@ _ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)=([^`]*)`")
 
 def options_of(command: str) -> set[str]:
     """Options of a command, with their dashes."""
-    import typer
+    from cellprism.cli import command_line
 
-    from cellprism.cli import app
-
-    known: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
+    known: dict[str, Any] = getattr(command_line(), "commands", {})
     found = known.get(command)
     return {name for one in (found.params if found else ()) for name in (*one.opts, *one.secondary_opts)}
 
