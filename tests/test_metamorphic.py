@@ -208,3 +208,13 @@ def test_an_embedding_in_other_units(first: Any, model: str, scale: float, shift
 @pytest.mark.parametrize("model", MODELS)
 def test_a_float64_embedding_is_trained_on_as_float32(first: Any, model: str) -> None:
     np.testing.assert_array_equal(codes_of(EMBEDDING, MODELS[model]), first[model])
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_tables_do_not_depend_on_the_number_of_threads(
+    given: Any, base: Annotation, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cellprism.stats.parallel._n_threads", lambda: threads)
+    found = tables(given)
+    for table in KEYS:
+        same(base, found, table)
