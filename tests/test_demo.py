@@ -17,7 +17,8 @@ TYPES = {
     "CD14+ Monocyte": (0.9, {"CD14", "S100A8", "S100A9", "LYZ", "FCN1", "CST3", "AIF1", "LST1", "TYROBP", "FCER1G"}),
     "CD19+ B": (0.9, {"CD79A", "CD79B", "MS4A1", "CD19", "CD74", "BANK1"}),
     "CD56+ NK": (0.9, {"NKG7", "GNLY", "GZMA", "GZMB", "PRF1", "KLRD1", "CTSW"}),
-    "CD8+ Cytotoxic T": (0.9, {"CD8A", "CD8B", "CCL5", "GZMA", "GZMH", "GZMK", "NKG7", "CST7"}),
+    # Of the kinds of cells that are read off, none is these cells alone: they share their features with other T and NK cells.
+    "CD8+ Cytotoxic T": (0.8, {"CD8A", "CD8B", "CCL5", "GZMA", "GZMH", "GZMK", "NKG7", "CST7"}),
     "Dendritic": (0.85, {"FCER1A", "CST3", "HLA-DRA", "HLA-DPB1", "HLA-DPA1", "HLA-DQA1", "CLEC10A", "CD74"}),
 }
 IMMUNE = {

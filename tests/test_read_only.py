@@ -137,6 +137,8 @@ CALLS: dict[str, Callable[[World], Any]] = {
         cells=w.labels == "type 0",
         n_null=3,
     ),
+    "evaluate": lambda w: prism.evaluate(w.codes, w.Z, {"type": w.labels}, expression=w.log),
+    "pl.evaluation": lambda w: prism.pl.evaluation(prism.evaluate(w.codes, w.Z, {"type": w.labels}, expression=w.log)),
     "export_sae": lambda w: prism.export_sae(w.fit.sae, w.tmp / "there", "saelens"),
     "feature_network": lambda w: prism.feature_network(w.annotation.genes, w.annotation.features),
     "feature_sets": lambda w: prism.feature_sets(w.annotation.genes, w.annotation.features),
@@ -177,7 +179,7 @@ CALLS: dict[str, Callable[[World], Any]] = {
     }.items()
 }
 NO_ARRAYS = {
-    "DivergedError", "InputError", "Annotation", "Fit", "Recipe", "RunFolder", "SAEConfig",  # results and settings
+    "DivergedError", "InputError", "Annotation", "Evaluation", "Fit", "Recipe", "RunFolder", "SAEConfig",  # results and settings
     "load", "import_sae",  # take a path
     "linked",  # needs several modalities; it is effect() on arrays that it makes itself
     "Cleaned", "Edit", "Effect", "Linked",

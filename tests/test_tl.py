@@ -57,7 +57,7 @@ def test_fit_without_config_keeps_why(tmp_path: Path) -> None:
     cells.write_h5ad(tmp_path / "a.h5ad")
     recipe = json.loads(ad.read_h5ad(tmp_path / "a.h5ad").uns["prism"]["recipe"])
     assert len(recipe["reasons"]) >= 3
-    assert prism.pl.landscape(recipe["scouts"]).get_ylabel() in ("stability", "bits")
+    assert prism.pl.landscape(recipe["scouts"]).get_ylabel() in ("stability", "bits a cell")
 
 
 def test_errors_name_the_remedy() -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "Workplace",
     "check_place",
     "fsync_tree",
+    "half_moved",
     "move_new",
     "refuse_taken",
     "replacing",
@@ -71,7 +72,13 @@ class Workplace:
         return not self.content.exists() or (self.content.is_dir() and not any(self.content.iterdir()))
 
     def remove(self) -> None:
-        """Delete the work folder with all in it."""
+        """Delete the work folder with all in it; the mark last, so that what a kill leaves of it is known for what it is."""
+        with suppress(OSError):
+            for path in self.path.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif path.name != _MARK:
+                    path.unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -95,12 +102,20 @@ def check_place(path: Path) -> Path:
                 "an output may be a link only to what exists", f"the link {path}", "make its target, or remove it"
             )
         real = Path(os.path.realpath(path))
-        made = [p for p in (real, *real.parents) if not p.exists()]
-        if made:  # only the file system knows which names it takes
-            real.mkdir(parents=True)
-        os.rmdir(tempfile.mkdtemp(prefix=PREFIX, dir=real if real.is_dir() else real.parent))
-        for folder in made:
-            folder.rmdir()
+        if any(p.is_symlink() for p in (real, *real.parents)):  # what no resolving gets rid of
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        there = next(p for p in (real, *real.parents) if p.exists())
+        if there != real and not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        place = there if there.is_dir() else there.parent
+        for folder in {place, real.parent} if real.parent.is_dir() else {place}:
+            _clear_begun(folder)
+        with _locked(place):
+            trial = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+            try:  # only the file system knows which names it takes
+                (trial / real.relative_to(there)).mkdir(parents=True, exist_ok=True)
+            finally:
+                shutil.rmtree(trial)
     except InputError:
         raise
     except (OSError, ValueError) as error:
@@ -199,7 +214,7 @@ def refuse_taken(path: Path, *, overwrite: bool) -> None:
 
 
 def move_new(source: Path, target: Path) -> None:
-    """Move a file or folder to a name that nothing has.
+    """Move a file or folder to a name that nothing has; one that was stopped half way is finished.
 
     Raises
     ------
@@ -214,6 +229,9 @@ def move_new(source: Path, target: Path) -> None:
     try:
         os.link(source, target)  # unlike a rename, it never replaces
     except FileExistsError as error:
+        if half_moved(source, target):
+            os.unlink(source)
+            return
         raise FileExistsError(errno.EEXIST, "something stands there by now", str(target)) from error
     except OSError:  # a file system without hard links
         if os.path.lexists(target):
@@ -221,6 +239,12 @@ def move_new(source: Path, target: Path) -> None:
         os.rename(source, target)
         return
     os.unlink(source)
+
+
+def half_moved(source: Path, target: Path) -> bool:
+    """Whether a move by :func:`move_new` was stopped where the file had both names."""
+    found = os.path.lexists(target) and not source.is_dir() and not target.is_symlink()
+    return found and os.path.samefile(source, target)
 
 
 def fsync_tree(path: Path) -> None:
@@ -235,6 +259,19 @@ def fsync_tree(path: Path) -> None:
                 raise
         finally:
             os.close(handle)
+
+
+def _clear_begun(place: Path) -> None:
+    """Remove work folders that were killed before they could say what they are for; they hold nothing yet.
+
+    Done while the place is locked, as it is by those who make them, until they are marked.
+    """
+    with _locked(place) as alone, suppress(OSError):
+        for path in place.glob(f"{PREFIX}*") if alone else ():
+            if path.is_dir() and not path.is_symlink() and not _read_mark(path):
+                files = {p.name for p in path.rglob("*") if not p.is_dir() or p.is_symlink()}
+                if files <= {_LOCK, _MARK}:
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _read_mark(path: Path) -> dict[str, Any]:
@@ -274,15 +311,16 @@ def _lock(path: Path) -> int | None:
 
 
 @contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    """One process at a time, as far as the file system knows locks."""
-    handle = -1
+def _locked(place: Path) -> Iterator[bool]:
+    """One process at a time, as far as the file system knows locks: whether it does."""
+    handle, alone = -1, False
     if _LOCKS:
         with suppress(OSError):
             handle = os.open(place, os.O_RDONLY)
             fcntl.flock(handle, fcntl.LOCK_EX)
+            alone = True
     try:
-        yield
+        yield alone
     finally:
         if handle >= 0:
             os.close(handle)

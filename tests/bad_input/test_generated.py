@@ -108,6 +108,17 @@ def test_any_bytes(kind: str) -> None:
     check()
 
 
+@pytest.mark.parametrize("reader", [read_dense, read_embedding])
+@pytest.mark.parametrize(
+    "header", [b"{'descr'[ '<f4', 'shape': (4, 3), }", b"(" * 60, b"{'descr': '", b"0x", b"1_", b"{}"]
+)
+def test_any_array_header(header: bytes, reader: Callable[[Path], Any]) -> None:
+    header = header.ljust(117) + b"\n"
+    for version in (b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x07\x00"):
+        length = len(header).to_bytes(2 if version[0] == 1 else 4, "little")
+        reads(".npy", reader, b"\x93NUMPY" + version + length + header + bytes(48))
+
+
 @SETTINGS
 @given(MAPPINGS)
 def test_any_config(content: dict[str, Any]) -> None:

@@ -110,7 +110,7 @@ CASES: dict[str, tuple[Change | None, tuple[str, ...], tuple[str, ...]]] = {
     "predicted without model": (None, (*BASE, "--expression", "predicted"), ("decoder",)),
     "unknown expression": (None, (*BASE, "--expression", "guessed"), ("measured or predicted", "'guessed'")),
     "thin a given embedding": (None, (*BASE, "--thin"), ("only before they are embedded",)),
-    "negative seed": (None, (*BASE, "--seed", "-1"), ("must not be negative",)),
+    "negative seed": (None, (*BASE, "--seed", "-1"), ("must be at least 0",)),
     "too many components": (None, ("--embed", "pca", "--components", "500", "--gene-sets", "{sets}"), ("500",)),
 }
 

@@ -16,7 +16,7 @@ from cli_runner import call
 from scipy import sparse
 
 from cellprism import datasets
-from cellprism.datasets import Dataset, File
+from cellprism.datasets import Dataset, File, download
 from cellprism.datasets.download import obtain
 from cellprism.errors import InputError
 
@@ -67,7 +67,7 @@ def site(monkeypatch, tmp_path):
 
 def zipped(name, content):
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(name, content)
         archive.writestr(f"__MACOSX/._{name}", b"shadow")
     return out.getvalue()
@@ -238,3 +238,19 @@ def test_the_command_lists_and_refuses(tmp_path, monkeypatch, capsys):
     wrong = call(capsys, "datasets", "nothing")
     assert wrong.code == 2
     assert "data set must be known" in wrong.err
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_is_larger_than_any_data_set_is_not_kept(site, cells, tmp_path, monkeypatch, packed):
+    address, files, _ = site
+    body = zipped("a.h5ad", cells + bytes(200_000)) if packed else cells
+    files["/a.h5ad"] = body
+    # of the zip, only what it holds is too large
+    monkeypatch.setattr(download, "LARGEST", 150_000 if packed else len(cells) - 1)
+    assert not packed or len(body) <= download.LARGEST
+    with pytest.raises(InputError, match="at most"):
+        obtain(File("a.h5ad", "h5ad", f"{address}/a.h5ad"), tmp_path / "kept")
+    assert list((tmp_path / "kept").iterdir()) == []
+    monkeypatch.setattr(download, "LARGEST", 10**7)
+    files["/a.h5ad"] = cells
+    assert obtain(File("a.h5ad", "h5ad", f"{address}/a.h5ad"), tmp_path / "kept").read_bytes() == cells

@@ -76,7 +76,7 @@ def test_wrong_truth_is_refused(truth: dict[str, list[str]], match: str) -> None
         read_truth(truth, 50)
 
 
-@pytest.mark.parametrize("missing", [None, np.nan, "", "nan"])
+@pytest.mark.parametrize("missing", [None, np.nan, "", pd.NA])
 def test_unknown_labels_are_not_a_category(missing: object) -> None:
     column = Column.of("c", np.array(["a", "b", missing, "a"], dtype=object))
     assert column.categories == ("a", "b")

@@ -126,6 +126,7 @@ def make_run(
     features["mean_active"] = (total / np.maximum(n_active, 1)).astype(np.float32)
     features["max_active"] = largest
     features["stability"] = rng.beta(4, 2, n_features)
+    features["stability_error"], features["stability_null"] = 0.03, 0.11
     features["confound"] = [None if v > 0.05 else "depth" for v in rng.random(n_features)]
     features["top_genes"] = top.reindex(columns).to_numpy()
     features["top_set"] = best_set.set.reindex(columns).to_numpy()

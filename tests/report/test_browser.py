@@ -202,6 +202,17 @@ def test_csv_holds_what_is_shown(visit, small_page, small_run, tmp_path):
     assert caught.value.suggested_filename == "features.csv"
 
 
+def test_stability_stands_beside_its_error_and_chance(visit, small_page, small_run):
+    first = pd.read_parquet(small_run / "features.parquet").iloc[0]
+    tab = visit(small_page, f"view=feature&feature={first.feature}")
+    shown = tab.locator(".facts div", has=tab.locator("dt", has_text="stability")).locator("dd").inner_text()
+    assert shown == f"{first.stability:.2f} ± 0.03 (by chance 0.11)"
+    tab = visit(small_page, "view=overview")
+    assert (
+        tab.locator(".tiles div", has=tab.locator("dt", has_text="stable by chance")).locator("dd").inner_text() == "0"
+    )
+
+
 def test_csv_does_not_carry_formulas(visit, tmp_path):
     run = make_run(tmp_path / "run", n_cells=60, n_features=6)
     table = pd.read_parquet(run / "features.parquet")

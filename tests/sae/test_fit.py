@@ -106,7 +106,8 @@ def test_history() -> None:
 def test_progress_is_shown_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=200)
-    monkeypatch.setattr("rich.progress.get_console", lambda: console)
+    monkeypatch.setattr("cellprism.progress.on_terminal", lambda: True)
+    monkeypatch.setattr("cellprism.progress.Console", lambda **_: console)
     fit(embedding(), VARIANTS["batchtopk"], epochs=2)
     assert screen.getvalue() == ""
     fit(embedding(), VARIANTS["batchtopk"], epochs=2, progress=True)

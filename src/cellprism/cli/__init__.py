@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
+from typing import Any
 
 import typer
 
@@ -27,7 +29,7 @@ from cellprism.cli import (
 )
 from cellprism.cli.ending import Commands, end_well
 
-__all__ = ["app", "main"]
+__all__ = ["app", "command_line", "main"]
 
 app = typer.Typer(
     name="cellprism",
@@ -75,6 +77,12 @@ def _options(
     """Options of every command."""
 
 
+@cache
+def command_line() -> Any:
+    """The commands as click has them, made once: typer makes all of them anew, at a fifth of a second, whenever it is asked."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the command line; errors and signals end with one message, see :func:`~cellprism.cli.ending.end_well`."""
-    end_well(app)
+    end_well(command_line())

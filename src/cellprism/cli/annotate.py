@@ -55,6 +55,7 @@ def annotate(
 
     from cellprism import genesets
     from cellprism.cli.common import console, name_pair, print_shares, say
+    from cellprism.cli.voice import write_log
     from cellprism.data.arrays import read_sparse
     from cellprism.data.embedding import given_embedding
     from cellprism.data.expression import measured_expression
@@ -123,6 +124,7 @@ def annotate(
         )
     tables = ["features", "genes", "sets", "labels", *(["regulators"] if known else [])]
     with staged(output, overwrite=overwrite) as folder:
+        write_log(folder)
         write_tables(folder, {n: getattr(found, n) for n in tables})
         write_json(
             folder / "run.json",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cellprism.cli.voice import VOICE
 from cellprism.errors import InputError
 
 __all__ = ["check_arguments", "checking"]
@@ -21,6 +22,8 @@ def checking(command: Any) -> Any:
 
     def parse_args(ctx: Any, args: list[str]) -> Any:
         rest = parse(ctx, args)
+        if getattr(command, "speaks", False):
+            VOICE.begin(ctx)
         check_arguments(ctx.params)
         return rest
 

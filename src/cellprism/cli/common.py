@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cellprism.cli.ending import plain, tell
+from cellprism.cli.voice import VOICE
 from cellprism.cli.words import spoken
 from cellprism.run.folder import RunFolder
 
@@ -35,16 +36,22 @@ class _Plain(Console):
 
 
 def console() -> Console:
-    """Standard output; as wide as the terminal, 120 columns in a pipe."""
-    found = _Plain(markup=False, emoji=False)
-    return found if found.is_terminal else _Plain(width=120, markup=False, emoji=False)
+    """Standard output; as wide as the terminal, 120 columns in a pipe; silent where it is to hold JSON alone."""
+    found = _Plain(markup=False, emoji=False, quiet=VOICE.json)
+    return found if found.is_terminal else _Plain(width=120, markup=False, emoji=False, quiet=VOICE.json)
 
 
-def say(line: str) -> None:
-    """Show a step on standard error, so that standard output stays clean."""
+def say(step: str) -> None:
+    """Keep a step, and show it on standard error, so that standard output stays clean."""
+    line = VOICE.step(spoken(step))
+    if line is None:
+        return
+    if VOICE.json:
+        tell(line)
+        return
     try:
         shown = _Plain(stderr=True, highlight=False, markup=False, emoji=False)
-        shown.print(f"· {spoken(line)}", style="dim")
+        shown.print(line, style="dim")
     except (OSError, ValueError):
         tell("")  # standard error is closed or full: it is given up, and the work goes on
 

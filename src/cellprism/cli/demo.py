@@ -21,9 +21,12 @@ def demo(
 ) -> None:
     """Name the features of 700 real blood cells, offline, in under a minute."""
     from cellprism.cli.common import print_findings, say
+    from cellprism.cli.voice import VOICE
     from cellprism.demo import run_demo
 
-    print_findings(run_demo(output, overwrite=overwrite, progress=sys.stderr.isatty(), say=say))
+    print_findings(
+        run_demo(output, overwrite=overwrite, progress=VOICE.shows_progress and sys.stderr.isatty(), say=say)
+    )
 
 
 def register(app: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from typing import Any, Final, NoReturn
 from typer.core import TyperGroup
 
 from cellprism.cli.arguments import checking
+from cellprism.cli.voice import VOICE, voiced
 from cellprism.cli.words import speak_for, spoken
 from cellprism.errors import InputError
 
@@ -42,7 +44,7 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A command by name, its options checked."""
         command = super().get_command(ctx, cmd_name)
-        return None if command is None else checking(command)
+        return None if command is None else checking(voiced(command))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that runs; messages are in its options from here on."""
@@ -54,7 +56,10 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
-            return super().invoke(ctx)
+            done = super().invoke(ctx)
+            if (line := VOICE.end()) is not None:
+                print(line)  # noqa: T201
+            return done
         except KeyboardInterrupt as stopped:
             raise _Stopped(stopped) from None
         except EOFError as error:  # typer says "Aborted!" to it
@@ -96,17 +101,19 @@ def end_well(call: Callable[[], Any]) -> None:
                 raise
             where = f": {error.filename}" if error.filename is not None else ""
             _end(f"Error: {error.strerror or os.strerror(error.errno)}{where}.", 1, error)
+        finally:
+            VOICE.forget()
 
 
 def _end(line: str, code: int, error: BaseException) -> NoReturn:
-    tell("\n".join([line, *getattr(error, "__notes__", [])]))
+    tell(VOICE.error("\n".join([line, *getattr(error, "__notes__", [])]), code, error))
     sys.exit(code)
 
 
 def _end_interrupted(stopped: KeyboardInterrupt) -> NoReturn:
     number = stopped.number if isinstance(stopped, _Signal) else signal.SIGINT
     kept = " ".join(getattr(stopped, "__notes__", [])) or "Nothing was written."
-    tell(f"Interrupted. {kept}")
+    tell(VOICE.error(f"Interrupted. {kept}", 128 + number, stopped))
     sys.exit(128 + number)
 
 
@@ -140,3 +147,6 @@ def _fill_closed_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the rest of the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot write must not end a finished run
+            stream.reconfigure(errors="backslashreplace")

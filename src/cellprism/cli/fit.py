@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cellprism.cli.run import Output, Overwrite
+from cellprism.cli.voice import VOICE, write_log
 
 __all__ = ["register"]
 
@@ -107,7 +108,7 @@ def fit(
         preset=preset,
         consensus=consensus,
         epochs=epochs,
-        progress=sys.stderr.isatty(),
+        progress=VOICE.shows_progress and sys.stderr.isatty(),
     )
     about = recipe_records(fitted)
     for reason in about.get("recipe", {}).get("reasons", ()):
@@ -126,6 +127,7 @@ def fit(
         if "landscape" in about:
             write_landscape(folder, about["landscape"])
         write_json(folder / "run.json", {"metrics": fitted.metrics, **about})
+        write_log(folder)
     m = fitted.metrics
     if fitted.consensus is not None:
         first = fitted.options["before_consensus"]
@@ -157,7 +159,13 @@ def _sweep(X: Any, path: Path, output: Path, *, seed: int, overwrite: bool, memo
     from cellprism.pl import landscape
     from cellprism.run.folder import staged
 
-    table, fits = run_sweep(X, read_yaml(path), seed=seed, progress=sys.stderr.isatty(), memory_budget=memory_budget)
+    table, fits = run_sweep(
+        X,
+        read_yaml(path),
+        seed=seed,
+        progress=VOICE.shows_progress and sys.stderr.isatty(),
+        memory_budget=memory_budget,
+    )
     with staged(output, overwrite=overwrite) as folder:
         table.to_parquet(folder / "summary.parquet", index=False)
         for i, fitted in enumerate(fits):

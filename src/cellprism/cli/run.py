@@ -100,6 +100,7 @@ def run(
 ) -> None:
     """Turn cells and an embedding into named features, and write a run folder with its report."""
     from cellprism.cli.common import name_pair, print_findings, say
+    from cellprism.cli.voice import VOICE
     from cellprism.run import RunOptions
     from cellprism.run import run as execute
 
@@ -135,7 +136,7 @@ def run(
         overwrite=overwrite,
         device=device,
         resume=resume,
-        progress=True,
+        progress=VOICE.shows_progress,
         **choices,
     )
     print_findings(execute(options, say))

@@ -37,6 +37,7 @@ def steer(
     from rich.table import Table
 
     from cellprism.cli.common import console, say
+    from cellprism.cli.voice import write_log
     from cellprism.errors import InputError
     from cellprism.run.folder import RunFolder, check_output, staged
     from cellprism.run.steering import steer_run
@@ -55,6 +56,7 @@ def steer(
     found = steer_run(folder, feature, edit, cells=cells, model=model, seed=seed, max_cells=max_cells)
     with staged(output, overwrite=overwrite) as target:
         found.save(target)
+        write_log(target)
     out, s = console(), found.summary
     drawn = f"{s['cells']:,} cells"
     if s["cells"] < s["cells_chosen"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ __all__ = ["READ_ERRORS", "check_sparse", "read_dense", "read_sparse", "readable
 READ_ERRORS: Final = (
     OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, ArithmeticError, RecursionError,
     MemoryError, NotImplementedError, SyntaxError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile,
-    SafetensorError,
+    tokenize.TokenError, SafetensorError,
 )  # fmt: skip
 """What parsers raise on a damaged file; none of it is a defect of the caller."""
 

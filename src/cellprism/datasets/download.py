@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.request import urlopen
 
 import pooch
@@ -18,7 +18,10 @@ from cellprism.datasets.content import check_content
 from cellprism.datasets.registry import FIGSHARE, File
 from cellprism.errors import InputError
 
-__all__ = ["obtain"]
+__all__ = ["LARGEST", "obtain"]
+
+LARGEST = 16 * 2**30
+"""Bytes of the largest file that is fetched or unpacked: several times the largest data set that is known."""
 
 _TIMEOUT_S = 60
 
@@ -100,10 +103,42 @@ def _retrieve(url: str, known: str | None, folder: Path, *, progress: bool) -> P
     try:
         downloader = None
         if re.match("https?:", url):
-            downloader = pooch.HTTPDownloader(timeout=_TIMEOUT_S, progressbar=progress)
+            downloader = _Bounded(timeout=_TIMEOUT_S, progressbar=progress)
         return Path(pooch.retrieve(url, known_hash=known, fname="came", path=folder, downloader=downloader))
     finally:
         logger.setLevel(level)
+
+
+class _Bounded(pooch.HTTPDownloader):  # type: ignore[misc]
+    """Stops what is larger than any data set, before it fills the disk."""
+
+    def __call__(self, url: str, output_file: Any, pooch: Any, check_only: bool = False) -> Any:
+        if check_only or hasattr(output_file, "write"):
+            return super().__call__(url, output_file, pooch, check_only=check_only)
+        with Path(output_file).open("wb") as file:
+            return super().__call__(url, _Counted(file, url), pooch)
+
+
+class _Counted:
+    """A file that takes :data:`LARGEST` bytes."""
+
+    def __init__(self, file: IO[bytes], where: str) -> None:
+        self.file, self.where, self.written = file, where, 0
+
+    def write(self, data: bytes) -> int:
+        self.written += len(data)
+        _check_size(self.written, self.where)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _check_size(n_bytes: int, where: str) -> None:
+    if n_bytes > LARGEST:
+        raise InputError(
+            f"a file of a data set has at most {LARGEST / 2**30:,.3g} GiB", f"more from {where}", "get it by hand"
+        )
 
 
 def _unpacked(path: Path, file: File) -> Path:
@@ -121,8 +156,11 @@ def _unpacked(path: Path, file: File) -> Path:
                 "unpack it by hand",
             )
         out = path.with_name("unpacked")
-        with archive.open(inside[0]) as source, out.open("wb") as target:
-            shutil.copyfileobj(source, target, 2**22)
+        with (
+            archive.open(inside[0]) as source,
+            out.open("wb") as target,
+        ):  # what an archive says of its sizes is not proof
+            shutil.copyfileobj(source, _Counted(target, str(path)), 2**22)
     return out
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cellprism.errors import InputError
-from cellprism.files import PREFIX, Workplace, check_place, fsync_tree, move_new, workplace, workplaces
+from cellprism.files import PREFIX, Workplace, check_place, fsync_tree, half_moved, move_new, workplace, workplaces
 from cellprism.folder.manifest import MANIFEST, owned, write_manifest
 
 __all__ = ["LOG", "STEPS", "check_output", "finish", "staged"]
@@ -167,7 +167,7 @@ def _put(work: Workplace, real: Path) -> None:
         work.note(cleared=True)
     written = sorted(work.content.iterdir(), key=lambda p: (p.name in _LAST, p.name == _LAST[-1]))
     for path in written:
-        if os.path.lexists(real / path.name):
+        if os.path.lexists(real / path.name) and not half_moved(path, real / path.name):
             raise FileExistsError(errno.EEXIST, "something stands there by now", str(real / path.name))
     for path in written:
         move_new(path, real / path.name)
@@ -176,7 +176,7 @@ def _put(work: Workplace, real: Path) -> None:
 
 def _clear(real: Path, names: list[str]) -> None:
     """Remove the files of an earlier result, those that make it read as whole first, and folders that are then empty."""
-    gone = sorted((real / name for name in names), key=lambda p: (p.name not in _LAST, str(p)))
+    gone = sorted((real / name for name in names), key=lambda p: (p.name not in _LAST, p.name != _LAST[-1], str(p)))
     for path in gone:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

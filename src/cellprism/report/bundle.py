@@ -187,7 +187,8 @@ def _features(source: Source, evidence: Evidence) -> bytes:
     arrays["n_active"] = np.diff(source.codes.indptr).astype(np.uint32)
     # What is shown is scaled to the largest code met, so it must be the largest code kept.
     arrays["max_code"] = np.maximum(np.asarray(source.codes.max(axis=0).todense(), dtype=np.float32).ravel(), 0)
-    number("stability", 1e-4)
+    for name in ("stability", "stability_error", "stability_null"):
+        number(name, 1e-4)
     number("top_label_auroc", 1e-4)
     number("specific_set_reach", 1e-4)
     if "top_set_qval" in table:

@@ -67,7 +67,7 @@ def model_of(folder: RunFolder, path: Path | None = None) -> EmbeddingModel:
     InputError
         If the run keeps none and none is given.
     """
-    at = folder.path / "model" if path is None else path
+    at = folder.model if path is None else path
     if not any((at / name).is_file() for name in ("model.json", "model.pt")):
         raise InputError(
             "the model that made the run's embedding embeds and decodes",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from cellprism.run.prepare import Inputs
 from cellprism.sae import Fit
 
 __all__ = [
+    "log_record",
     "logged",
     "recipe_records",
     "to_json",
@@ -83,14 +85,21 @@ def write_landscape(folder: Path, landscape: list[dict[str, Any]]) -> None:
 
 
 def logged(path: Path, say: Callable[[str], None]) -> Callable[[str], None]:
-    """``say`` that keeps each line in a file too, with the time (UTC); a resumed run goes on with the same file."""
+    """``say`` that keeps each line in a file too, as JSON; a resumed run goes on with the same file."""
+    begun = time.time()
 
     def told(line: str) -> None:
         with path.open("a", encoding="utf-8") as file:
-            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')}  {line}\n")
+            file.write(json.dumps(log_record(line, time.time(), begun), ensure_ascii=False) + "\n")
         say(line)
 
     return told
+
+
+def log_record(step: str, at: float, begun: float) -> dict[str, Any]:
+    """A line of ``run.log``: when a step began (UTC), how long after the first, and what it is."""
+    time_of = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    return {"time": time_of, "seconds": round(at - begun, 2), "step": step}
 
 
 def write_json(path: Path, content: Any) -> None:

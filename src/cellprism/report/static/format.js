@@ -37,3 +37,10 @@ export function compact(x) {
 export function truncate(text, length) {
   return text.length > length ? `${text.slice(0, length - 1).trimEnd()}…` : text;
 }
+
+/** The stability of the feature in a row: with its standard error and what chance reaches, where these are known. */
+export function stability(f, row) {
+  const [own, error, chance] = [f.stability, f.stability_error, f.stability_null].map((column) => column?.[row]);
+  if (!Number.isFinite(own)) return fixed(own);
+  return fixed(own) + (Number.isFinite(error) ? ` ± ${fixed(error)}` : "") + (Number.isFinite(chance) ? ` (by chance ${fixed(chance)})` : "");
+}

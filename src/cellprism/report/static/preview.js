@@ -3,7 +3,7 @@
 import { button, el } from "./dom.js";
 import { activationLegend, cellMap, colourByFeature } from "./cellmap.js";
 import { kindChip, warningChip } from "./chips.js";
-import { count, fixed, percent, pvalue } from "./format.js";
+import { count, fixed, percent, pvalue, stability } from "./format.js";
 import { go } from "./router.js";
 import { loadFeature, theRun } from "./run.js";
 
@@ -22,7 +22,7 @@ export async function preview(side, row) {
     ["best label", f.text("top_label", row) ? `${f.text("top_label", row)} · AUROC ${fixed(f.top_label_auroc[row])}` : ""],
     ["best gene set", f.text("top_set", row) ? `${f.text("top_set", row)} · q ${pvalue(f.top_set_mlq[row])}` : ""],
     ["genes", f.text("top_genes", row)],
-    ["stability", Number.isFinite(f.stability[row]) ? fixed(f.stability[row]) : ""],
+    ["stability", Number.isFinite(f.stability[row]) ? stability(f, row) : ""],
   ].filter(([, v]) => v);
   side.replaceChildren(
     el("h3", { "aria-level": 2 }, f.text("name", row) || `Feature ${feature.id}`),

@@ -7,7 +7,7 @@ import { kindChip, warningChip } from "./chips.js";
 import { histogram, violins } from "./distribution.js";
 import { geneRows, geneTable, labelTable, matchTable, setRows, setTable } from "./evidence.js";
 import { figureTools, mapTools } from "./figure.js";
-import { compact, count, fixed, percent, pvalue, truncate } from "./format.js";
+import { compact, count, fixed, percent, pvalue, stability, truncate } from "./format.js";
 import { heatmap } from "./heatmap.js";
 import { rowsShown } from "./listing.js";
 import { go, place } from "./router.js";
@@ -91,7 +91,7 @@ function heading(row, feature) {
   const facts = [
     ["active cells", `${count(feature.cells.length)} (${percent(feature.cells.length / overview.n_cells, 1)})`],
     ["largest activation", compact(feature.max)],
-    ["stability", fixed(f.stability[row])],
+    ["stability", stability(f, row)],
     ["best label", f.text("top_label", row) ? `${f.text("top_label", row)} (AUROC ${fixed(f.top_label_auroc[row])})` : "–"],
     ...(f.text("specific_set", row) ? [["set beyond chance", `${truncate(f.text("specific_set", row), 60)} (reached by ${f.specific_set_reach[row] > 0 ? percent(f.specific_set_reach[row], 1) : "none"} of random directions)`]] : []),
     ["best gene set", f.text("top_set", row) ? `${truncate(f.text("top_set", row), 70)} (q ${pvalue(f.top_set_mlq[row])})` : "–"],

@@ -15,6 +15,7 @@ const METRICS = [
   ["l0", "features a cell", (v) => fixed(v, 1)],
   ["n_live", "live features", count],
   ["n_stable", "stable features", count],
+  ["n_stable_null", "stable by chance", count],
   ["n_dead", "dead features", count],
   ["width", "width", count],
 ];
@@ -79,6 +80,7 @@ function tiles(o, features) {
   const metrics = { n_live: o.n_features, ...o.metrics };
   const stable = features.stability.reduce((n, s) => n + (s >= 0.7), 0);
   if (features.stability.some(Number.isFinite)) metrics.n_stable ??= stable;
+  if (features.stability_null?.some(Number.isFinite)) metrics.n_stable_null ??= features.stability_null.reduce((n, s) => n + (s >= 0.7), 0);
   const shown = [["cells", count(o.n_cells)], ...METRICS.filter(([key]) => Number.isFinite(metrics[key])).map(([key, label, show]) => [label, show(metrics[key])])];
   return el("dl", { class: "tiles" }, shown.map(([label, value]) => el("div", {}, el("dt", {}, label), el("dd", {}, value))));
 }

@@ -1,0 +1,35 @@
+"""The tests under the lowest versions that ``pyproject.toml`` allows, and under the newest: ``nox -s lowest newest``."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lowest", "newest"]
+PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def lowest_versions() -> list[str]:
+    """Each requirement of the package at its lower bound."""
+    found = []
+    for requirement in PROJECT["dependencies"]:
+        name, bound = re.match(r"([A-Za-z0-9._-]+)[^>]*>=([0-9.]+)", requirement).groups()  # type: ignore[union-attr]
+        found.append(f"{name}~={bound}.0" if bound.count(".") < 2 else f"{name}=={bound}")
+    return found
+
+
+@nox.session(python="3.11")
+def lowest(session: nox.Session) -> None:
+    """The oldest Python with the oldest versions of all requirements."""
+    session.install("-e", ".[test]", *lowest_versions())
+    session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def newest(session: nox.Session) -> None:
+    """Each Python with the newest versions that it gets."""
+    session.install("--upgrade", "--upgrade-strategy", "eager", "-e", ".[test]")
+    session.run("pytest", "-q", *session.posargs)
