@@ -361,7 +361,10 @@ def test_overwrite_replaces_a_result_only_when_the_new_one_is_whole(tmp_path: Pa
     [
         (lambda p: (p / "codes.npz").unlink(), "no codes.npz"),
         (lambda p: (p / "run.json").write_text("{"), "must be JSON"),
-        (lambda p: (p / "run.json").write_text('{"format_version": 99}'), "format 99"),
+        (
+            lambda p: ((p / "manifest.json").unlink(), (p / "run.json").write_text('{"format_version": 99}')),
+            "format 99",
+        ),
         (lambda p: (p / "genes.parquet").write_bytes(b"x"), "must be readable"),
     ],
 )

@@ -47,7 +47,7 @@ class Voice:
         if len(given) > 1:
             raise InputError("a command speaks in one way", " and ".join(given), "leave one out")
         self.quiet, self.verbose, self.json = asked.values()
-        self.command = ctx.command_path.split(" ", 1)[-1]
+        self.command = _path(ctx)
         place = ctx.params.get("output") or ctx.params.get("run_dir")
         self.place = place if isinstance(place, Path) else None
         self.begun, self.steps = time.time(), []
@@ -127,3 +127,12 @@ def _options() -> list[Any]:
 
     found: list[Any] = typer.main.get_command(app).params
     return found
+
+
+def _path(ctx: Any) -> str:
+    """Names of the command and of the groups that it is in, without that of the program."""
+    names: list[str] = []
+    while ctx.parent is not None:
+        names.insert(0, str(ctx.info_name))
+        ctx = ctx.parent
+    return " ".join(names)

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from cellprism.data.checks import check_embedding
+from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
 from cellprism.evaluation.absorption import absorption
 from cellprism.evaluation.assess import Calls, Judged, difference, interval, judge, mean_draws
@@ -310,7 +311,7 @@ _READS_BATCH = 0.8
 
 
 def _codes_of(given: Any, X: NDArray[np.float32]) -> sp.csr_array:
-    codes = given.encode(X) if isinstance(given, SAE) else sp.csr_array(given, dtype=np.float32)
+    codes = given.encode(X) if isinstance(given, SAE) else as_csr(given, "codes")
     if codes.shape[0] != len(X):
         raise InputError(
             "codes and embedding have the same cells", f"{codes.shape[0]} and {len(X)} cells", "align them first"
@@ -321,8 +322,6 @@ def _codes_of(given: Any, X: NDArray[np.float32]) -> sp.csr_array:
             f"a smallest value of {codes.data.min():g}",
             "give both signs of an axis as two columns, each cut at zero",
         )
-    codes.eliminate_zeros()
-    codes.sort_indices()
     return codes
 
 

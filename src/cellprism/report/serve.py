@@ -195,7 +195,7 @@ def _listening(host: str, port: int) -> socket.socket:
         raise InputError(
             "the server listens on a free port of this machine",
             f"{host}, port {port}: {getattr(error, 'strerror', None) or error}",
-            "choose another with --port (0 takes any), or stop the other server",
+            "choose another, as `port=8766` (`port=0` takes any), or stop the other server",
         ) from error
 
 

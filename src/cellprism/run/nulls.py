@@ -58,11 +58,12 @@ def _scores(sae: SAE, X: NDArray[Any]) -> NDArray[np.float32]:
 def match_activity(scores: NDArray[np.float32], target: NDArray[np.intp]) -> sp.csr_array:
     """Codes that keep, for each feature, as many of the highest-scoring cells as ``target`` says.
 
-    A kept cell's code is its score above the highest score left out, so that codes are positive.
+    A kept cell's code is its score above the highest score left out, so that codes are positive. A dictionary that is read off may
+    find fewer features in shuffled cells than in the real ones: those that are missing never fire, and are not counted.
     """
-    n, width = scores.shape
+    n, width = len(scores), len(target)
     rows, columns, values = [], [], []
-    for j in np.flatnonzero(target):
+    for j in np.flatnonzero(target[: scores.shape[1]]):
         count = int(min(target[j], n))
         order = np.argpartition(-scores[:, j], count - 1)
         kept = order[:count]
