@@ -1,9 +1,10 @@
 """One-feature probing of every data set with a truth, by every dictionary: docs/evaluation.md.
 
-    python benchmarks/evaluation.py DATA_FOLDER [--seeds N] [--sets paul …] [--quick] [--also drvi]
+    python benchmarks/evaluation.py DATA_FOLDER [--seeds N] [--sets paul …] [--quick] [--also drvi] [--codes FOLDER]
 
 DATA_FOLDER holds the .h5ad files named below. PCA of log counts; every dictionary is fitted to all cells without their labels,
-features and thresholds are chosen on one half and scored on the other, and the reverse.
+features and thresholds are chosen on one half and scored on the other, and the reverse. ``--codes`` holds against codes kept by
+``drvi_codes.py`` too.
 """
 
 from __future__ import annotations
@@ -55,7 +56,13 @@ def cells(file: Path, truth: tuple[str, ...]) -> tuple[np.ndarray, sp.csr_array,
     return X, log, known
 
 
-def measure(name: str, folder: Path, seed: int, rivals: list[str]) -> dict[str, Any]:
+def kept_codes(name: str, folder: Path | None) -> dict[str, sp.csr_array]:
+    """Rival -> its codes of a data set, from files ``SET.RIVAL.npz``."""
+    files = [] if folder is None else sorted(folder.glob(f"{name}.*.npz"))
+    return {file.name.split(".")[1]: sp.csr_array(sp.load_npz(file)) for file in files}
+
+
+def measure(name: str, folder: Path, seed: int, rivals: list[str], codes: Path | None = None) -> dict[str, Any]:
     """Means over targets, differences, and seconds."""
     file, truth = SETS[name]
     X, log, known = cells(folder / f"{file}.h5ad", truth)
@@ -65,6 +72,7 @@ def measure(name: str, folder: Path, seed: int, rivals: list[str]) -> dict[str, 
     plain = prism.fit(X, prism.SAEConfig(4 * COMPONENTS, "topk", k=8), seed=seed).sae
     reading = prism.SAEConfig(min(COMPONENTS, MAX_AXES), "jumprelu", pre_bias="none", init="geometry")
     others = {"topk": plain, "reading": prism.fit(X, reading, seed=seed).sae}
+    others |= kept_codes(name, codes)
     start = time.perf_counter()
     found = prism.evaluate(fitted.sae, X, known, expression=log, others=others, rivals=rivals, seed=seed)
     seconds = time.perf_counter() - start
@@ -145,13 +153,14 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=list(SETS))
     parser.add_argument("--quick", action="store_true", help="only rivals that need no training, and NMF")
     parser.add_argument("--also", nargs="*", default=[], help="rivals that need an optional package: drvi")
+    parser.add_argument("--codes", type=Path, help="folder of codes kept by drvi_codes.py")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "evaluation.json")
     args = parser.parse_args()
     rivals = [name for name in STANDARD if not args.quick or RIVALS[name].cost != "trained"] + args.also
     results = []
     for name in args.sets:
         for seed in range(args.seeds):
-            results.append(measure(name, args.folder, seed, rivals))
+            results.append(measure(name, args.folder, seed, rivals, args.codes))
             print(name, seed, *results[-1]["summary"], sep="\n  ", flush=True)
             content = {"machine": machine(), "components": COMPONENTS, "results": results}
             args.output.write_text(json.dumps(content, indent=1) + "\n")

@@ -7,7 +7,8 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from cellprism import InputError, SAEConfig, fit
-from cellprism.sae.geometry.kinds import _discriminants, _nodes, read_kinds
+from cellprism.sae.geometry import read_geometry, with_kinds
+from cellprism.sae.geometry.kinds import Kinds, _clearness, _discriminants, _nodes, broad, other_sides, read_kinds
 
 
 def groups(n: int = 1_200, d: int = 8, apart: float = 8.0, seed: int = 0):
@@ -38,6 +39,72 @@ def test_broad_and_narrow_kinds_are_found():
 def test_broad_kinds_come_first():
     share = (kinds_of(groups()[0]) > 0).mean(axis=0)
     assert (np.diff(share) <= 1e-12).all()
+
+
+def stimulated(n: int = 1_600, d: int = 8, seed: int = 0):
+    """Cells of four types, half of each stimulated, which parts them further than their types do."""
+    rng = np.random.default_rng(seed)
+    labels, stimulus = rng.integers(4, size=n), rng.random(n) < 0.5
+    centres = 5.0 * np.eye(4, d)
+    X = centres[labels] + rng.normal(size=(n, d))
+    X[:, 6] += 12.0 * stimulus
+    return X.astype(np.float32), labels, stimulus
+
+
+def agreement(on: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest share of cells, over features, in which a feature is on where it should be."""
+    return float((on == wanted[:, None]).mean(axis=0).max(initial=0.0))
+
+
+def test_kinds_run_across_a_response():
+    X, labels, stimulus = stimulated()
+    apart, across = (kinds_of(X, across=side) > 0 for side in (None, stimulus[:, None]))
+    assert min(agreement(across, labels == k) for k in range(4)) > 0.97
+    assert min(agreement(apart, labels == k) for k in range(4)) < 0.95  # the tree alone holds types of one half
+
+
+def test_a_response_of_all_cells_or_none_changes_nothing():
+    X, _ = groups()
+    for side in (np.ones((len(X), 1), dtype=bool), np.zeros((len(X), 1), dtype=bool)):
+        np.testing.assert_array_equal(kinds_of(X, across=side), kinds_of(X))
+
+
+def test_the_other_side_of_a_broad_program_is_a_kind():
+    rng = np.random.default_rng(0)
+    centred = rng.normal(size=(4_000, 3))
+    thresholds = np.array([0.0, 0.5, 2.0])  # on in 50, 31 and 2 % of the cells
+    programs = Kinds(np.eye(3), -thresholds)
+    codes = programs.codes(centred)
+    assert list(broad(codes)) == [0, 1]
+    sides = other_sides(programs, centred, codes)
+    np.testing.assert_allclose(sides.codes(centred), np.maximum(thresholds[:2] - centred[:, :2], 0))
+
+
+def test_another_side_that_is_there_already_is_left_out():
+    centred = np.random.default_rng(0).normal(size=(1_000, 2))
+    programs = Kinds(np.array([[1.0, 0.0], [-1.0, 0.0]]), np.zeros(2))
+    assert len(other_sides(programs, centred, programs.codes(centred)).offset) == 0
+
+
+def test_stimulated_and_unstimulated_cells_both_have_a_feature():
+    X, _, stimulus = stimulated()
+    programs = read_geometry(X, seed=0)
+    on = with_kinds(programs, X, 40, seed=0).codes(X) > 0
+    assert agreement(on, stimulus) > 0.95
+    assert agreement(on, ~stimulus) > 0.95
+
+
+@pytest.mark.parametrize("most", [1, 2, 7])
+def test_other_sides_and_kinds_together_are_at_most_so_many(most: int):
+    X, _, _ = stimulated()
+    assert with_kinds(read_geometry(X, seed=0), X, most, seed=0).kinds <= most
+
+
+def test_clearness_is_0_for_normal_values_and_1_for_two_points():
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(200_000, 1)) + np.array([0.0, -1.0, 1.5])
+    np.testing.assert_allclose(_clearness(normal), 0, atol=0.01)
+    assert _clearness(np.repeat([-1.0, 3.0], [700, 300])[:, None])[0] == pytest.approx(1.0)
 
 
 def test_noise_has_no_kinds():

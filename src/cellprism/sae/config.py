@@ -102,8 +102,8 @@ class SAEConfig:
     (jumprelu): the weights are read off the embedding and not trained, see :mod:`cellprism.sae.geometry.reading`."""
 
     kinds: int = 0
-    """With init ``geometry``: features beside the programs, at most, that mark kinds of cells, from broad to narrow; they come
-    last (:mod:`cellprism.sae.geometry.kinds`). ``width`` is then the number of both at most."""
+    """With init ``geometry``: features beside the programs, at most, that mark kinds of cells: the other sides of programs that are on
+    and off in many cells, then kinds from broad to narrow; they come last (:mod:`cellprism.sae.geometry.kinds`). ``width`` is then the number of both at most."""
 
     bias_init: BiasInit = "geometric_median"
     """Start of the decoder's bias; ``linear`` draws every bias as a linear layer does, ``zero`` starts all at 0."""

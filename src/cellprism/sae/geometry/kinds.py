@@ -1,4 +1,4 @@
-"""Kinds of cells: a hierarchy of groups of an embedding, and a linear readout of each that other cells confirm."""
+"""Kinds of cells: hierarchies of groups of an embedding, and a linear readout of each that other cells confirm."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import to_tree, ward
+from scipy.stats import norm
 
 from cellprism.sae.correlation import code_correlation
 from cellprism.sae.geometry.unmix import axes_read
 from cellprism.sae.scaling import fit_scaling
 
-__all__ = ["Kinds", "read_kinds"]
+__all__ = ["MOST_KINDS", "Kinds", "broad", "other_sides", "read_kinds"]
+
+MOST_KINDS = 60
+"""Kinds at most, the clearest. Every view of the cells gives two times 62; more than these add names, and few labels."""
 
 _LOOKED_AT = 20_000
 """Cells that are looked at, at most."""
@@ -28,21 +32,52 @@ _RETURNS = 0.7
 nothing returns so well, in 10 dimensions a fifth: where there are few dimensions, pieces of a cloud are alike by themselves. In
 real embeddings of 30 to 50 dimensions the mean is 0.75 to 0.9."""
 
-_SAME = 0.9
+_SAME = 0.85
 """Correlation with a feature that is there already from which on a kind is left out."""
+
+_BROAD = 0.2
+"""Share of the cells in which a program is on, and off, at least, for its other side to be a kind of cell."""
 
 _FEWEST, _SMALLEST = 10, 0.005
 """Cells of the smallest kind in a sample, and their share of it."""
 
 
 class Kinds(NamedTuple):
-    """Linear readouts of kinds of cells, from the broadest to the narrowest."""
+    """Linear readouts of kinds of cells."""
 
     readout: NDArray[np.float64]
-    """(p, d): ``u = readout . (x - mean) + offset`` is 0 midway between the kind's mean and that of all other cells, and
-    positive on the kind's side; its standard deviation is 1."""
+    """(p, d): ``u = readout . (x - mean) + offset`` is positive on the kind's side; for a kind of :func:`read_kinds` it is 0
+    midway between the kind's mean and that of all other cells, and its standard deviation is 1."""
     offset: NDArray[np.float64]
     """(p,)."""
+
+    def codes(self, centred: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(cells, d) less the mean -> codes (cells, p)."""
+        return np.maximum(np.asarray(centred, dtype=np.float64) @ self.readout.T + self.offset, 0)
+
+
+def broad(codes: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Columns of codes (cells, programs) that are on, and off, in a fifth of the cells or more."""
+    share = (codes > 0).mean(axis=0)
+    return np.flatnonzero((share >= _BROAD) & (share <= 1 - _BROAD))
+
+
+def other_sides(programs: Kinds, centred: NDArray[np.floating], codes: NDArray[np.floating]) -> Kinds:
+    """Cells in which a program is off, where both on and off are common: what is not stimulated is a kind of cell as well.
+
+    Parameters
+    ----------
+    programs
+        Readouts of the programs, zero at their thresholds.
+    centred
+        (cells, d) training cells, less their mean.
+    codes
+        (cells, programs) of these cells.
+    """
+    of = broad(codes)
+    sides = Kinds(-programs.readout[of], -programs.offset[of])
+    kept = _distinct(sides.codes(centred), list(range(len(of))), codes)
+    return Kinds(sides.readout[kept], sides.offset[kept])
 
 
 def read_kinds(
@@ -51,6 +86,7 @@ def read_kinds(
     most: int,
     there: NDArray[np.floating],
     *,
+    across: NDArray[np.bool_] | None = None,
     seed: int = 0,
 ) -> Kinds:
     """Kinds of cells that two samples of an embedding agree on.
@@ -58,8 +94,12 @@ def read_kinds(
     Ward's method (Ward 1963) joins the cells of a sample, each principal axis divided by the root of its standard deviation:
     unscaled, the few largest axes alone would tell kinds apart; whitened, noise would. Every node of the upper tree is a
     kind, so that broad kinds stand beside the narrow ones within them. Its readout is Fisher's linear discriminant against
-    all other cells. Two samples are grouped; a kind that the other sample's tree does not find again is left out, and so is one
-    that says the same as a broader one, or as a feature that is there already.
+    all other cells. Where a response parts the cells before their types do, no node holds the type on both sides of it:
+    the cells are therefore joined again for each column of ``across``, without the axis that tells its two sides apart.
+
+    Two samples are grouped; a kind that the other sample's trees do not find again is left out. Of the others the clearest
+    are taken, those whose readout falls into two groups more than a single normal distribution would, and none that says
+    the same as a clearer one, or as a feature that is there already.
 
     Parameters
     ----------
@@ -68,16 +108,18 @@ def read_kinds(
     mean
         (d,) their mean.
     most
-        Kinds at most; the broadest are kept.
+        Kinds at most.
     there
         (cells, features) codes of the features that are there already.
+    across
+        (cells, responses) whether a cell shows a response that kinds may run across; None = no response.
     seed
         Of the two samples.
 
     Returns
     -------
     Kinds
-        None where nothing returns.
+        From the broadest to the narrowest; none where nothing returns.
     """
     if len(X) < 2 * _FEWEST:
         return Kinds(np.zeros((0, X.shape[1])), np.zeros(0))
@@ -90,17 +132,42 @@ def read_kinds(
     )
     white, half = centred @ forward, centred @ forward_half
     forward, white = forward / white.std(axis=0), white / white.std(axis=0)
+    views = [half] + ([] if across is None else [_without(half, side) for side in across[cells].T])
     size = min(_GROUPED, int(_SHARE * len(cells)))
     samples = [np.sort(rng.permutation(len(cells))[:size]) for _ in range(2)]
-    found = [_discriminants(white[rows], _nodes(half[rows])) for rows in samples]
+    found = [_discriminants(white[rows], np.vstack([_nodes(view[rows]) for view in views])) for rows in samples]
     weights, offset = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    codes = np.maximum(white @ weights.T + offset, 0)
+    u = white @ weights.T + offset
+    codes = np.maximum(u, 0)
     first = len(found[0][1])
     again = code_correlation(codes[:, :first], codes[:, first:]).toarray()
     returns = np.concatenate([again.max(axis=1, initial=0.0), again.max(axis=0, initial=0.0)]) >= _RETURNS
-    broadest_first = np.argsort(-(codes > 0).mean(axis=0), kind="stable")
-    kept = _distinct(codes, [i for i in broadest_first if returns[i]], there[cells])[:most]
+    clearest_first = np.argsort(-_clearness(u), kind="stable")
+    kept = np.array(_distinct(codes, [i for i in clearest_first if returns[i]], there[cells])[:most], dtype=np.intp)
+    kept = kept[np.argsort(-(codes[:, kept] > 0).mean(axis=0), kind="stable")]
     return Kinds(weights[kept] @ forward.T, offset[kept])
+
+
+def _without(points: NDArray[np.float64], side: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Points without the axis between the means of two sides; as they are where one side is empty."""
+    if side.all() or not side.any():
+        return points
+    axis = points[side].mean(axis=0) - points[~side].mean(axis=0)
+    axis /= np.linalg.norm(axis).clip(1e-12)
+    return points - np.outer(points @ axis, axis)
+
+
+def _clearness(u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Variance between the two sides of zero, beyond that of a normal distribution cut at the same share.
+
+    1 where all cells of a side are alike, 0 for a normal distribution.
+    """
+    on = u > 0
+    share = on.mean(axis=0).clip(1e-6, 1 - 1e-6)
+    apart = (u * on).mean(axis=0) / share - (u * ~on).mean(axis=0) / (1 - share)
+    between = share * (1 - share) * apart**2 / u.var(axis=0).clip(1e-12)
+    normal = norm.pdf(norm.ppf(share)) ** 2 / (share * (1 - share))
+    return np.asarray((between - normal) / (1 - normal), dtype=np.float64)
 
 
 def _nodes(points: NDArray[np.float64]) -> NDArray[np.bool_]:

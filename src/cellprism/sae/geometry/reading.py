@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cellprism.sae.activation import JumpReLU
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.geometry.coding import code_sparsely, least_squares
-from cellprism.sae.geometry.kinds import read_kinds
+from cellprism.sae.geometry.kinds import MOST_KINDS, Kinds, broad, other_sides, read_kinds
 from cellprism.sae.geometry.levels import Levels, fit_levels
 from cellprism.sae.geometry.sharpen import sharpen
 from cellprism.sae.geometry.unmix import unmix
@@ -41,6 +41,9 @@ more."""
 _RIDGE = 0.01
 """Ridge of the dictionary of programs and kinds, relative to the codes' mean square. Nested kinds say much of the same; without
 it directions of the dictionary are several times as long and cancel each other, at the same held-out error."""
+
+_ACROSS = 2
+"""Programs that kinds of cells are looked for across, the strongest of those that are on and off in many cells."""
 
 _BATCH = 500  # cells
 _BATCHES = ((2.0, 100), (1.0, 500), (0.5, 40))
@@ -72,7 +75,7 @@ class Geometry(NamedTuple):
     steps: tuple[str, ...]
     """What was done, in words."""
     kinds: int = 0
-    """So many of the last features mark kinds of cells; those before them are programs."""
+    """So many of the last features mark kinds of cells, other sides of programs among them; those before them are programs."""
 
     def codes(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         """(cells, d) -> dense codes (cells, p)."""
@@ -106,10 +109,11 @@ def read_geometry(X: NDArray[np.floating], *, seed: int = 0, check: Callable[[],
 
 
 def with_kinds(geometry: Geometry, X: NDArray[np.floating], most: int, *, seed: int = 0) -> Geometry:
-    """Programs, and behind them kinds of cells (:func:`~cellprism.sae.geometry.kinds.read_kinds`).
+    """Programs, behind them the other sides of those that are on and off in many cells, and behind these kinds of cells.
 
     In real embeddings programs and kinds are different things: a response runs through several kinds of cells, and a kind is
-    seldom one program. Both read the same embedding, so the dictionary is fitted to them together.
+    seldom one program. All read the same embedding, so the dictionary is fitted to them together
+    (:mod:`~cellprism.sae.geometry.kinds`).
 
     Parameters
     ----------
@@ -118,22 +122,32 @@ def with_kinds(geometry: Geometry, X: NDArray[np.floating], most: int, *, seed: 
     X
         (cells, d) training cells.
     most
-        Kinds at most.
+        Other sides and kinds at most.
     seed
         Of the samples of cells that kinds are found in.
     """
     codes = geometry.codes(X)
-    kinds = read_kinds(X, geometry.mean, most, codes, seed=seed)
-    n = len(kinds.offset)
+    centred = np.asarray(X, dtype=np.float64) - geometry.mean
+    sides = other_sides(Kinds(geometry.readout, geometry.offset - geometry.threshold), centred, codes)
+    sides = Kinds(sides.readout[:most], sides.offset[:most])
+    explained = np.square(codes).mean(axis=0) * np.square(geometry.dictionary).sum(axis=1)
+    responses = sorted(broad(codes), key=lambda program: -explained[program])[:_ACROSS]
+    there = np.hstack([codes, sides.codes(centred)])
+    at_most = min(MOST_KINDS, most - len(sides.offset))
+    kinds = read_kinds(X, geometry.mean, at_most, there, across=codes[:, responses] > 0, seed=seed)
+    n = len(sides.offset) + len(kinds.offset)
     both = geometry._replace(
-        readout=np.vstack([geometry.readout, kinds.readout]),
-        offset=np.concatenate([geometry.offset, kinds.offset]),
+        readout=np.vstack([geometry.readout, sides.readout, kinds.readout]),
+        offset=np.concatenate([geometry.offset, sides.offset, kinds.offset]),
         threshold=np.concatenate([geometry.threshold, np.zeros(n)]),
-        steps=(*geometry.steps, f"{n} kinds of cells that two samples agree on"),
+        steps=(
+            *geometry.steps,
+            f"other sides of {len(sides.offset)} of them and {len(kinds.offset)} kinds of cells that two samples agree on",
+        ),
         kinds=n,
     )
     if n:
-        dictionary, intercept = least_squares(both.codes(X), np.asarray(X, dtype=np.float64) - geometry.mean, _RIDGE)
+        dictionary, intercept = least_squares(both.codes(X), centred, _RIDGE)
         both = both._replace(dictionary=dictionary, intercept=intercept)
     return both
 

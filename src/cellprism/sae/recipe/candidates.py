@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cellprism.errors import InputError
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.fit import readings
-from cellprism.sae.geometry import axes_read
+from cellprism.sae.geometry import MOST_KINDS, axes_read
 from cellprism.sae.many import fit_many
 from cellprism.sae.model import SAE
 from cellprism.sae.recipe.bits import agreement, description_length, explained_signal
@@ -34,9 +34,6 @@ __all__ = [
 
 READ = ("geometry", "kinds")
 """Methods that are read off: programs alone, and programs with kinds of cells."""
-
-_KINDS = 100
-"""Kinds of cells at most: the splits that are looked at give 124, those of both samples together."""
 
 _FEWEST = 100  # cells that anything is read off
 
@@ -83,8 +80,9 @@ def reading_config(n: int, d: int, *, kinds: bool = True) -> SAEConfig | None:
     """
     if n < _FEWEST or d < 2:
         return None
-    kinds_at_most = _KINDS if kinds else 0
-    width = axes_read(n, d) + kinds_at_most
+    programs = axes_read(n, d)
+    kinds_at_most = MOST_KINDS + programs if kinds else 0  # a program may have another side
+    width = programs + kinds_at_most
     return SAEConfig(width, activation="jumprelu", init="geometry", pre_bias="none", kinds=kinds_at_most)
 
 
