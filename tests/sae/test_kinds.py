@@ -103,8 +103,25 @@ def test_other_sides_and_kinds_together_are_at_most_so_many(most: int):
 def test_clearness_is_0_for_normal_values_and_1_for_two_points():
     rng = np.random.default_rng(0)
     normal = rng.normal(size=(200_000, 1)) + np.array([0.0, -1.0, 1.5])
-    np.testing.assert_allclose(_clearness(normal), 0, atol=0.01)
-    assert _clearness(np.repeat([-1.0, 3.0], [700, 300])[:, None])[0] == pytest.approx(1.0)
+    np.testing.assert_allclose(_clearness(normal, np.ones(normal.shape, dtype=bool)), 0, atol=0.01)
+    points = np.repeat([-1.0, 3.0], [700, 300])[:, None]
+    assert _clearness(points, np.ones(points.shape, dtype=bool))[0] == pytest.approx(1.0)
+
+
+def test_clearness_is_judged_among_the_cells_above():
+    rng = np.random.default_rng(0)
+    u = np.concatenate([rng.normal(size=5_000), rng.normal(-50, 1, size=20_000)])[:, None]
+    near = np.arange(len(u))[:, None] < 5_000
+    assert _clearness(u, near)[0] == pytest.approx(_clearness(u[:5_000], near[:5_000])[0])
+    assert abs(_clearness(u, near)[0]) < 0.05  # half of one normal group is no kind of it,
+    assert _clearness(u, np.ones_like(near))[0] > 0.3  # however far the others are
+
+
+def test_pieces_of_a_kind_are_left_out():
+    X, labels = groups(2_000, d=12)
+    on = kinds_of(X) > 0
+    of = [np.unique(labels[column], return_counts=True) for column in on.T]
+    assert all(min(count) > 0.8 * (labels == kind[0]).sum() for kind, count in of if len(kind) == 1)
 
 
 def test_noise_has_no_kinds():
@@ -147,9 +164,12 @@ def test_readouts_are_fishers_discriminants():
 def test_members_are_those_of_the_tree():
     points = np.repeat([[0.0, 0.0], [0.0, 5.0], [50.0, 0.0]], 40, axis=0)
     points += np.random.default_rng(0).normal(scale=0.1, size=points.shape)
-    sizes = sorted(member.sum() for member in _nodes(points))
+    members, above = _nodes(points)
+    sizes = sorted(member.sum() for member in members)
     assert 80 in sizes
     assert sizes.count(40) >= 3
+    assert (above & members == members).all()
+    assert {int(n) for n in above.sum(axis=1)} == {120, 80}
 
 
 def test_kinds_belong_to_the_reading():
