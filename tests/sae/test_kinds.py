@@ -114,7 +114,7 @@ def test_clearness_is_judged_among_the_cells_above():
     near = np.arange(len(u))[:, None] < 5_000
     assert _clearness(u, near)[0] == pytest.approx(_clearness(u[:5_000], near[:5_000])[0])
     assert abs(_clearness(u, near)[0]) < 0.05  # half of one normal group is no kind of it,
-    assert _clearness(u, np.ones_like(near))[0] > 0.3  # however far the others are
+    assert _clearness(u, np.ones_like(near))[0] > 0.1  # however far the others are
 
 
 def test_pieces_of_a_kind_are_left_out():
