@@ -169,7 +169,7 @@ def test_members_are_those_of_the_tree():
     assert 80 in sizes
     assert sizes.count(40) >= 3
     assert (above & members == members).all()
-    assert {int(n) for n in above.sum(axis=1)} == {120, 80}
+    assert {120, 80} <= {int(n) for n in above.sum(axis=1)}
 
 
 def test_kinds_belong_to_the_reading():
