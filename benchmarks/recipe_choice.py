@@ -1,11 +1,12 @@
 """Which rule chooses the best dictionary of a real embedding without labels? The table behind the automatic recipe.
 
-    python benchmarks/recipe_choice.py DATA_FOLDER [--sets paul …] [--seed N]
+    python benchmarks/recipe_choice.py DATA_FOLDER [--sets paul …] [--seed N] [--again]
 
 For every embedding some forty dictionaries are made, each measured without labels (held-out variance, bits, stability, replication
 between disjoint halves of the cells, how well the codes predict expression) and with the truth that none was shown (the best single
 feature of each label on cells that did not choose it, as a share of a linear probe). A rule is then judged on each data set with
-what the other data sets say of it. DATA_FOLDER holds the .h5ad files of ``SETS`` in benchmarks/evaluation.py.
+what the other data sets say of it. DATA_FOLDER holds the .h5ad files of ``SETS`` in benchmarks/evaluation.py. ``--again`` measures
+the readings and the directions anew, and keeps the rows of trained dictionaries that the output has of these sets.
 """
 
 from __future__ import annotations
@@ -79,13 +80,15 @@ def grid(X: np.ndarray) -> dict[str, prism.SAEConfig]:
     return found
 
 
-def learn(X: np.ndarray, seed: int) -> dict[str, Any]:
-    """Name -> SAE, of all candidates."""
+def learn(X: np.ndarray, seed: int, *, train: bool = True) -> dict[str, Any]:
+    """Name -> SAE, of all candidates, or of those alone that are read off."""
     programs, both = (reading_config(*X.shape, kinds=kinds) for kinds in (False, True))
     assert programs is not None
     assert both is not None
     read = readings(X, X[:200], [programs, both], [seed])
     found = {name: of_seeds[0][0] for name, of_seeds in zip(("programs", "programs and kinds"), read, strict=True)}
+    if not train:
+        return found
     configs = grid(X)
     fits = prism.fit_many(
         X, list(configs.values()), seeds=[seed] * len(configs), device="cpu", epochs=max(1, round(STEPS * BATCH / len(X))),
@@ -108,18 +111,18 @@ def told(codes: sp.csr_array, targets: list[Any], folds: np.ndarray, probe: Any)
     return {"f1": f1[0].mean() / f1[1].mean(), "auroc": auc[0].mean() / auc[1].mean(), "probe_f1": f1[1].mean()}
 
 
-def measure(name: str, folder: Path, seed: int) -> list[dict[str, Any]]:
-    """A row a candidate."""
+def measure(name: str, folder: Path, seed: int, *, train: bool = True) -> list[dict[str, Any]]:
+    """A row a candidate; without ``train`` a row a reading and a set of directions."""
     X, expression, known = embedding(name, folder, seed)
     columns, _ = read_truth(known, len(X))
     folds = make_folds(len(X), None, seed)
     targets, _ = usable_targets(columns, folds)
     probe = linear_probe(X, targets, folds)
     order = np.random.default_rng(seed).permutation(len(X))
-    train, test = X[order[len(X) // 5 :]], X[order[: len(X) // 5]]
-    halves = [learn(train[i::2], seed + 10 + i) for i in range(2)]
-    saes, twins = learn(train, seed), learn(train, seed + 1)
-    precision, rows = precision_of(train), []
+    kept, test = X[order[len(X) // 5 :]], X[order[: len(X) // 5]]
+    halves = [learn(kept[i::2], seed + 10 + i, train=train) for i in range(2)]
+    saes, twins = (learn(kept, seed + i, train=train) for i in range(2))
+    precision, rows = precision_of(kept), []
     for candidate, sae in saes.items():
         bits = description_length(sae, test, precision)
         again = agreement(sae, twins[candidate], test)
@@ -215,17 +218,20 @@ def main() -> None:
     """Measure, save, print the tables of the docs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    names = [*SETS, "paul-dgd", "kang-dgd", "paul-autoencoder"]
+    names = [*SETS, "paul-dgd", "kang-dgd", "paul-autoencoder", "paul-scvi", "kang-scvi"]
     parser.add_argument(
         "--sets", nargs="*", default=names, help="names of sets, with -MODEL for another model than PCA"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--again", action="store_true", help="only what is not trained; other rows as they are")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "recipe_choice.json")
     args = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = json.loads(args.output.read_text())["rows"] if args.again else []
     for name in args.sets:
         start = time.perf_counter()
-        rows += measure(name, args.folder, args.seed)
+        new = measure(name, args.folder, args.seed, train=not args.again)
+        measured = {(row["set"], row["candidate"]) for row in new}
+        rows = [row for row in rows if (row["set"], row["candidate"]) not in measured] + new
         print(name, f"{time.perf_counter() - start:.0f} s", flush=True)
         content = {"machine": machine(), "rows": [{k: _short(v) for k, v in row.items()} for row in rows]}
         args.output.write_text(json.dumps(content, indent=0) + "\n")
