@@ -48,8 +48,12 @@ def test_a_run_is_evaluated_as_it_is_made(made: Path) -> None:
     assert all(target.startswith("cell_type: ") for target in asked)  # not the donor, which a feature need not read
     assert {t.split(":")[0] for t in folder.evaluation.query("measure == 'batch_f1'")["target"]} == {"donor"}
     said = folder.info["evaluation"]["headline"]
-    assert said[0].startswith("A single feature reads ")
-    assert unpack(bundle(read_source(folder.path)).blocks["overview"])[1]["found"] == said
+    assert said[0].startswith("One feature alone tells ")
+    told = unpack(bundle(read_source(folder.path)).blocks["overview"])[1]
+    assert told["found"] == said
+    means = folder.evaluation.query("measure == 'probe_f1' and target == 'mean' and k == 1").set_index("dictionary")
+    assert {row["dictionary"]: row["value"] for row in told["beside"]} == means["value"].to_dict()
+    assert [row["value"] for row in told["beside"]] == sorted(means["value"], reverse=True)
 
 
 def test_more_truth_is_read_from_the_data(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import kstest
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
-from cellprism.evaluation.assess import Calls, auroc_parts, difference, interval, judge, mean_draws
+from cellprism.evaluation.assess import Calls, auroc_parts, difference, interval, judge, mean_draws, no_better
 
 
 def made(called: np.ndarray, scores: np.ndarray) -> Calls:
@@ -76,6 +77,28 @@ def test_differences_are_paired() -> None:
     assert values[0] == pytest.approx(expected)
     alone = np.ptp(interval(judged[0][1].draws["f1"][:, 0]))
     assert np.ptp(interval(draws[:, 0])) < alone / 2  # the cells that both call alike do not add to it
+
+
+def test_p_values_of_equals_are_uniform() -> None:
+    rng = np.random.default_rng(0)
+    n, targets = 500, 400
+    member = rng.random((targets, n)) < 0.3
+    folds, known = np.zeros(n, dtype=np.intp), np.ones_like(member)
+    judged = []
+    for _ in range(2):  # both call the same share of members and of others, in cells of their own
+        called = np.where(member, rng.random(member.shape) < 0.8, rng.random(member.shape) < 0.1)
+        calls = made(called, called + 0.5 * rng.random(member.shape))
+        judged.append((calls, judge(calls, member, known, folds, None, rng)))
+    for measure, (_, draws) in difference(*judged, member, known, folds, None, rng).items():
+        pvals = np.array([no_better(draws[:, t]) for t in range(targets)])
+        assert kstest(pvals, "uniform").pvalue > 0.01, measure
+        assert (pvals < 0.05).mean() < 0.085
+
+
+def test_p_values_count_draws_that_are_not_above_zero() -> None:
+    assert no_better(np.array([0.1, 0.2, 0.0, -0.1, np.nan])) == pytest.approx(3 / 5)
+    assert no_better(np.ones(999)) == pytest.approx(1e-3)
+    assert np.isnan(no_better(np.full(5, np.nan)))
 
 
 def test_replicates_widen_intervals() -> None:

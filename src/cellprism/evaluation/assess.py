@@ -170,6 +170,12 @@ def interval(draws: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def no_better(draws: NDArray[np.float64]) -> float:
+    """One-sided p value of a difference: share of its draws that are not above zero (Davison and Hinkley 1997, eq. 4.11)."""
+    drawn = draws[np.isfinite(draws)]
+    return float((1 + (drawn <= 0).sum()) / (1 + len(drawn))) if len(drawn) else np.nan
+
+
 def _counts(kind: NDArray[np.intp], n: int, units: NDArray[np.intp] | None) -> NDArray[np.int64]:
     """(units, n) cells of each kind; one unit where replicates are not known or too few to be resampled."""
     names, of = (None, None) if units is None else np.unique(units, return_inverse=True)

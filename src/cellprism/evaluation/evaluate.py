@@ -15,7 +15,7 @@ from cellprism.data.checks import check_embedding
 from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
 from cellprism.evaluation.absorption import absorption
-from cellprism.evaluation.assess import Calls, Judged, difference, interval, judge, mean_draws
+from cellprism.evaluation.assess import Calls, Judged, difference, interval, judge, mean_draws, no_better
 from cellprism.evaluation.molecules import held_out_molecules
 from cellprism.evaluation.probing import best_features, few_features, linear_probe, make_folds, usable_targets
 from cellprism.evaluation.replication import SetNames, replication
@@ -206,7 +206,7 @@ def _probe(
     seed: int,
 ) -> tuple[Calls | None, pd.DataFrame]:
     """Probing rows of all dictionaries; calls of single features of this one, and paired differences to the others."""
-    columns = ["measure", "target", "rival", "k", "difference", "low", "high", "targets"]
+    columns = ["measure", "target", "rival", "k", "difference", "low", "high", "pval", "targets"]
     if not setting.targets:
         return None, pd.DataFrame({c: [] for c in columns})
     top = setting.judged(linear_probe(X, setting.targets, setting.folds, seed), seed)
@@ -247,9 +247,12 @@ def _paired(
     gaps = difference(mine, other, setting.members, setting.known, setting.folds, setting.units, rng)
     for measure, (values, draws) in gaps.items():
         for t, target in enumerate(setting.names):
-            rows.append((f"probe_{measure}", target, name, k, values[t], *interval(draws[:, t]), 1))
-        low, high = interval(mean_draws(values, draws, rng))
-        rows.append((f"probe_{measure}", "mean", name, k, float(np.nanmean(values)), low, high, len(values)))
+            rows.append(
+                (f"probe_{measure}", target, name, k, values[t], *interval(draws[:, t]), no_better(draws[:, t]), 1)
+            )
+        of_mean = mean_draws(values, draws, rng)
+        mean = float(np.nanmean(values))
+        rows.append((f"probe_{measure}", "mean", name, k, mean, *interval(of_mean), no_better(of_mean), len(values)))
     return rows
 
 

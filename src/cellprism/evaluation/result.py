@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control
 
 from cellprism.evaluation.rivals import RIVALS
 
-__all__ = ["COLUMNS", "THIS", "Evaluation", "empty_table", "headline", "rival_words"]
+__all__ = ["COLUMNS", "THIS", "Evaluation", "better_than_all", "empty_table", "headline", "rival_words"]
 
 COLUMNS = ("measure", "target", "dictionary", "k", "value", "low", "high", "ceiling")
 
@@ -28,7 +29,8 @@ class Evaluation:
     none). ``target`` is ``mean`` over targets."""
     differences: pd.DataFrame
     """A row a measure, target (or ``mean``), rival and k: this dictionary less the rival, paired over the same cells,
-    with 95 % interval; the mean's is over targets where there are six or more, else over cells."""
+    with 95 % interval and ``pval``, one-sided, that this dictionary is no better; the mean's is over targets where there are six
+    or more, else over cells."""
     features: pd.DataFrame
     """A row a target and fold: the single ``feature`` that was chosen on the other folds, and its ``threshold``."""
     notes: tuple[str, ...]
@@ -77,9 +79,8 @@ def headline(table: pd.DataFrame, differences: pd.DataFrame, *, listed: int = 8)
     lines = []
     targets = mine.drop(index="mean")
     if nulls:
-        lowest = gaps[gaps["rival"].isin(nulls) & (gaps["target"] != "mean")].groupby("target", sort=False)["low"].min()
-        beyond = [t for t in targets.index if lowest.get(t, -np.inf) > 0]
-        best = targets.loc[beyond, "value"].sort_values(ascending=False)
+        beyond = better_than_all(gaps[gaps["rival"].isin(nulls)])
+        best = targets.loc[[t for t in targets.index if t in beyond], "value"].sort_values(ascending=False)
         columns = {str(t).partition(": ")[0] for t in targets.index}
         short = (
             (lambda t: str(t).partition(": ")[2] or str(t)) if len(columns) == 1 else str
@@ -88,13 +89,13 @@ def headline(table: pd.DataFrame, differences: pd.DataFrame, *, listed: int = 8)
         more = f" and {len(best) - listed} more" if len(best) > listed else ""
         words = ", ".join(rival_words(r) for r in nulls)
         lines.append(
-            f"A single feature reads {len(beyond)} of {len(targets)} labels better than any of {words}"
-            + (f": {named}{more}." if beyond else ".")
+            f"One feature alone tells {len(best)} of {len(targets)} labels from all other cells better than any of {words}"
+            + (f": {named}{more}. F1 is 1 where a feature is on in just these cells." if len(best) else ".")
         )
     mean = mine.loc["mean"]
     share = mean["value"] / mean["ceiling"] if mean["ceiling"] > 0 else np.nan
     lines.append(
-        f"The best single feature reaches a mean F1 of {mean['value']:.2f} ({mean['low']:.2f} to {mean['high']:.2f}) in cells "
+        f"The best single feature of a label reaches a mean F1 of {mean['value']:.2f} ({mean['low']:.2f} to {mean['high']:.2f}) in cells "
         f"that had no part in choosing it, {share:.2f} of the {mean['ceiling']:.2f} of a linear probe of the whole embedding."
     )
     means = gaps[gaps["target"] == "mean"].set_index("rival")
@@ -105,6 +106,18 @@ def headline(table: pd.DataFrame, differences: pd.DataFrame, *, listed: int = 8)
     if below:
         lines.append("Not above: " + "; ".join(_gap(r, means.loc[r]) for r in below) + ".")
     return lines
+
+
+def better_than_all(gaps: pd.DataFrame, *, level: float = 0.05) -> set[str]:
+    """Targets on which the dictionary is better than every rival of ``gaps``, at a false discovery rate over targets.
+
+    Better than all asks for the largest p value over rivals (intersection-union test, Berger 1982); these are adjusted over targets
+    (Benjamini and Hochberg).
+    """
+    worst = gaps[gaps["target"] != "mean"].groupby("target", sort=False)["pval"].max().dropna()
+    if worst.empty:
+        return set()
+    return set(worst.index[false_discovery_control(worst.to_numpy()) < level])
 
 
 def _gap(rival: str, row: Any) -> str:

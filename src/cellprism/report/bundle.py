@@ -220,6 +220,7 @@ def _overview(
         **{k: info.get(k) for k in ("cellprism", "arguments", "input", "seeds", "timings", "metrics")},
         "landscape": choice(info),
         "found": (info.get("evaluation") or {}).get("headline") or [],
+        "beside": (info.get("evaluation") or {}).get("means") or [],
         "shares": shares,
         "descriptive": bool(info.get("descriptive", True)),  # without a word from the run, do not claim more
         "expression": info.get("expression"),

@@ -16,7 +16,7 @@ from cellprism.data.modalities import modalities
 from cellprism.data.read import describe_keys, read_cells
 from cellprism.errors import InputError
 from cellprism.evaluation.evaluate import evaluate
-from cellprism.evaluation.result import Evaluation, headline
+from cellprism.evaluation.result import THIS, Evaluation, headline, rival_words
 from cellprism.files import replacing
 from cellprism.folder.manifest import note_again
 from cellprism.report import build
@@ -66,7 +66,15 @@ def evaluation_tables(found: Evaluation) -> dict[str, pd.DataFrame]:
 
 def evaluation_record(found: Evaluation) -> dict[str, Any]:
     """What run.json says of an evaluation, for the printed result and the head of the report."""
-    return {"headline": headline(found.table, found.differences), "notes": list(found.notes)}
+    single = found.table[(found.table["measure"] == "probe_f1") & (found.table["k"] == 1)]
+    means = single[single["target"] == "mean"].sort_values("value", ascending=False, kind="stable")
+    words = ["these features" if name == THIS else rival_words(name) for name in means["dictionary"]]
+    beside = means.assign(words=words)[["dictionary", "words", "value", "low", "high", "ceiling"]]
+    return {
+        "headline": headline(found.table, found.differences),
+        "notes": list(found.notes),
+        "means": [{k: None if v != v else v for k, v in row.items()} for row in beside.to_dict("records")],
+    }
 
 
 def evaluate_folder(

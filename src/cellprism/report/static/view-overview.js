@@ -8,6 +8,7 @@ import { mapTools } from "./figure.js";
 import { go } from "./router.js";
 import { categories, theRun } from "./run.js";
 import { landscape } from "./landscape.js";
+import { rivals } from "./rivals.js";
 
 /** @type {[string, string, (value: number) => string][]} */
 const METRICS = [
@@ -64,7 +65,8 @@ function cellsPanel(maps) {
 
 /** What single features read and no null reaches, and what they do not: the head of the page. */
 function found(o) {
-  return panel("What was found and no null reaches", { wide: true, id: "found" }, el("ul", { class: "found" }, o.found.map((line) => el("li", {}, line))));
+  const beside = rivals(o.beside ?? []);
+  return panel("What was found and no null reaches", { wide: true, id: "found", tools: beside?.tools }, el("ul", { class: "found" }, o.found.map((line) => el("li", {}, line))), beside?.box, beside?.note); // prettier-ignore
 }
 
 function cautions(o) {
