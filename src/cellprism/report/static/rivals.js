@@ -24,7 +24,7 @@ export function rivals(rows) {
     const ends = drawn.flatMap((r) => [r.value, r.low, r.high, ceiling]).filter(Number.isFinite);
     const x = d3.scaleLinear([Math.min(...ends), Math.max(...ends)], [left, w - 60]).nice();
     const bottom = h - 44;
-    axisX(root, x, bottom, { title: "mean F1 over labels, in cells that had no part in choosing", ticks: w / 100 });
+    axisX(root, x, bottom, { title: `mean F1 over labels${narrow ? "" : ", in cells that had no part in choosing"}`, ticks: w / 100 });
     if (Number.isFinite(ceiling)) {
       const end = x(ceiling) > w / 2 ? "end" : "start";
       root.append(svg("line", { x1: x(ceiling), x2: x(ceiling), y1: 18, y2: bottom, stroke: themed("--ink"), "stroke-dasharray": "4 3" }));
