@@ -79,5 +79,21 @@ def test_files_of_the_command_line_make_no_circle() -> None:
     graphlib.TopologicalSorter(wants).prepare()  # raises CycleError, with the circle
 
 
+def test_the_trainer_knows_no_way_to_train() -> None:
+    """It asks the table, and what it is given answers the protocol: a new way touches its own file and the table."""
+    trainer = ROOT / "sae" / "trainer.py"
+    assert {name for name in imports(trainer) if name.startswith("cellprism.sae.steps")} == {
+        "cellprism.sae.steps.table",
+        "cellprism.sae.steps.way",
+    }
+    asked = [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(trainer.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"isinstance", "getattr", "hasattr", "type"}
+    ]
+    # the model's activation is no way, and the trainer's own numbers are not a way's
+    assert set(asked) <= {"isinstance(activation, BatchTopK)", "getattr(self, name)"}
+
+
 def test_every_room_has_a_floor() -> None:
     assert {room(p) for p in FILES} <= set(FLOOR)
