@@ -31,7 +31,8 @@ from cellprism.demo import demo_cells
 from cellprism.features.annotate import annotate
 from cellprism.features.stability import fit_stability
 from cellprism.run import RunOptions
-from cellprism.run.prepare import Inputs, prepare
+from cellprism.run.inputs import Inputs
+from cellprism.run.prepare import prepare
 from cellprism.sae import SAEConfig, default_config, fit, fit_many
 from cellprism.sae.cells import split_cells
 from cellprism.sae.fit import Fit

@@ -57,9 +57,10 @@ def epoch_seconds(X: np.ndarray, trial: Trial) -> float:
     for _ in range(6 if trial.factor * D >= 800 else 20):
         order = torch.randperm(N, generator=trainer.generator)
         started = time.perf_counter()
-        if trainer.fused is None:
+        if trainer.whole_epoch is None:
             raise SystemExit("no compiled epoch takes " + repr(config))
-        trainer.fused(trainer, order)
+        rates = np.array([trainer.learning_rate(trainer.done + t) for t in range(trainer.per_epoch)])
+        trainer.whole_epoch(order, rates)
         times.append(time.perf_counter() - started)
         trainer.done += trainer.per_epoch
     return min(times[1:])

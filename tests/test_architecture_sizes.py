@@ -22,7 +22,6 @@ LONG_FUNCTIONS = {
     "cli/fit.py:fit",
     "cli/planted.py:planted",
     "cli/run.py:run",
-    "run/prepare.py:prepare",
     "embed/dgd_train.py:train",
 }
 

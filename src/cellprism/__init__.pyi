@@ -31,7 +31,7 @@ from .run.folder import RunFolder as RunFolder
 from .sae.config import SAEConfig as SAEConfig
 from .sae.consensus import consensus as consensus
 from .sae.fit import Fit as Fit
-from .sae.fit import fit as fit
+from .sae.front import fit as fit
 from .sae.interchange import export_sae as export_sae
 from .sae.interchange import import_sae as import_sae
 from .sae.io import load as load

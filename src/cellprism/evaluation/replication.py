@@ -16,7 +16,7 @@ from cellprism.evaluation.rivals import RIVALS, fit_rival
 from cellprism.evaluation.targets import Column
 from cellprism.features.matching import match
 from cellprism.sae.controls import untrained
-from cellprism.sae.fit import fit
+from cellprism.sae.front import fit
 from cellprism.sae.model import SAE
 from cellprism.stats.labels import category_detectors
 from cellprism.stats.nulls import covariance_directions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from cellprism.recovery.embedding import embed
 from cellprism.recovery.methods import METHODS, codes_of
 from cellprism.recovery.presets import PRESETS, Preset
 from cellprism.recovery.scores import THRESHOLDS, Scores, score
+from cellprism.recovery.tables import ScoreTables
 from cellprism.recovery.task import Task
 
 __all__ = ["Benchmark", "benchmark", "compare", "method_tables", "preset_of", "stacked", "told"]
@@ -44,20 +45,12 @@ RECOVERY_COLUMNS = [
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """Scores of several methods on the same cells."""
-
-    recovery: pd.DataFrame
-    """A row a method, seed and variable: the columns of :attr:`Scores.variables` but the feature numbers."""
-    summary: pd.DataFrame
-    """A row a method, seed and level: the columns of :attr:`Scores.levels`, and ``n_live``, ``l0``, ``redundant``,
-    ``seconds`` of the method."""
-    about: dict[str, Any] = field(default_factory=dict)
-    """Preset, seeds, options, versions and timings."""
+class Benchmark(ScoreTables):
+    """Scores of several methods on the same cells, which can be written down with figures and a page."""
 
     def save(self, folder: str | Path) -> None:
         """Write ``recovery.parquet``, ``summary.parquet``, ``run.json``, ``figures/`` and ``index.html``."""
-        from cellprism.recovery.page import write_page
+        from cellprism.recovery.page import write_page  # they import matplotlib
         from cellprism.recovery.plots import save_figures
 
         out = Path(folder)

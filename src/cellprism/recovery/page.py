@@ -7,14 +7,11 @@ import html
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from cellprism.recovery.scores import THRESHOLDS
-
-if TYPE_CHECKING:
-    from cellprism.recovery.benchmark import Benchmark
+from cellprism.recovery.tables import ScoreTables
 
 __all__ = ["headline", "write_page"]
 
@@ -28,7 +25,7 @@ img { max-width: 100%; height: auto } pre { white-space: pre-wrap; font-size: 12
 """
 
 
-def headline(benchmark: Benchmark, level: str) -> pd.DataFrame:
+def headline(benchmark: ScoreTables, level: str) -> pd.DataFrame:
     """Summarise one level: a row a method, means over seeds, best first.
 
     Returns
@@ -52,7 +49,7 @@ def headline(benchmark: Benchmark, level: str) -> pd.DataFrame:
     return means.sort_values("mean best |r|", ascending=False, kind="stable", ignore_index=True)
 
 
-def write_page(benchmark: Benchmark, figures: list[Path], path: Path, lead: Sequence[str] = ()) -> None:
+def write_page(benchmark: ScoreTables, figures: list[Path], path: Path, lead: Sequence[str] = ()) -> None:
     """Write the page: what was run, what it says (``lead``, a paragraph each), the figures, a table a level, the settings."""
     about = benchmark.about
     levels = list(benchmark.summary["level"].unique())

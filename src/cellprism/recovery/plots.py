@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from cellprism.errors import InputError
 from cellprism.recovery.grid import UNTRAINED
 from cellprism.recovery.scores import THRESHOLDS
-
-if TYPE_CHECKING:
-    from cellprism.recovery.benchmark import Benchmark
+from cellprism.recovery.tables import ScoreTables
 
 __all__ = [
     "blank_figure",
@@ -36,7 +34,7 @@ COLOURS = {"sae": "#0072B2", "embedding": "#E69F00", "data": "#009E73", "null": 
 LEVEL_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 
 
-def overview(benchmark: Benchmark, metric: str = "mean_best_abs_r", levels: Sequence[str] | None = None) -> Figure:
+def overview(benchmark: ScoreTables, metric: str = "mean_best_abs_r", levels: Sequence[str] | None = None) -> Figure:
     """Draw a metric by method and level: a bar a method (mean over seeds), a dot a seed, a tick for its null.
 
     Parameters
@@ -76,7 +74,7 @@ def overview(benchmark: Benchmark, metric: str = "mean_best_abs_r", levels: Sequ
     return figure
 
 
-def sorted_recovery(benchmark: Benchmark, level: str, methods: Sequence[str] | None = None) -> Figure:
+def sorted_recovery(benchmark: ScoreTables, level: str, methods: Sequence[str] | None = None) -> Figure:
     """Draw the best |r| of every variable of a level, sorted, a line a method (first seed), with the probe's ceiling."""
     table = benchmark.recovery
     table = table[(table["level"] == level) & (table["seed"] == table["seed"].min())]
@@ -231,7 +229,7 @@ def landscape_by_level(sweep: pd.DataFrame, levels: Sequence[str]) -> Figure:
     return figure
 
 
-def save_figures(benchmark: Benchmark, folder: Path) -> list[Path]:
+def save_figures(benchmark: ScoreTables, folder: Path) -> list[Path]:
     """Write a benchmark's figures as PNG."""
     folder.mkdir(parents=True, exist_ok=True)
     level = benchmark.about.get("level", benchmark.summary["level"].iloc[0])

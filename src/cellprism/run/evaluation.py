@@ -22,8 +22,8 @@ from cellprism.folder.manifest import note_again
 from cellprism.report import build
 from cellprism.run.folder import RunFolder
 from cellprism.run.gene_sets import gene_set_table
+from cellprism.run.inputs import Inputs
 from cellprism.run.options import PRESETS, RunOptions
-from cellprism.run.prepare import Inputs
 from cellprism.run.spike_in import spike_in_run
 from cellprism.run.write import write_json
 from cellprism.sae import Fit, load

@@ -23,10 +23,11 @@ from cellprism.report import build
 from cellprism.run.evaluation import evaluate_inputs, evaluation_record, evaluation_tables
 from cellprism.run.folder import FORMAT_VERSION, RunFolder, staged
 from cellprism.run.gene_sets import gene_set_table
+from cellprism.run.inputs import Inputs
 from cellprism.run.knowledge import already_said
 from cellprism.run.nulls import null_codes
 from cellprism.run.options import PRESETS, RunOptions
-from cellprism.run.prepare import Inputs, prepare
+from cellprism.run.prepare import prepare
 from cellprism.run.shares import share_records
 from cellprism.run.steps import Steps, same_options
 from cellprism.run.write import (

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter
 
 import anndata as ad
@@ -16,63 +13,26 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from cellprism import embed, genesets
+from cellprism import genesets
 from cellprism.data.checks import check_embedding, remarks
-from cellprism.data.columns import Labels, kept_columns
-from cellprism.data.embedding import align, embedding_from_obsm, given_embedding
+from cellprism.data.columns import kept_columns
+from cellprism.data.embedding import align, embedding_from_obsm
 from cellprism.data.expression import Expression, measured_expression
 from cellprism.data.modalities import modalities, renamed, with_protein
 from cellprism.data.read import read_cells
 from cellprism.data.state import to_log1p
-from cellprism.data.symbols import Symbols, clean_symbols
+from cellprism.data.symbols import clean_symbols
 from cellprism.data.unchanged import check_unchanged, hash_files
 from cellprism.embed import EmbeddingModel
-from cellprism.embed.thinned import Thinned
 from cellprism.errors import InputError
-from cellprism.genesets.match import MatchedSets, match_sets
-from cellprism.run.knowledge import cell_columns, map_names, nuisance_columns, read_networks, set_ancestors
-from cellprism.run.model_cells import model_cells
+from cellprism.genesets.match import match_sets
+from cellprism.run.embedding import embedded
+from cellprism.run.inputs import Inputs
+from cellprism.run.knowledge import Columns, cell_columns, map_names, nuisance_columns, read_networks, set_ancestors
 from cellprism.run.options import RunOptions
+from cellprism.run.steps import Steps
 
-if TYPE_CHECKING:
-    from cellprism.run.steps import Steps
-
-__all__ = ["Inputs", "prepare"]
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Cells in every form that the later steps use."""
-
-    embedding: NDArray[np.float32]
-    """(cells, d)."""
-    embedding_source: str
-    expression: Expression
-    symbols: Symbols
-    gene_sets: dict[str, list[str]]
-    matched: MatchedSets
-    labels: Labels
-    """The columns that features are compared with."""
-    kept: pd.DataFrame
-    """(cells, columns): strata, donors and all other columns of categories, for later questions."""
-    nuisance: pd.DataFrame
-    """(cells, columns): what a feature should not merely read: depth, mitochondrial share."""
-    strata: pd.Series | None
-    donor: pd.Series | None
-    ancestors: dict[str, str]
-    """Set name -> level-1 ancestor, where an ontology is known."""
-    networks: dict[str, pd.DataFrame]
-    """Signed networks by name."""
-    map: tuple[NDArray[np.float32], str]
-    """(cells, 2) and where it came from."""
-    model: EmbeddingModel | None
-    """The embedding model, where it was trained here."""
-    thinned: bool
-    """Whether features were made from other molecules than those tested."""
-    expression_kind: str
-    """``measured`` or ``predicted``."""
-    hashes: dict[str, dict[str, str]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+__all__ = ["prepare"]
 
 
 def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> Inputs:
@@ -96,37 +56,10 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
 
     sets = genesets.load(options.gene_sets, tell)
     say(f"{len(sets):,} gene sets")
-
-    model, thinned, counts = None, False, None
-    if options.embed is not None:
-        made, counts = model_cells(
-            cells, layer=options.layer, raw=options.raw, state=options.states, thinned=options.thin, seed=options.seed
-        )
-        thinned = counts is not None
-        say(f"training the embedding model {options.embed!r}" + (" on half of the molecules" if thinned else ""))
-        extra: dict[str, Any] = {} if options.device == "auto" else _placed(options.embed, options.device)
-        if options.components is not None:
-            extra |= embed.dimensions(options.embed, options.components)
-        if columns.strata is not None and options.embed in embed.BATCH_AWARE:
-            made.obs[columns.strata.name] = columns.strata.to_numpy()
-            extra["batch"] = columns.strata.name
-            say(f"the model is told the batch, {columns.strata.name!r}")
-        train = partial(embed.train, options.embed, made, seed=options.seed, progress=options.progress, **extra)
-        model, values = steps.embedding(hashed["data"].sha256, train, made)
-        source = f"{_trained(model)}, trained in this run"
-        say(f"trained {_trained(model)}")
-        model = Thinned(model, seed=options.seed) if thinned else model
-        unseen = [m for m in modalities(made) if m not in model.modalities]
-        if unseen:
-            warnings.append(f"the embedding knows nothing of the modalities {', '.join(unseen)}: {source}")
-    else:
-        given = given_embedding(cells, options.rep, options.embedding)
-        values, source = given.values, given.source
-        if given.cells is None:
-            warnings.append(f"{source} names no cells: its rows are taken in the order of {options.data.name}")
+    made = embedded(options, cells, columns, hashed["data"].sha256, say, steps)
+    warnings += made.warnings
     names = tuple(map(str, cells.obs_names))
-    values = check_embedding(values, names)
-    embedding = np.ascontiguousarray(values, dtype=np.float32)
+    embedding = np.ascontiguousarray(check_embedding(made.values, names), dtype=np.float32)
     warnings += remarks(embedding, names)
 
     expression = measured_expression(
@@ -135,12 +68,12 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
         raw=options.raw,
         gene_symbols=options.gene_symbols,
         state=options.states,
-        counts=counts,
+        counts=made.counts,
     )
     expression = map_names(expression, options.id_table, options.id_columns, say)
     nuisance = nuisance_columns(expression)
-    if options.expression == "predicted" and model is not None:
-        expression = _predicted(model, embedding, expression)
+    if options.expression == "predicted" and made.model is not None:
+        expression = _predicted(made.model, embedding, expression)
     if any(adata.var_names.duplicated().any() for adata in modalities(cells).values()):
         warnings.append("gene names repeat; repeated ones carry a suffix in the tables")
     # The same choice as the set tests make: of genes with one symbol the one seen in most cells, of those seen at all.
@@ -155,44 +88,35 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
     ancestors, networks = set_ancestors(options.gene_sets, options.ontology, sets), read_networks(options.networks)
     check_unchanged(hashed)
     hashed |= hash_files({name: path for name, path in _files(options).items() if name not in hashed})  # fetched by now
-    beside = {c.name: pd.Categorical(c) for c in (columns.strata, columns.donor) if c is not None}
-    beside = {name: values for name, values in beside.items() if name not in columns.labels.table}
-    known = [*columns.labels.table.columns, *beside]
-    kept = pd.DataFrame(beside, index=cells.obs.index).join(kept_columns(cells.obs, known))
     return Inputs(
         embedding=embedding,
-        embedding_source=source,
+        embedding_source=made.source,
         expression=expression,
         symbols=symbols,
         gene_sets=sets,
         matched=matched,
         labels=columns.labels,
-        kept=kept,
+        kept=_kept(cells.obs, columns),
         nuisance=nuisance,
         strata=columns.strata,
         donor=columns.donor,
         ancestors=ancestors,
         networks=networks,
         map=_map(cells, embedding, options.seed, say),
-        model=model,
-        thinned=thinned,
+        model=made.model,
+        thinned=made.counts is not None,
         expression_kind=options.expression,
         hashes={name: one.record() for name, one in hashed.items()},
         warnings=warnings,
     )
 
 
-def _placed(model: str, device: str) -> dict[str, Any]:
-    """What tells a model where to train; PCA has no such choice."""
-    if model in ("drvi", "scvi"):
-        return {"training": {"accelerator": {"cuda": "gpu"}.get(device.split(":")[0], device)}}
-    return {"device": device} if model in ("dgd", "autoencoder") else {}
-
-
-def _trained(model: EmbeddingModel) -> str:
-    """Which class was trained, and on what."""
-    kind = getattr(model, "kind", None)
-    return f"{model.name}{f' ({kind})' if kind else ''} of {' and '.join(model.modalities)}"
+def _kept(obs: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+    """Strata, donors and all other columns of categories but the labels, which are kept by themselves."""
+    beside = {c.name: pd.Categorical(c) for c in (columns.strata, columns.donor) if c is not None}
+    beside = {name: values for name, values in beside.items() if name not in columns.labels.table}
+    known = [*columns.labels.table.columns, *beside]
+    return pd.DataFrame(beside, index=obs.index).join(kept_columns(obs, known))
 
 
 def _predicted(model: EmbeddingModel, embedding: NDArray[np.float32], measured: Expression) -> Expression:

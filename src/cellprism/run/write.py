@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from cellprism.run.prepare import Inputs
+from cellprism.run.inputs import Inputs
 from cellprism.sae import Fit
 
 __all__ = [

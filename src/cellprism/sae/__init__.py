@@ -1,7 +1,8 @@
 """Sparse autoencoders: config, model, training, files."""
 
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.fit import Fit, default_config, fit
+from cellprism.sae.fit import Fit, default_config
+from cellprism.sae.front import fit
 from cellprism.sae.io import load
 from cellprism.sae.many import fit_many
 from cellprism.sae.model import SAE

@@ -12,7 +12,8 @@ from torch import Tensor
 from cellprism.sae.activation import BatchTopK
 from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.fit import fit, training_options
+from cellprism.sae.fit import training_options
+from cellprism.sae.front import fit
 from cellprism.sae.model import SAE
 from cellprism.sae.scaling import AffineScaling, fit_scaling
 from cellprism.sae.trainer import Trainer

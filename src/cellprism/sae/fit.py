@@ -1,4 +1,4 @@
-"""Training: ``fit`` takes an embedding and gives an SAE, with its twins of other seeds."""
+"""One config on one embedding, trained or read off its geometry: an SAE, with its twins of other seeds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
@@ -29,7 +30,7 @@ from cellprism.sae.scaling import effective_dimension, fit_scaling
 from cellprism.sae.steps.threads import one_torch_thread
 from cellprism.sae.training import TrainingOptions, choose_device
 
-__all__ = ["Fit", "default_config", "fit", "readings"]
+__all__ = ["Fit", "check_call", "default_config", "fit_config", "make_fit", "readings", "training_options"]
 
 _READING_MEMORY = 2.0**33  # bytes that readings at work may take together
 _READING_COPIES = 6  # of the cells in double precision
@@ -96,84 +97,32 @@ def training_options(options: dict[str, Any]) -> TrainingOptions:
         ) from error
 
 
-def fit(
+def check_call(
+    X: ArrayLike, seed: int, seeds: int, device: str, checkpoint_every: int, options: dict[str, Any]
+) -> tuple[NDArray[Any], int, int, TrainingOptions, torch.device]:
+    """Refuse, before anything is tried, what cannot be fitted; the embedding, seeds, options and device as they are used."""
+    X, seed, seeds = check_embedding(X), as_seed(seed), as_whole("seeds", seeds)
+    if seeds < 1:
+        raise InputError("`seeds` must be at least 1", str(seeds), "use 1, or 3 to learn each feature's stability")
+    if checkpoint_every < 1:
+        raise InputError("`checkpoint_every` must be at least 1", str(checkpoint_every), "use 1000")
+    return X, seed, seeds, training_options(options), choose_device(device)
+
+
+def fit_config(
     X: ArrayLike,
-    cfg: SAEConfig | None = None,
+    cfg: SAEConfig,
     *,
     seed: int = 0,
     seeds: int = 1,
-    preset: str = "standard",
-    consensus: bool = False,
     device: str = "auto",
     progress: bool = False,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 1_000,
     **options: Any,
 ) -> Fit:
-    """Train a sparse autoencoder on an embedding.
-
-    Parameters
-    ----------
-    X
-        (cells, d) array or memory map, any float type.
-    cfg
-        Architecture and objective; None = the automatic recipe, see :func:`cellprism.choose_recipe`.
-    seed
-        Fixes the held-out cells, the start and the order of the cells: on the CPU the same seed gives the same bits.
-    seeds
-        Number of SAEs to train, from seeds ``seed, seed + 1, …`` on the same training cells; the first is
-        :attr:`Fit.sae`.
-    preset
-        How much the automatic recipe tries: ``quick``, ``standard`` or ``thorough``; without effect where ``cfg`` is given.
-    consensus
-        Keep the features that return in most seeds (:func:`cellprism.consensus`); their table is :attr:`Fit.consensus`.
-    device
-        ``auto``, ``cpu``, ``cuda`` or ``mps``.
-    progress
-        Show a bar with loss, explained variance, L0 and dead share.
-    checkpoint
-        Folder in which the state of training is kept. The same call with the same folder goes on where it was killed and
-        ends, on the CPU, with the same bits as if it had not been; a finished training is not repeated. Without ``cfg``
-        the recipe is chosen again first (the same, and in at most a few fits' time).
-    checkpoint_every
-        Steps between two saved states.
-    options
-        Fields of :class:`~cellprism.sae.training.TrainingOptions`: epochs, batch_size, lr, holdout, patience, … Where the
-        SAE is read off the geometry (``cfg.init="geometry"``, or the recipe says so) nothing is trained: of these
-        ``holdout`` alone has an effect then, ``checkpoint`` has none, and the training cells must fit into memory.
-
-    Returns
-    -------
-    Fit
-        The trained SAE, its siblings, history and metrics.
-
-    Raises
-    ------
-    InputError
-        If X is not a finite two-dimensional array with at least two cells and some variance, or an option is wrong;
-        with ``consensus``, if no feature returns in most seeds.
-    DivergedError
-        If the loss becomes NaN or infinite, or the error 10,000 times the first; a FloatingPointError that names the step and the
-        remedy and holds the SAE of the last good evaluation.
-    """
-    X, seed, seeds = check_embedding(X), as_seed(seed), as_whole("seeds", seeds)
-    if seeds < 1:
-        raise InputError("`seeds` must be at least 1", str(seeds), "use 1, or 3 to learn each feature's stability")
-    if checkpoint_every < 1:
-        raise InputError("`checkpoint_every` must be at least 1", str(checkpoint_every), "use 1000")
-    training, place = training_options(options), choose_device(device)
-    if consensus:
-        from cellprism.sae.consensus import agreed, check_consensus  # it builds on Fit
-
-        check_consensus(seeds, cfg)
-        fitted = fit(X, cfg, seed=seed, seeds=seeds, preset=preset, device=device, progress=progress,
-                     checkpoint=checkpoint, checkpoint_every=checkpoint_every, **options)  # fmt: skip
-        return agreed(fitted, X)
-    if cfg is None:
-        from cellprism.sae.recipe import fit_auto  # it calls this function for its candidates
-
-        return fit_auto(X, preset=preset, seed=seed, seeds=seeds, device=device, progress=progress,
-                        checkpoint=checkpoint, checkpoint_every=checkpoint_every, **options)  # fmt: skip
+    """Train this config, or read it off the geometry; parameters as those of :func:`cellprism.fit`."""
+    X, seed, seeds, training, place = check_call(X, seed, seeds, device, checkpoint_every, options)
     held, kept = split_cells(len(X), training.holdout, seed)
     if cfg.init == "geometry":
         # Read off the training cells as they are, so there is nothing to train.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cellprism.errors import InputError
 from cellprism.sae.activation import TopK, make_activation
 from cellprism.sae.config import SAEConfig
+from cellprism.sae.folder import write_folder
 from cellprism.sae.scaling import AffineScaling
 
 __all__ = ["SAE"]
@@ -191,10 +192,8 @@ class SAE(nn.Module):
         return np.asarray((self.decoder @ self.backward_map).cpu().numpy(), dtype=np.float32)
 
     def save(self, path: str | Path) -> None:
-        """Write ``config.json`` and ``sae.safetensors`` into the folder ``path``; see :mod:`cellprism.sae.io`."""
-        from cellprism.sae.io import save
-
-        save(self, Path(path))
+        """Write ``config.json`` and ``sae.safetensors`` into the folder ``path``; see :mod:`cellprism.sae.folder`."""
+        write_folder(Path(path), self.config.to_dict(), self.d, self.state_dict())
 
     @staticmethod
     def _mismatch(shape: tuple[int, ...], expected: int, what: str) -> InputError:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -15,28 +16,15 @@ from cellprism.sae.checkpoint import Checkpoint
 from cellprism.sae.dead import FiringClock, resample_dead
 from cellprism.sae.model import SAE
 from cellprism.sae.start import start_from_data
-from cellprism.sae.steps.coded import CodedEpoch, takes_coded_epoch
-from cellprism.sae.steps.deferred import DeferredResult
-from cellprism.sae.steps.dense import DenseStep, StepResult
-from cellprism.sae.steps.fused import FusedEpoch, takes_fused_epoch
-from cellprism.sae.steps.jumps import JumpStep, takes_jump_step
-from cellprism.sae.steps.narrow import NarrowEpoch, takes_narrow_epoch
-from cellprism.sae.steps.products import ProductStep
-from cellprism.sae.steps.selection import has_bf16_products
-from cellprism.sae.steps.sparse import SparseStep, takes_sparse_step
-from cellprism.sae.steps.triton_switch import make_triton_step
+from cellprism.sae.steps.table import choose_epoch, choose_step
+from cellprism.sae.steps.way import EpochWay, Result, Setting, State, StepResult, StepWay
 from cellprism.sae.training import TrainingOptions, learning_rate_factor
-
-if TYPE_CHECKING:
-    from cellprism.sae.steps.triton_step import TritonStep
 
 __all__ = ["DivergedError", "Trainer"]
 
 _EVALUATIONS = 50
 _SAMPLE = 65_536  # cells looked at for the start, for resampling and for the threshold
 _ELEMENTS = 2**24  # pre-activations held at a time outside the training step: 64 MiB in float32
-_SPARSE_WIDTH = 64  # from here on the sparse step took at most 0.6 of the dense one's time at all shapes tried
-_MANY = 0.15  # share of features that topk keeps from which products are quicker
 _EXPLOSION = 1e4  # an error so many times that of the start has diverged
 
 
@@ -46,26 +34,6 @@ class DivergedError(FloatingPointError):
     def __init__(self, message: str, sae: SAE) -> None:
         super().__init__(message)
         self.sae = sae
-
-
-def _choose_step(
-    sae: SAE, optimiser: torch.optim.Adam, options: TrainingOptions
-) -> DenseStep | SparseStep | TritonStep:
-    if options.kernel == "triton":
-        return make_triton_step(sae, optimiser, options)
-    fits = takes_sparse_step(sae.config) and sae.mean.device.type == "cpu"
-    if fits and (options.kernel == "sparse" or (options.kernel == "auto" and sae.width >= _SPARSE_WIDTH)):
-        bf16 = options.precision == "bfloat16" or (
-            # The product is worth rounding only where it is most of the work.
-            options.precision == "auto" and sae.decoder.shape[1] >= 128 and has_bf16_products()
-        )
-        kept = (sae.config.k or 1) if sae.config.activation == "topk" else 0
-        if options.kernel == "auto" and (sae.config.activation == "relu" or kept >= _MANY * sae.width):
-            return ProductStep(sae, optimiser, options)
-        if takes_jump_step(sae.config, sae.decoder.shape[1]):
-            return JumpStep(sae, optimiser, options)
-        return SparseStep(sae, optimiser, options, bf16=bf16)
-    return DenseStep(sae, optimiser, options)
 
 
 @final
@@ -111,30 +79,21 @@ class Trainer:
         self.best, self.since_best, self.first_loss = math.inf, 0, math.nan
         self.best_state: dict[str, torch.Tensor] = {}
         self.good_state = self._snapshot()
-        self.last: StepResult | DeferredResult
-        self.last = StepResult(math.nan, math.nan, 0.0, 0.0, torch.zeros(0, dtype=torch.bool))
-        self.due: DeferredResult | None = None  # the last one, where its loss has not been looked at
+        self.last: Result = StepResult(math.nan, math.nan, 0.0, 0.0, torch.zeros(0, dtype=torch.bool))
+        self.due: Result | None = None  # the last one, where its loss has not been looked at
         self.epoch_start = generator.get_state()
         saved = checkpoint.read() if checkpoint else None
         if saved is None:
             start_from_data(sae, cells.some(_SAMPLE, generator))
             self.good_state = self._snapshot()
-        self.step = _choose_step(sae, self.optimiser, options)
-        fused = options.kernel == "auto" and cells.device.type == "cpu" and cells.in_memory
-        self.fused = self._whole_epochs() if fused else None
+        setting = Setting(sae, self.optimiser, options, cells, self.clock, self.batch)
+        self.step, self.whole_epoch = choose_step(setting), choose_epoch(setting)
         if saved is not None:
             self._restore(*saved)
 
-    def _whole_epochs(self) -> NarrowEpoch | FusedEpoch | CodedEpoch | None:
-        """The compiled epochs that know this objective, if any do."""
-        config, r = self.sae.config, self.sae.decoder.shape[1]
-        if takes_narrow_epoch(config, r):
-            return NarrowEpoch(self.cells.all().numpy())
-        if takes_fused_epoch(config, r):
-            return FusedEpoch(self.cells.by_dimension())
-        if takes_coded_epoch(config, r):
-            return CodedEpoch(self.cells.all().numpy())
-        return None
+    @property
+    def _ways(self) -> list[StepWay | EpochWay]:
+        return [self.step] if self.whole_epoch is None else [self.step, self.whole_epoch]
 
     def train(self, report: Callable[[Trainer], None] | None = None) -> pd.DataFrame:
         """Run all epochs, or stop early; leaves the best weights in the model and returns the history.
@@ -159,8 +118,9 @@ class Trainer:
         order = torch.randperm(len(self.cells), generator=self.generator)
         if math.isnan(self.first_loss):
             self.first_loss = self._loss_of_nothing(order[: self.batch])
-        if self.fused is not None and i == 0 and not self._may_revive():
-            self.last = self.fused(self, order)
+        if self.whole_epoch is not None and i == 0 and not self._may_revive():
+            rates = np.array([self.learning_rate(self.done + t) for t in range(self.per_epoch)])
+            self.last = self.whole_epoch(order, rates)
             self.done += self.per_epoch
             self._check_loss()
         else:
@@ -201,7 +161,7 @@ class Trainer:
 
     def _check_loss(self) -> None:
         """Look at the last loss; at one that a GPU is still making when the next step has been sent."""
-        if isinstance(self.last, DeferredResult):
+        if self.last.late:
             due, self.due = self.due, self.last
             if due is not None:
                 self._look_at(due, self.done - 1)
@@ -214,7 +174,7 @@ class Trainer:
         if due is not None:
             self._look_at(due, self.done)
 
-    def _look_at(self, result: StepResult | DeferredResult, step: int) -> None:
+    def _look_at(self, result: Result, step: int) -> None:
         # The error alone is held against the first: penalties and the auxiliary loss have units of their own.
         total, error = result.total, result.reconstruction
         if step == 1:
@@ -260,11 +220,8 @@ class Trainer:
             looked_at = torch.linspace(0, len(held) - 1, most).round().long()
         for index in torch.split(looked_at, max(256, _ELEMENTS // sae.width)):
             x = held.batch(index)
-            found = self.step.errors(x) if isinstance(self.step, SparseStep) else None
-            if found is None:
-                codes = sae.activation(sae.pre_activations(x))
-                found = float((x - sae.reconstruct(codes)).square().double().sum()), float((codes > 0).sum())
-            error, active = error + found[0], active + found[1]
+            squared, codes = self.step.errors(x)
+            error, active = error + squared, active + codes
             moments += torch.stack([x.double().sum(0), x.double().square().sum(0)])
         n, r = len(looked_at), sae.decoder.shape[1]
         variance = float((moments[1] / n - (moments[0] / n).square()).mean())
@@ -318,11 +275,9 @@ class Trainer:
         numbers: dict[str, Any] = {
             name: getattr(self, name) for name in ("rows", "done", "finished", "best", "since_best", "first_loss")
         }
-        numbers["bar"] = getattr(self.step, "bar", 0.0)
-        numbers["products"] = getattr(self.step, "products", False)
-        if isinstance(self.fused, CodedEpoch):
-            tensors["memory"] = torch.from_numpy(self.fused.memory)
-            numbers["state"] = self.fused.state.tolist()
+        for way in self._ways:
+            state = way.state()
+            tensors, numbers = tensors | state.tensors, numbers | state.numbers
         if self.checkpoint:
             self.checkpoint.write(tensors, numbers)
 
@@ -340,12 +295,7 @@ class Trainer:
         self.clock.silent = tensors["silent"].to(self.cells.device)
         self.generator.set_state(tensors["generator"])
         self.epoch_start = tensors["generator"]
-        if isinstance(self.step, SparseStep):
-            self.step.bar = numbers["bar"]
-        if isinstance(self.step, ProductStep):
-            self.step.products = numbers.get("products", True)
-        if isinstance(self.fused, CodedEpoch):
-            self.fused.memory[:] = tensors["memory"].numpy()
-            self.fused.state[:] = numbers["state"]
+        for way in self._ways:
+            way.restore(State(tensors, numbers))
         for name in ("rows", "done", "finished", "best", "since_best", "first_loss"):
             setattr(self, name, numbers[name])

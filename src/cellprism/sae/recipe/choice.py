@@ -15,8 +15,9 @@ from cellprism.errors import InputError
 from cellprism.progress import bars
 from cellprism.sae.cells import split_cells
 from cellprism.sae.config import SAEConfig
+from cellprism.sae.consensus import agreed, check_consensus
 from cellprism.sae.fields import as_seed
-from cellprism.sae.fit import Fit, default_config, fit
+from cellprism.sae.fit import Fit, default_config, fit_config
 from cellprism.sae.recipe.bits import precision_of
 from cellprism.sae.recipe.candidates import PRESETS, READ, candidates, try_candidates
 
@@ -144,6 +145,7 @@ def fit_auto(
     seed: int = 0,
     seeds: int = 1,
     progress: bool = False,
+    consensus: bool = False,
     holdout: float = 0.1,
     **options: Any,
 ) -> Fit:
@@ -155,7 +157,7 @@ def fit_auto(
         (cells, d) array or memory map.
     preset
         See :func:`choose_recipe`.
-    seed, seeds, progress, holdout, options
+    seed, seeds, progress, consensus, holdout, options
         As :func:`cellprism.fit`. The recipe is chosen on the training cells; only the width and k of the fixed default
         follow from all cells (:func:`cellprism.sae.default_config`).
 
@@ -165,10 +167,13 @@ def fit_auto(
         ``options["recipe"]`` holds :meth:`Recipe.to_dict`.
     """
     X, seed = check_embedding(X), as_seed(seed)
+    if consensus:
+        check_consensus(seeds, None)
     kept = split_cells(len(X), holdout, seed)[1]
     recipe = _choose(X, kept, preset, seed, progress)
-    fitted = fit(X, recipe.config, seed=seed, seeds=seeds, progress=progress, holdout=holdout, **options)
-    return dataclasses.replace(fitted, options=fitted.options | {"recipe": recipe.to_dict()})
+    fitted = fit_config(X, recipe.config, seed=seed, seeds=seeds, progress=progress, holdout=holdout, **options)
+    fitted = dataclasses.replace(fitted, options=fitted.options | {"recipe": recipe.to_dict()})
+    return agreed(fitted, X) if consensus else fitted
 
 
 _HOW = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +13,9 @@ from torch import Tensor
 from cellprism.sae.activation import BatchTopK
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.steps.coded_kernels import PARTS, coded_epoch
-from cellprism.sae.steps.dense import StepResult
 from cellprism.sae.steps.moments import start_moments
 from cellprism.sae.steps.vectors import ROWS
-
-if TYPE_CHECKING:
-    from cellprism.sae.trainer import Trainer
+from cellprism.sae.steps.way import Setting, State, StepResult
 
 __all__ = ["CodedEpoch", "takes_coded_epoch"]
 
@@ -36,42 +33,52 @@ def takes_coded_epoch(config: SAEConfig, r: int) -> bool:
 
 
 class CodedEpoch:
-    """Makes all steps of an epoch, as :meth:`cellprism.sae.trainer.Trainer.epoch` asks.
+    """Makes all steps of an epoch.
 
     Adam is the dense one; parameters follow those of :class:`~cellprism.sae.steps.dense.DenseStep` up to rounding.
 
     Parameters
     ----------
-    x
-        (cells, r) scaled training cells.
+    setting
+        Its cells lie in memory on the CPU.
     """
 
-    def __init__(self, x: NDArray[np.float32]) -> None:
-        self._x = np.ascontiguousarray(x)
-        self.state = np.array([0.0, _DARED, -1.0])
-        self.memory = np.zeros(len(x), np.float32)
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._x = np.ascontiguousarray(setting.cells.all().numpy())
+        self._bars = np.array([0.0, _DARED, -1.0])
+        self._memory = np.zeros(len(self._x), np.float32)
 
-    def __call__(self, trainer: Trainer, order: Tensor) -> StepResult:
-        """Train on all cells in this order, without the auxiliary loss; the clock of silent cells is kept."""
-        sae, options, config = trainer.sae, trainer.options, trainer.sae.config
+    def state(self) -> State:
+        """The bars, and each cell's k-th largest value when it was last seen."""
+        return State({"memory": torch.from_numpy(self._memory)}, {"state": self._bars.tolist()})
+
+    def restore(self, saved: State) -> None:
+        """Go on from a state of this epoch."""
+        self._memory[:] = saved.tensors["memory"].numpy()
+        self._bars[:] = saved.numbers["state"]
+
+    def __call__(self, order: Tensor, rates: NDArray[np.float64]) -> StepResult:
+        """Train on all cells in this order, a learning rate a step; the clock of silent cells is kept."""
+        sae, optimiser, options, _, clock, batch = self._setting
+        config = sae.config
         w, r = sae.decoder.shape
         nothing = torch.zeros(r)
         free = sae.input_bias is not None
         parameters = [sae.encoder, sae.encoder_bias, sae.decoder, sae.decoder_bias]
         parameters += [sae.input_bias] if sae.input_bias is not None else []
-        state = trainer.optimiser.state
-        start_moments(trainer.optimiser, parameters)
+        state = optimiser.state
+        start_moments(optimiser, parameters)
         moments = [state[p][name] for p in parameters for name in ("exp_avg", "exp_avg_sq")]
         values: list[Tensor] = list(parameters)
         if not free:
             moments += [nothing, nothing]
             values.append(nothing)
-        rates = np.array([trainer.learning_rate(trainer.done + i) for i in range(trainer.per_epoch)])
         activation = sae.activation
         whole = isinstance(activation, BatchTopK)
-        k, batch = config.k or 1, trainer.batch
+        k = config.k or 1
         if isinstance(activation, BatchTopK):
-            self.state[2] = float(activation.threshold)
+            self._bars[2] = float(activation.threshold)
         most = w if whole else min(w, max(4 * k, k + _LEAST_ENTRIES))
         segment = np.array(config.prefix_of_feature, dtype=np.int64)
         by_cell: list[Any] = [np.empty((batch, most), np.int32)]
@@ -91,7 +98,7 @@ class CodedEpoch:
             np.zeros((PARTS, r + 1), np.float32), *gradients,
         )  # fmt: skip
         missed = np.zeros(threads, np.int64)
-        after = (trainer.clock.silent.numpy(), fired, self.state, self.memory, missed, result)
+        after = (clock.silent.numpy(), fired, self._bars, self._memory, missed, result)
         run: Any = coded_epoch
         helpers = [
             Thread(target=run, args=(i, *arguments, np.zeros(w + 2, np.int64), *after)) for i in range(1, threads)
@@ -102,10 +109,10 @@ class CodedEpoch:
         for helper in helpers:
             helper.join()
         for p in parameters:
-            state[p]["step"] += trainer.per_epoch
+            state[p]["step"] += len(rates)
         if isinstance(activation, BatchTopK):
-            activation.threshold.fill_(float(self.state[2]))
+            activation.threshold.fill_(float(self._bars[2]))
         share = missed.sum() / len(order)
-        self.state[1] = self.state[1] * 0.8 if share > _MISSES else min(self.state[1] * 1.05, _DARED)
+        self._bars[1] = self._bars[1] * 0.8 if share > _MISSES else min(self._bars[1] * 1.05, _DARED)
         error = float(result[0])
         return StepResult(error, error, 0.0, 0.0, torch.as_tensor(fired))

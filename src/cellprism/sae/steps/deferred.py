@@ -9,7 +9,7 @@ __all__ = ["DeferredResult"]
 
 
 class DeferredResult:
-    """What :class:`~cellprism.sae.steps.dense.StepResult` says, read from the device when it is asked for.
+    """What :class:`~cellprism.sae.steps.way.StepResult` says, read from the device when it is asked for.
 
     Reading a number waits until the device has come to it; until then the next step can be sent.
 
@@ -23,6 +23,8 @@ class DeferredResult:
 
     penalty = 0.0
     """Steps that answer so know no sparsity penalty."""
+    late = True
+    """Reading waits for the device."""
 
     def __init__(self, losses: Tensor, fired: Tensor) -> None:
         self.fired = fired

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from cellprism.sae.loss import objective
 from cellprism.sae.model import SAE
+from cellprism.sae.steps.way import Stateless, StepResult
 from cellprism.sae.training import TrainingOptions
 
-__all__ = ["DenseStep", "StepResult"]
+__all__ = ["DenseStep", "dense_errors"]
 
 
-class StepResult(NamedTuple):
-    """Loss of one batch before the step, and who fired."""
-
-    total: float
-    """What was minimised; NaN or infinite when training has diverged."""
-    reconstruction: float
-    """Mean squared error."""
-    penalty: float
-    """Weighted sparsity penalty."""
-    auxiliary: float
-    """Weighted auxiliary loss."""
-    fired: Tensor
-    """(width,) bool: active in at least one cell of the batch."""
-
-
-class DenseStep:
+class DenseStep(Stateless):
     """Forward, backward and Adam.
 
     Parameters
@@ -56,6 +40,10 @@ class DenseStep:
         total, *parts = torch.stack([loss.total, loss.reconstruction, loss.penalty, loss.auxiliary]).detach().tolist()
         return StepResult(total, parts[0], parts[1], parts[2], (loss.codes.detach() > 0).any(dim=0))
 
+    def errors(self, x: Tensor) -> tuple[float, float]:
+        """Summed squared error of cells (cells, r) and their active codes, as in inference."""
+        return dense_errors(self.sae, x)
+
     @torch.no_grad()
     def _update(self) -> None:
         decoder, unit_norm = self.sae.decoder, self.sae.config.unit_norm
@@ -67,3 +55,10 @@ class DenseStep:
         self.optimiser.step()
         if unit_norm:
             decoder.div_(decoder.norm(dim=1, keepdim=True).clamp_min(1e-12))
+
+
+@torch.no_grad()
+def dense_errors(sae: SAE, x: Tensor) -> tuple[float, float]:
+    """Summed squared error of cells (cells, r) and their active codes, from all codes of all cells at once."""
+    codes = sae.activation(sae.pre_activations(x))
+    return float((x - sae.reconstruct(codes)).square().double().sum()), float((codes > 0).sum())

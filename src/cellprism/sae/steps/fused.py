@@ -7,7 +7,7 @@ memory traffic. Here a feature's weights stay in registers while its batch of ce
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +16,9 @@ from torch import Tensor
 
 from cellprism.numba_cache import compiled
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.steps.dense import StepResult
 from cellprism.sae.steps.kernels import FASTMATH, adam_flat
-
-if TYPE_CHECKING:
-    from cellprism.sae.trainer import Trainer
+from cellprism.sae.steps.moments import start_moments
+from cellprism.sae.steps.way import Setting, Stateless, StepResult
 
 __all__ = ["FusedEpoch", "takes_fused_epoch"]
 
@@ -263,43 +261,40 @@ def _epoch(
                     D[j, i] /= length
 
 
-class FusedEpoch:
-    """Makes all steps of an epoch of a ReLU autoencoder, as :meth:`cellprism.sae.trainer.Trainer.epoch` asks.
+class FusedEpoch(Stateless):
+    """Makes all steps of an epoch of a ReLU autoencoder.
 
     Parameters
     ----------
-    x
-        (r, cells) scaled training cells.
+    setting
+        Its cells lie in memory on the CPU.
     """
 
-    def __init__(self, x: NDArray[np.float32]) -> None:
-        self._x = x
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._x = setting.cells.by_dimension()
 
-    def __call__(self, trainer: Trainer, order: Tensor) -> StepResult:
-        """Train on all cells in this order, without the auxiliary loss; the clock of silent cells is kept."""
-        sae, options, config = trainer.sae, trainer.options, trainer.sae.config
+    def __call__(self, order: Tensor, rates: NDArray[np.float64]) -> StepResult:
+        """Train on all cells in this order, a learning rate a step; the clock of silent cells is kept."""
+        sae, optimiser, options, _, clock, batch = self._setting
+        config = sae.config
         nothing = torch.zeros(sae.decoder.shape[1])
         free = sae.input_bias is not None
-        parameters = [sae.encoder, sae.encoder_bias, sae.decoder, sae.decoder_bias]
-        moments: list[Tensor] = []
-        for p in parameters + ([sae.input_bias] if sae.input_bias is not None else []):
-            state = trainer.optimiser.state[p]
-            if not state:
-                state["step"] = torch.tensor(0.0)
-                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
-            moments += [state["exp_avg"], state["exp_avg_sq"]]
-        if sae.input_bias is None:
-            moments += [nothing, nothing]
-        values = [*parameters, sae.input_bias if sae.input_bias is not None else nothing]
-        rates = np.array([trainer.learning_rate(trainer.done + i) for i in range(trainer.per_epoch)])
+        parameters: list[Tensor] = [sae.encoder, sae.encoder_bias, sae.decoder, sae.decoder_bias]
+        parameters += [sae.input_bias] if sae.input_bias is not None else []
+        start_moments(optimiser, parameters)
+        state = optimiser.state
+        moments = [state[p][name] for p in parameters for name in ("exp_avg", "exp_avg_sq")]
+        values = parameters if free else [*parameters, nothing]
+        moments += [] if free else [nothing, nothing]
         fired, result = np.zeros(sae.width, np.bool_), np.zeros(2)
         run: Any = _epoch
         run(
             self._x,
             order.numpy(),
-            trainer.batch,
+            batch,
             rates,
-            int(trainer.optimiser.state[sae.encoder]["step"]),
+            int(state[sae.encoder]["step"]),
             *options.betas,
             options.max_grad_norm or 0.0,
             *(v.detach().numpy() for v in values),
@@ -309,11 +304,11 @@ class FusedEpoch:
             config.unit_norm,
             config.penalty_reduction == "sum",
             config.l1_weight,
-            trainer.clock.silent.numpy(),
+            clock.silent.numpy(),
             fired,
             result,
         )
-        for p in [*parameters, *([sae.input_bias] if sae.input_bias is not None else [])]:
-            trainer.optimiser.state[p]["step"] += trainer.per_epoch
+        for p in parameters:
+            state[p]["step"] += len(rates)
         reconstruction, penalty = map(float, result)
         return StepResult(reconstruction + penalty, reconstruction, penalty, 0.0, torch.as_tensor(fired))

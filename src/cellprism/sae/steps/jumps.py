@@ -13,10 +13,10 @@ from cellprism.numba_cache import compiled
 from cellprism.sae.activation import JumpReLU
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.steps import kernels
-from cellprism.sae.steps.dense import StepResult
 from cellprism.sae.steps.selection import Entries
-from cellprism.sae.steps.sparse import LOOK, MOST_ACTIVE, Decoded, SparseStep
+from cellprism.sae.steps.sparse import LOOK, MOST_ACTIVE, Decoded, SparseStep, takes_sparse_step
 from cellprism.sae.steps.threads import spread
+from cellprism.sae.steps.way import StepResult
 
 __all__ = ["JumpStep", "takes_jump_step"]
 
@@ -28,7 +28,7 @@ _DIMENSIONS = 64  # a threshold's kernel widens with the dimensions; in fewer, l
 
 def takes_jump_step(config: SAEConfig, r: int) -> bool:
     """Whether :class:`JumpStep` knows this objective and pays in r scaled dimensions."""
-    return config.activation == "jumprelu" and r >= _DIMENSIONS
+    return takes_sparse_step(config) and config.activation == "jumprelu" and r >= _DIMENSIONS
 
 
 class JumpStep(SparseStep):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +11,9 @@ from torch import Tensor
 
 from cellprism.sae.activation import TopK
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.steps.dense import StepResult
 from cellprism.sae.steps.moments import start_moments
 from cellprism.sae.steps.narrow_kernels import TILE, narrow_epoch
-
-if TYPE_CHECKING:
-    from cellprism.sae.trainer import Trainer
+from cellprism.sae.steps.way import Setting, Stateless, StepResult
 
 __all__ = ["NarrowEpoch", "takes_narrow_epoch"]
 
@@ -34,32 +31,35 @@ def takes_narrow_epoch(config: SAEConfig, r: int) -> bool:
     return known and not config.matryoshka and config.p_end is None and r <= _MOST_DIMENSIONS
 
 
-class NarrowEpoch:
-    """Makes all steps of an epoch of a ReLU or topk autoencoder, as :meth:`cellprism.sae.trainer.Trainer.epoch` asks.
+class NarrowEpoch(Stateless):
+    """Makes all steps of an epoch of a ReLU or topk autoencoder.
 
     Parameters follow those of :class:`~cellprism.sae.steps.dense.DenseStep` up to rounding.
 
     Parameters
     ----------
-    x
-        (cells, r) scaled training cells.
+    setting
+        Its cells lie in memory on the CPU.
     """
 
-    def __init__(self, x: NDArray[np.float32]) -> None:
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        x = setting.cells.all().numpy()
         r = x.shape[1]
         self._x = np.zeros((len(x), r + -r % 4), np.float32)
         self._x[:, :r] = x
         self._memory = np.zeros(len(x), np.float32)
 
-    def __call__(self, trainer: Trainer, order: Tensor) -> StepResult:
-        """Train on all cells in this order, without the auxiliary loss; the clock of silent cells is kept."""
-        sae, options, config = trainer.sae, trainer.options, trainer.sae.config
+    def __call__(self, order: Tensor, rates: NDArray[np.float64]) -> StepResult:
+        """Train on all cells in this order, a learning rate a step; the clock of silent cells is kept."""
+        sae, optimiser, options, _, clock, batch = self._setting
+        config = sae.config
         w, r = sae.decoder.shape
         R = self._x.shape[1]
         dictionary = (sae.encoder, sae.encoder_bias, sae.decoder)
         biases = (sae.decoder_bias, *([] if sae.input_bias is None else [sae.input_bias]))
-        state = trainer.optimiser.state
-        start_moments(trainer.optimiser, (*dictionary, *biases))
+        state = optimiser.state
+        start_moments(optimiser, (*dictionary, *biases))
         padded = w + -w % TILE
         if padded % 1024 == 0:
             padded += TILE  # rows at a multiple of a page's length would crowd in the same places of the cache
@@ -73,22 +73,21 @@ class NarrowEpoch:
         if len(short) == 1:
             short.append([torch.zeros(r) for _ in range(3)])
         ends = [np.pad(v.detach().numpy(), (0, R - r)) for group in short for v in group]
-        rates = np.array([trainer.learning_rate(trainer.done + i) for i in range(trainer.per_epoch)])
         k = sae.activation.k if isinstance(sae.activation, TopK) else 0
         fired, result = np.zeros(w, np.bool_), np.zeros(2)
         run: Any = narrow_epoch
         run(
-            self._x, order.numpy(), trainer.batch, rates, int(state[sae.encoder]["step"]), *options.betas,
+            self._x, order.numpy(), batch, rates, int(state[sae.encoder]["step"]), *options.betas,
             options.max_grad_norm or 0.0, r, w, P, M, V, G, *ends, config.pre_bias == "tied", sae.input_bias is not None,
             config.unit_norm, config.penalty_reduction == "sum", config.l1_weight, 0 if k >= w else k, self._memory,
-            _zeros(20, TILE).ravel(), _zeros(1, padded).ravel(), trainer.clock.silent.numpy(), fired, result,
+            _zeros(20, TILE).ravel(), _zeros(1, padded).ravel(), clock.silent.numpy(), fired, result,
         )  # fmt: skip
         for rows, tensors in zip((P, M, V), (dictionary, *moments), strict=True):
             _take(rows, tensors, R)
         for tensor, values in zip([v for group in short for v in group], ends, strict=True):
             tensor.detach().numpy()[:] = values[:r]
         for p in (*dictionary, *biases):
-            state[p]["step"] += trainer.per_epoch
+            state[p]["step"] += len(rates)
         reconstruction, penalty = map(float, result)
         return StepResult(reconstruction + penalty, reconstruction, penalty, 0.0, torch.as_tensor(fired))
 

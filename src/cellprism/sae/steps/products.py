@@ -14,14 +14,22 @@ import torch
 from torch import Tensor
 
 from cellprism.numba_cache import compiled
-from cellprism.sae.steps.dense import StepResult
+from cellprism.sae.config import SAEConfig
 from cellprism.sae.steps.narrow_kernels import bar_of, count_over
-from cellprism.sae.steps.sparse import SparseStep
+from cellprism.sae.steps.sparse import SparseStep, takes_sparse_step
 from cellprism.sae.steps.threads import spread
+from cellprism.sae.steps.way import State, StepResult
 
-__all__ = ["ProductStep"]
+__all__ = ["ProductStep", "takes_product_step"]
 
+_MANY = 0.15  # share of features that topk keeps from which products are quicker
 _WORTH = 0.1  # share of active codes from which products are quicker
+
+
+def takes_product_step(config: SAEConfig) -> bool:
+    """Whether :class:`ProductStep` knows this objective and pays: relu, and topk with many active features."""
+    many = config.activation == "topk" and (config.k or 1) >= _MANY * config.width
+    return takes_sparse_step(config) and (config.activation == "relu" or many)
 
 
 class ProductStep(SparseStep):
@@ -40,6 +48,15 @@ class ProductStep(SparseStep):
             return super().__call__(x, dead, p, lr)
         with torch.no_grad():
             return self._multiply(x, lr)
+
+    def state(self) -> State:
+        """The sparse step's, and which of the two is taken."""
+        return State({}, super().state().numbers | {"products": self.products})
+
+    def restore(self, saved: State) -> None:
+        """Go on from a state of this step."""
+        super().restore(saved)
+        self.products = saved.numbers.get("products", True)
 
     def _multiply(self, x: Tensor, lr: float) -> StepResult:
         sae, config = self.sae, self.sae.config

@@ -16,10 +16,11 @@ from cellprism.sae.config import SAEConfig
 from cellprism.sae.loss import LEAST_RESIDUAL
 from cellprism.sae.model import SAE
 from cellprism.sae.steps import gate_kernels, kernels, prefix_kernels
-from cellprism.sae.steps.dense import DenseStep, StepResult
+from cellprism.sae.steps.dense import DenseStep
 from cellprism.sae.steps.moments import start_moments
 from cellprism.sae.steps.selection import Entries, Selector
 from cellprism.sae.steps.threads import one_torch_thread, spread
+from cellprism.sae.steps.way import State, StepResult
 from cellprism.sae.training import TrainingOptions
 
 __all__ = ["LOOK", "MOST_ACTIVE", "Decoded", "SparseStep", "takes_sparse_step"]
@@ -105,12 +106,22 @@ class SparseStep:
             result = self._step(x, dead, lr)
         return result or self.dense(x, dead, p, lr)
 
-    def errors(self, x: Tensor) -> tuple[float, float] | None:
-        """Summed squared error of cells (cells, r) and their active codes, as in inference; None where these are many."""
+    def errors(self, x: Tensor) -> tuple[float, float]:
+        """Summed squared error of cells (cells, r) and their active codes, as in inference."""
         with torch.no_grad(), one_torch_thread():
-            return self._errors(x)
+            found = self._errors(x)
+        return found or self.dense.errors(x)
+
+    def state(self) -> State:
+        """The bar that batchtopk starts from."""
+        return State({}, {"bar": self.bar})
+
+    def restore(self, saved: State) -> None:
+        """Go on from a state of this step."""
+        self.bar = saved.numbers["bar"]
 
     def _errors(self, x: Tensor) -> tuple[float, float] | None:
+        """The errors, or None where too many codes are active."""
         sae, activation = self.sae, self.sae.activation
         shift = -sae.decoder_bias if sae.config.pre_bias == "tied" else sae.input_bias
         weights = (x if shift is None else x + shift, sae.encoder, sae.encoder_bias)

@@ -14,7 +14,9 @@ from cellprism.sae.loss import LEAST_RESIDUAL
 from cellprism.sae.model import SAE
 from cellprism.sae.steps import triton_kernels as kernels
 from cellprism.sae.steps.deferred import DeferredResult
+from cellprism.sae.steps.dense import dense_errors
 from cellprism.sae.steps.moments import start_moments
+from cellprism.sae.steps.way import Stateless
 from cellprism.sae.training import TrainingOptions
 
 __all__ = ["Tiles", "TritonStep", "interpreted"]
@@ -64,7 +66,7 @@ def interpreted() -> bool:
     return not isinstance(kernels.adam_flat, triton.JITFunction)
 
 
-class TritonStep:
+class TritonStep(Stateless):
     """Forward, backward and Adam of topk and batchtopk; parameters follow those of the dense step up to rounding.
 
     Only the encoder's product is dense, and its result is the only array of (cells, width). Entries are sorted by feature
@@ -117,6 +119,10 @@ class TritonStep:
         """One step on a batch (cells, r); ``p`` is 1 for the objectives known here."""
         with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]  # kernels run on the current device
             return self._step(x, dead, lr)
+
+    def errors(self, x: Tensor) -> tuple[float, float]:
+        """Summed squared error of cells (cells, r) and their active codes, as in inference."""
+        return dense_errors(self.sae, x)
 
     def _step(self, x: Tensor, dead: Tensor | None, lr: float) -> DeferredResult:
         sae, config = self.sae, self.sae.config

@@ -1,0 +1,86 @@
+"""``fit``: an embedding becomes an SAE. What is asked for is checked here; the work is done on the floors below."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from cellprism.sae.config import SAEConfig
+from cellprism.sae.consensus import agreed, check_consensus
+from cellprism.sae.fit import Fit, check_call, fit_config
+from cellprism.sae.recipe import fit_auto
+
+__all__ = ["fit"]
+
+
+def fit(
+    X: ArrayLike,
+    cfg: SAEConfig | None = None,
+    *,
+    seed: int = 0,
+    seeds: int = 1,
+    preset: str = "standard",
+    consensus: bool = False,
+    device: str = "auto",
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 1_000,
+    **options: Any,
+) -> Fit:
+    """Train a sparse autoencoder on an embedding.
+
+    Parameters
+    ----------
+    X
+        (cells, d) array or memory map, any float type.
+    cfg
+        Architecture and objective; None = the automatic recipe, see :func:`cellprism.choose_recipe`.
+    seed
+        Fixes the held-out cells, the start and the order of the cells: on the CPU the same seed gives the same bits.
+    seeds
+        Number of SAEs to train, from seeds ``seed, seed + 1, …`` on the same training cells; the first is
+        :attr:`Fit.sae`.
+    preset
+        How much the automatic recipe tries: ``quick``, ``standard`` or ``thorough``; without effect where ``cfg`` is given.
+    consensus
+        Keep the features that return in most seeds (:func:`cellprism.consensus`); their table is :attr:`Fit.consensus`.
+    device
+        ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    progress
+        Show a bar with loss, explained variance, L0 and dead share.
+    checkpoint
+        Folder in which the state of training is kept. The same call with the same folder goes on where it was killed and
+        ends, on the CPU, with the same bits as if it had not been; a finished training is not repeated. Without ``cfg``
+        the recipe is chosen again first (the same, and in at most a few fits' time).
+    checkpoint_every
+        Steps between two saved states.
+    options
+        Fields of :class:`~cellprism.sae.training.TrainingOptions`: epochs, batch_size, lr, holdout, patience, … Where the
+        SAE is read off the geometry (``cfg.init="geometry"``, or the recipe says so) nothing is trained: of these
+        ``holdout`` alone has an effect then, ``checkpoint`` has none, and the training cells must fit into memory.
+
+    Returns
+    -------
+    Fit
+        The trained SAE, its siblings, history and metrics.
+
+    Raises
+    ------
+    InputError
+        If X is not a finite two-dimensional array with at least two cells and some variance, or an option is wrong;
+        with ``consensus``, if no feature returns in most seeds.
+    DivergedError
+        If the loss becomes NaN or infinite, or the error 10,000 times the first; a FloatingPointError that names the step and the
+        remedy and holds the SAE of the last good evaluation.
+    """
+    X, seed, seeds, *_ = check_call(X, seed, seeds, device, checkpoint_every, options)
+    if consensus:
+        check_consensus(seeds, cfg)
+    call: dict[str, Any] = {
+        "seed": seed, "seeds": seeds, "device": device, "progress": progress, "checkpoint": checkpoint,
+        "checkpoint_every": checkpoint_every, **options,
+    }  # fmt: skip
+    fitted = fit_auto(X, preset=preset, **call) if cfg is None else fit_config(X, cfg, **call)
+    return agreed(fitted, X) if consensus else fitted
