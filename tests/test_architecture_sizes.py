@@ -17,7 +17,6 @@ WIDE_KERNELS = {
 }
 LONG_FUNCTIONS = {
     "steering/effect.py:effect",
-    "features/annotate.py:annotate",
     "cli/annotate.py:annotate",
     "cli/fit.py:fit",
     "cli/planted.py:planted",
