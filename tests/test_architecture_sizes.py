@@ -17,10 +17,8 @@ WIDE_KERNELS = {
 }
 LONG_FUNCTIONS = {
     "steering/effect.py:effect",
-    "cli/annotate.py:annotate",
     "cli/fit.py:fit",
     "cli/planted.py:planted",
-    "cli/run.py:run",
     "run/prepare.py:prepare",
     "embed/dgd_train.py:train",
 }
