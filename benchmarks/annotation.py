@@ -31,8 +31,9 @@ import scanpy as sc
 import scipy.sparse as sp
 
 from cellprism.features.annotate import annotate
-from cellprism.features.evidence import prepare_question, test_codes
-from cellprism.features.inputs import gene_frame
+from cellprism.features.evidence import test_codes
+from cellprism.features.options import EvidenceOptions
+from cellprism.features.question import prepare_question
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.expression import prepare_expression
 from cellprism.stats.nulls import matched_directions
@@ -112,12 +113,9 @@ def reference_rate(script: str, checkout: str, data: str, sets: str, n: int) -> 
 
 def statistics_alone(codes: sp.csr_array, adata: anndata.AnnData, sets: dict[str, list[str]]) -> None:
     """Genes and sets of all features: preparation and tests, without nulls and tables."""
-    frame = gene_frame(adata.var_names, adata.var["human_symbol"].astype(str).tolist(), "rna", adata.n_vars)
-    columns = check_codes(codes)
-    question = prepare_question(
-        prepare_expression(adata.X), columns, sets, frame, {}, np.random.default_rng(0), set_size=(10, 500),
-        min_overlap=0.2, method="ranksum", level=0.05, min_cells=10, pseudocount=0.1,
-    )  # fmt: skip
+    symbols, columns = adata.var["human_symbol"].astype(str).tolist(), check_codes(codes)
+    options = EvidenceOptions(set_size=(10, 500))
+    question = prepare_question(prepare_expression(adata.X), symbols, sets, {}, options, np.random.default_rng(0))
     test_codes(columns, question)
 
 

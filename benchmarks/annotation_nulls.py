@@ -25,8 +25,9 @@ import numpy as np
 import scanpy as sc
 from scipy import special, stats
 
-from cellprism.features.evidence import Evidence, Question, prepare_question, test_codes
-from cellprism.features.inputs import gene_frame
+from cellprism.features.evidence import Evidence, test_codes
+from cellprism.features.options import EvidenceOptions
+from cellprism.features.question import Question, prepare_question
 from cellprism.genesets.gmt import read_gmt
 from cellprism.stats.background import match_background
 from cellprism.stats.contrast import active_contrast
@@ -106,11 +107,8 @@ def main() -> None:
     n_active = np.exp(rng.uniform(np.log(30), np.log(1_500), args.features)).astype(np.int64)
     codes = matched_directions(embedding, n_active, rng)
     expression = prepare_expression(adata.X)
-    genes = gene_frame(list(adata.var_names), adata.var["human_symbol"].astype(str).tolist(), "rna", adata.n_vars)
-    question = prepare_question(
-        expression, codes, read_gmt(args.sets), genes, {}, rng, set_size=(5, 500), min_overlap=0.2, method="ranksum",
-        level=0.05, min_cells=10, pseudocount=0.1,
-    )  # fmt: skip
+    symbols = adata.var["human_symbol"].astype(str).tolist()
+    question = prepare_question(expression, symbols, read_gmt(args.sets), {}, EvidenceOptions(), rng)
     sets = question.sets
     result: dict[str, object] = {
         "features": args.features, "cells": adata.n_obs, "genes": int(sets.genes.size), "sets": int(sets.names.size)

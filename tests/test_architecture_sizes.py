@@ -17,11 +17,8 @@ WIDE_KERNELS = {
 }
 LONG_FUNCTIONS = {
     "steering/effect.py:effect",
-    "features/annotate.py:annotate",
-    "cli/annotate.py:annotate",
     "cli/fit.py:fit",
     "cli/planted.py:planted",
-    "cli/run.py:run",
     "embed/dgd_train.py:train",
 }
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cellprism.cli.planted import planted
-from cellprism.cli.run import Output, Overwrite
+from cellprism.cli.shared import Output, Overwrite
 
 __all__ = ["SIMULATED", "register"]
 

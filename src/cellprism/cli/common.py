@@ -19,7 +19,6 @@ __all__ = [
     "best_features",
     "console",
     "gene_list",
-    "name_pair",
     "print_evaluation",
     "print_findings",
     "print_shares",
@@ -177,15 +176,3 @@ def gene_list(value: Any) -> list[str]:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.0f} %"
-
-
-def name_pair(columns: str | None) -> tuple[str, str] | None:
-    """The two names of FROM,TO."""
-    from cellprism.errors import InputError
-
-    if columns is None:
-        return None
-    source, comma, target = columns.partition(",")
-    if not (comma and source and target) or "," in target:
-        raise InputError("--id-columns are two names, FROM,TO", repr(columns), "such as --id-columns mouse,human")
-    return source, target

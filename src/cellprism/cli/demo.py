@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cellprism.cli.run import Overwrite
+from cellprism.cli.shared import Overwrite
 
 __all__ = ["register"]
 

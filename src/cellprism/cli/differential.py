@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cellprism.cli.run import Output, Overwrite
+from cellprism.cli.shared import Output, Overwrite
 
 __all__ = ["register"]
 

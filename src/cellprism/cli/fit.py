@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cellprism.cli.run import Output, Overwrite
+from cellprism.cli.shared import Output, Overwrite
 from cellprism.cli.voice import VOICE, write_log
 
 __all__ = ["register"]

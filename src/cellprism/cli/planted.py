@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cellprism.cli.run import Layer, Output, Overwrite, Raw
+from cellprism.cli.shared import Layer, Output, Overwrite, Raw
 
 __all__ = ["planted"]
 

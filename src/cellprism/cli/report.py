@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cellprism.cli.run import ReplaceFile
+from cellprism.cli.shared import ReplaceFile
 
 __all__ = ["register"]
 

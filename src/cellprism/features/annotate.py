@@ -5,24 +5,26 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
 from cellprism.errors import CellsLeftOut
-from cellprism.features.evidence import Question, prepare_question, test_codes
-from cellprism.features.inputs import Design, blocks_and_donors, check_options, gene_frame, label_frame, split_columns
+from cellprism.features.evidence import Evidence, test_codes
+from cellprism.features.feature_table import Known, feature_table
+from cellprism.features.label_table import label_table
+from cellprism.features.nulls import null_evidence
+from cellprism.features.options import EvidenceOptions, Keep, Method, NameOptions, NullOptions, TableOptions
+from cellprism.features.question import Question, Study, ask, make_study
 from cellprism.features.regulators import regulator_table, top_regulators
-from cellprism.features.shares import null_evidence, share_row, share_table
-from cellprism.features.summary import feature_table, label_rows
-from cellprism.features.table import gene_table, marked, set_table
+from cellprism.features.shares import shares_beside_nulls
+from cellprism.features.tables import gene_table, marked, set_table
 from cellprism.features.tissue import set_kinds
+from cellprism.options import chosen, documented
 from cellprism.stats.association import activation_association
 from cellprism.stats.contrast import check_codes
-from cellprism.stats.expression import prepare_expression
-from cellprism.stats.pseudobulk import donors_of_strata
 
 __all__ = ["Annotation", "annotate"]
 
@@ -64,6 +66,7 @@ class Annotation:
         )
 
 
+@documented(EvidenceOptions, NullOptions, TableOptions, NameOptions)
 def annotate(
     codes: sp.sparray | np.ndarray,
     expression: sp.sparray | np.ndarray,
@@ -74,28 +77,31 @@ def annotate(
     *,
     symbols: Sequence[str] | None = None,
     embedding: np.ndarray | None = None,
-    nulls: Sequence[str] = ("random", "permuted"),
-    keep: Literal["significant", "all"] = "significant",
-    method: Literal["ranksum", "welch", "paper"] = "ranksum",
+    nulls: Sequence[str] | NullOptions = NullOptions.nulls,
+    keep: Keep = TableOptions.keep,
+    method: Method = EvidenceOptions.method,
     depth: np.ndarray | None = None,
     donor: np.ndarray | pd.Series | str | None = "strata",
     modality: str | Sequence[str] = "rna",
     extra_nulls: Mapping[str, sp.sparray | np.ndarray] | None = None,
     label_kinds: Mapping[str, Literal["category", "number"]] | None = None,
-    kind_by: str | None = None,
-    confounds: Sequence[str] | None = None,
-    set_size: tuple[int, int] = (5, 500),
-    min_overlap: float = 0.2,
-    level: float = 0.05,
-    min_cells: int = 10,
-    pseudocount: float = 0.1,
-    null_features: int = 500,
-    expression_kind: Literal["measured", "predicted"] = "measured",
-    independent: bool = False,
-    association: bool = False,
+    kind_by: str | None = NameOptions.kind_by,
+    confounds: Sequence[str] | None = NameOptions.confounds,
+    set_size: tuple[int, int] = EvidenceOptions.set_size,
+    min_overlap: float = EvidenceOptions.min_overlap,
+    level: float = EvidenceOptions.level,
+    min_cells: int = EvidenceOptions.min_cells,
+    pseudocount: float = EvidenceOptions.pseudocount,
+    null_features: int = NullOptions.null_features,
+    expression_kind: Literal["measured", "predicted"] = TableOptions.expression_kind,
+    independent: bool = TableOptions.independent,
+    association: bool = TableOptions.association,
     ancestors: Mapping[str, str] | None = None,
     networks: Mapping[str, pd.DataFrame] | None = None,
     seed: int = 0,
+    evidence: EvidenceOptions | None = None,
+    tables: TableOptions | None = None,
+    naming: NameOptions | None = None,
 ) -> Annotation:
     """Test and name features by genes, gene sets and labels, beside their nulls.
 
@@ -119,14 +125,9 @@ def annotate(
         Symbol of each gene, matched to the sets; the gene names by default.
     embedding
         (cells, d), for the "random" null; without it that null is left out.
-    nulls
-        Of "random" (directions of the embedding at the same active counts), "permuted" (cells permuted within
-        strata) and "random_sets" (sets of random genes of like expression and like correlation within the set).
-    keep
-        "significant": tables hold what passes and the 100 strongest a feature; "all": every pair.
-    method
-        "ranksum" (active against inactive cells), "welch" (the same cells), or "paper" (cells above the 99th
-        percentile against cells at zero, Welch).
+    {NullOptions}
+    {TableOptions}
+    {EvidenceOptions}
     depth
         (cells,) total counts: adds strata of depth, so that depth is a covariate of every test.
     donor
@@ -139,31 +140,7 @@ def annotate(
         Name -> codes of further null dictionaries (an untrained SAE, one fitted on a shuffled embedding).
     label_kinds
         Label column -> "category" or "number", where it is not to be decided by its values.
-    kind_by
-        Label column of the local / regional / global rule; the first that has two categories of two cells, by default and
-        where this one has not.
-    confounds
-        Label columns that are technical; continuous ones by default, and the strata.
-    set_size
-        Smallest and largest number of measured genes of a tested set.
-    min_overlap
-        Refuse gene sets of which a smaller share of symbols is measured.
-    level
-        q value at which a finding counts.
-    min_cells
-        Fewest cells on each side of a contrast.
-    pseudocount
-        Of the fold change, in units of the normalised expression.
-    null_features
-        Nulls are run on at most this many features, drawn at random.
-    expression_kind
-        Whether ``expression`` was measured or is what an embedding model predicts: said in every table.
-    independent
-        The codes were learned from other molecules than those in ``expression`` (a count split). Every table says in its
-        column ``pvalues`` "calibrated" then, and "descriptive" where features were learned from the cells and counts on
-        which they are tested, or expression is predicted.
-    association
-        Adds to the gene table ``spearman``, the correlation of each gene with the activation itself, within strata.
+    {NameOptions}
     ancestors
         Set name -> what it belongs to in its ontology (:func:`cellprism.genesets.level1_ancestors`): shown in tables and
         names.
@@ -172,6 +149,10 @@ def annotate(
         names, scored by decoupler.
     seed
         Of every random draw.
+    evidence, tables, naming
+        The options above as :class:`~cellprism.features.options.EvidenceOptions`,
+        :class:`~cellprism.features.options.TableOptions` and :class:`~cellprism.features.options.NameOptions`, in their
+        place; ``nulls`` takes a :class:`~cellprism.features.options.NullOptions` too.
 
     Warns
     -----
@@ -181,110 +162,119 @@ def annotate(
     Raises
     ------
     InputError
-        For shapes that do not fit, repeated gene names, bad expression or codes, unmatched gene sets, one stratum.
+        For shapes that do not fit, repeated gene names, bad expression or codes, unmatched gene sets, one stratum, and
+        options that do not exist.
     """
-    codes_csc = check_codes(codes, int(np.shape(expression)[0]))
-    measured = gene_frame(genes, symbols, modality, int(np.shape(expression)[1]))
-    check_options(nulls, keep, method)
-    table = label_frame(labels, codes_csc.shape[0])
-    design = blocks_and_donors(strata, depth, donor, codes_csc.shape[0])
-    for note in design.notes:
+    asked = chosen(
+        EvidenceOptions, evidence, method=method, level=level, min_cells=min_cells, pseudocount=pseudocount,
+        set_size=set_size, min_overlap=min_overlap,
+    )  # fmt: skip
+    whole, names = (nulls, NullOptions.nulls) if isinstance(nulls, NullOptions) else (None, nulls)
+    null_options = chosen(NullOptions, whole, nulls=names, null_features=null_features)
+    table_options = chosen(
+        TableOptions,
+        tables,
+        keep=keep,
+        association=association,
+        expression_kind=expression_kind,
+        independent=independent,
+    )
+    name_options = chosen(NameOptions, naming, kind_by=kind_by, confounds=confounds)
+    shape = int(np.shape(expression)[0]), int(np.shape(expression)[1])
+    study = make_study(codes, shape, genes, symbols, modality, labels, label_kinds, strata, donor, depth, embedding)
+    for note in study.design.notes:
         warnings.warn(note, CellsLeftOut, stacklevel=2)
-    kept = np.flatnonzero(design.kept)
-    tested = codes_csc if design.kept.all() else sp.csc_array(codes_csc.tocsr()[kept])
-    prepared = prepare_expression(expression if design.kept.all() else sp.csr_array(expression)[kept], design.blocks)
-    donor_of = None if design.donors is None else donors_of_strata(prepared.strata, design.donors, prepared.sizes.size)
-    rng_overlap, rng_null = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
-    rng_networks = np.random.default_rng([seed, 2])
-    categorical, continuous = split_columns(table, label_kinds)
-    question = prepare_question(
-        prepared, tested, gene_sets, measured, {c: v[kept] for c, v in categorical.items()}, rng_overlap,
-        set_size=set_size, min_overlap=min_overlap, method=method, level=level, min_cells=min_cells,
-        pseudocount=pseudocount, donor_of=donor_of,
-    )  # fmt: skip
-    found = test_codes(tested, question)
-    found_labels, _ = label_rows(codes_csc, categorical, continuous, prepared)
-    nulls_found, random = null_evidence(
-        tested,
-        found,
-        question,
-        nulls,
-        None if embedding is None else np.asarray(embedding)[kept],
-        {name: check_codes(codes, design.kept.size)[kept] for name, codes in (extra_nulls or {}).items()},
-        null_features,
-        rng_null,
-    )
-    regulators = regulator_table(
-        tested, found, question, measured["symbol"].tolist(), networks or {}, null_features, rng_networks
-    )
-    features = feature_table(
-        codes_csc, found, question, measured, found_labels, table, random,
-        kind_by=kind_by, confounds=confounds, strata=strata, depth=depth, tested=kept,
-        donor=None if isinstance(donor, str) else donor, embedding=embedding, kinds=set_kinds(gene_sets),
-        ancestors=ancestors or {}, regulators=top_regulators(regulators, level),
-    )  # fmt: skip
-    columns = {"observed": share_row(tested, found, question, random)} | nulls_found
-    live = np.arange(codes_csc.shape[1])
-    reason = found.contrast.reason
-    untestable = pd.DataFrame({"feature": live[reason != ""], "reason": reason[reason != ""].astype(str)})
-    shares = share_table(columns)
-    sets = set_table(question.sets, live, found.sets, level, keep)
-    if ancestors:
-        sets["ancestor"] = sets["set"].map(lambda name: ancestors.get(str(name), "")).astype("category")
-    words = {
-        "expression": expression_kind,
-        "pvalues": "calibrated" if independent and expression_kind == "measured" else "descriptive",
-    }
-    info = words | _info(question, found.critical, codes_csc, design, embedding, null_features, seed, len(columns))
-    info["labels"] = {name: "category" if name in categorical else "number" for name in map(str, table.columns)}
-    related = activation_association(tested, prepared) if association else None
+    extra = {name: sp.csc_array(check_codes(c, shape[0])[study.tested]) for name, c in (extra_nulls or {}).items()}
+    options = _Options(asked, null_options, table_options, name_options, seed)
+    return _answers(study, expression, gene_sets, extra, ancestors or {}, networks or {}, options)
+
+
+class _Options(NamedTuple):
+    evidence: EvidenceOptions
+    nulls: NullOptions
+    tables: TableOptions
+    names: NameOptions
+    seed: int
+
+
+def _answers(
+    study: Study,
+    expression: sp.sparray | np.ndarray,
+    gene_sets: Mapping[str, Sequence[str]] | None,
+    extra_nulls: Mapping[str, sp.csc_array],
+    ancestors: Mapping[str, str],
+    networks: Mapping[str, pd.DataFrame],
+    options: _Options,
+) -> Annotation:
+    """From the question to its tables: evidence, the same of nulls, names."""
+    of_sets, of_nulls = (np.random.default_rng(s) for s in np.random.SeedSequence(options.seed).spawn(2))
+    of_networks = np.random.default_rng([options.seed, 2])
+    question = ask(study, expression, gene_sets, options.evidence, of_sets)
+    found = test_codes(study.tested_codes, question)
+    labels = label_table(study.codes, study.categorical, study.continuous)
+    nulls = null_evidence(study, found, question, options.nulls, extra_nulls, of_nulls)
+    shares, random = shares_beside_nulls(study.tested_codes, found, question, nulls)
+    regulators = regulator_table(study, found, question, networks, options.nulls.null_features, of_networks)
+    known = Known(set_kinds(gene_sets), ancestors, top_regulators(regulators, question.level))
+    features = feature_table(study, question, found, labels, random, known, options.names)
+    keep = options.tables.keep
+    sets = set_table(question.sets, found.sets, question.level, keep, ancestors)
+    related = activation_association(study.tested_codes, question.expression) if options.tables.association else None
+    words, info = _words(options.tables), _info(study, question, found, options, len(shares.columns) - 2)
     found = replace(found, sets=None)  # the gene table is the largest: make room for it
-    del question, prepared, random
+    del question, random
+    genes = gene_table(found.genes, study.genes, found.family, options.evidence.level, keep, related)
     return Annotation(
         features=marked(features, **words),
-        genes=marked(gene_table(found.genes, live, measured, found.family, level, keep, related), **words),
+        genes=marked(genes, **words),
         sets=marked(sets, **words),
-        labels=marked(found_labels, **words),
+        labels=marked(labels, **words),
         regulators=marked(regulators, **words),
         shares=shares,
-        untestable=untestable,
-        info=info,
+        untestable=_untestable(found),
+        info=words | info,
     )
 
 
-def _info(
-    question: Question,
-    critical: float,
-    codes: sp.csc_array,
-    design: Design,
-    embedding: np.ndarray | None,
-    null_features: int,
-    seed: int,
-    n_columns: int,
-) -> dict[str, Any]:
-    sets = question.sets
+def _words(options: TableOptions) -> dict[str, str]:
+    """What every table says of how it was made."""
+    calibrated = options.independent and options.expression_kind == "measured"
+    return {"expression": options.expression_kind, "pvalues": "calibrated" if calibrated else "descriptive"}
+
+
+def _untestable(found: Evidence) -> pd.DataFrame:
+    reason = found.contrast.reason
+    without = np.flatnonzero(reason != "")
+    return pd.DataFrame({"feature": without, "reason": reason[without].astype(str)})
+
+
+def _info(study: Study, question: Question, found: Evidence, options: _Options, n_nulls: int) -> dict[str, Any]:
+    sets, design = question.sets, study.design
     return {
-        "method": question.method,
+        "method": options.evidence.method,
         "unit": "cell" if question.donor_of is None else "donor",
-        "level": question.level,
+        "level": options.evidence.level,
         "n_cells": question.expression.n_cells,
         "n_genes": question.expression.n_genes,
-        "n_features": int(codes.shape[1]),
+        "n_features": int(study.codes.shape[1]),
         "n_sets": 0 if sets is None else int(sets.names.size),
         "n_genes_in_sets": 0 if sets is None else int(sets.genes.size),
         "measured_share_of_set_genes": None if sets is None else round(sets.measured, 4),
         "n_strata": int(question.expression.sizes.size) if design.blocks is not None else 1,
         "notes": list(design.notes),
-        "critical_z": critical if np.isfinite(critical) else None,
+        "critical_z": found.critical if np.isfinite(found.critical) else None,
         "families": {
             "genes": "all features x genes",
             "sets": "all features x sets (rank), x 2 directions (over-representation and qval)",
             "labels": "all features x categories of all columns",
         },
-        "min_cells": question.min_cells,
-        "pseudocount": question.pseudocount,
-        "null_features": null_features,
-        "random_null": embedding is not None,
-        "n_nulls": n_columns - 1,
-        "seed": seed,
+        "min_cells": options.evidence.min_cells,
+        "pseudocount": options.evidence.pseudocount,
+        "null_features": options.nulls.null_features,
+        "random_null": study.embedding is not None,
+        "n_nulls": n_nulls,
+        "seed": options.seed,
+        "labels": {
+            name: "category" if name in study.categorical else "number" for name in map(str, study.labels.columns)
+        },
     }

@@ -11,8 +11,9 @@ import scipy.sparse as sp
 
 from cellprism.data.missing import groups
 from cellprism.features.core import core_cells, label_location, lift
-from cellprism.features.evidence import Question, test_labels
+from cellprism.features.evidence import test_labels
 from cellprism.features.naming import LABEL_LIFT
+from cellprism.features.question import Question
 from cellprism.stats.enrichment import two_sided
 from cellprism.stats.fdr import benjamini_hochberg
 from cellprism.stats.labels import spearman
@@ -72,7 +73,8 @@ def confound_marks(
     """
     active = np.diff(codes.indptr)
     core = core_cells(codes)
-    enough = (active >= question.min_cells) & (active <= codes.shape[0] - question.min_cells)
+    few = question.options.min_cells
+    enough = (active >= few) & (active <= codes.shape[0] - few)
     mark = np.full(codes.shape[1], "", dtype=object)
     best = np.full(codes.shape[1], CONFOUND_SHARE)
     numeric: dict[str, np.ndarray] = {_DETECTED: np.diff(question.expression.log.indptr).astype(np.float64)}

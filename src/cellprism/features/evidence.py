@@ -2,100 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 from scipy import special
 
-from cellprism.stats.background import Background, match_background
+from cellprism.features.question import Question
 from cellprism.stats.contrast import Contrast, active_contrast, paper_contrast
-from cellprism.stats.enrichment import SetCorrelation, feature_correlation, rank_enrichment, set_correlation
-from cellprism.stats.expression import Expression
+from cellprism.stats.enrichment import feature_correlation, rank_enrichment
 from cellprism.stats.fdr import Family, benjamini_hochberg
 from cellprism.stats.fdr_kernels import TAIL, log_one_sided
 from cellprism.stats.genes import GeneResult, empty_statistics, rank_sum, welch
 from cellprism.stats.labels import LabelResult, category_detectors
-from cellprism.stats.overrep import LIST_LENGTHS, OverlapNull, over_representation, overlap_null
+from cellprism.stats.overrep import LIST_LENGTHS, over_representation
 from cellprism.stats.parallel import for_chunks, nan_array
 from cellprism.stats.pseudobulk import paired_pseudobulk
-from cellprism.stats.setindex import SetIndex, index_sets
 from cellprism.stats.units import MIN_DONORS
 
-__all__ = ["Evidence", "Question", "SetEvidence", "prepare_question", "test_codes", "test_labels"]
+__all__ = ["Evidence", "SetEvidence", "test_codes", "test_labels"]
 
 _SET_CHUNK = 64
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of every code matrix, prepared once.
-
-    Attributes
-    ----------
-    expression
-        Ranked expression.
-    sets, background, correlation, overlap
-        Gene sets, bins of genes of like expression, the sets' inter-gene correlation, and their overlaps under
-        permuted cells; None without gene sets.
-    labels
-        Categorical columns.
-    method
-        "ranksum", "welch" or "paper".
-    donor_of
-        (strata,) donor of each stratum: genes are then tested over donors. None: over cells.
-    level
-        q value at which a finding counts.
-    min_cells, pseudocount
-        As in :func:`cellprism.features.annotate`.
-    """
-
-    expression: Expression
-    sets: SetIndex | None
-    background: Background | None
-    correlation: SetCorrelation | None
-    overlap: OverlapNull | None
-    labels: dict[str, np.ndarray]
-    method: str
-    level: float
-    min_cells: int
-    pseudocount: float
-    donor_of: np.ndarray | None = None
-
-
-def prepare_question(
-    prepared: Expression,
-    codes: sp.csc_array,
-    gene_sets: Mapping[str, Sequence[str]] | None,
-    genes: pd.DataFrame,
-    categorical: dict[str, np.ndarray],
-    rng: np.random.Generator,
-    *,
-    set_size: tuple[int, int],
-    min_overlap: float,
-    method: str,
-    level: float,
-    min_cells: int,
-    pseudocount: float,
-    donor_of: np.ndarray | None = None,
-) -> Question:
-    """Index the gene sets, measure their correlation and their overlaps under permuted cells.
-
-    Parameters as in :func:`cellprism.features.annotate.annotate`.
-    """
-    sets = background = correlation = overlap = None
-    if gene_sets:
-        expressed = np.bincount(prepared.log.indices, minlength=prepared.n_genes)
-        sets = index_sets(gene_sets, genes["symbol"].tolist(), expressed, set_size, min_overlap)
-        background = match_background(sets, prepared.linear_total[sets.genes])
-        correlation = set_correlation(prepared, sets, rng)
-        overlap = overlap_null(prepared, sets, rng)
-    return Question(
-        prepared, sets, background, correlation, overlap, categorical, method, level, min_cells, pseudocount, donor_of
-    )
 
 
 @dataclass(frozen=True)
@@ -141,8 +69,8 @@ class Evidence:
 
 def make_contrast(codes: sp.csc_array, question: Question) -> Contrast:
     """The contrast that the method asks for."""
-    make = paper_contrast if question.method == "paper" else active_contrast
-    return make(codes, question.expression.strata, question.expression.sizes, question.min_cells)
+    make = paper_contrast if question.options.method == "paper" else active_contrast
+    return make(codes, question.expression.strata, question.expression.sizes, question.options.min_cells)
 
 
 def test_codes(codes: sp.csc_array, question: Question) -> Evidence:
@@ -150,15 +78,15 @@ def test_codes(codes: sp.csc_array, question: Question) -> Evidence:
     contrast = make_contrast(codes, question)
     if question.donor_of is not None:
         genes, n_donors = paired_pseudobulk(
-            question.expression, contrast, question.donor_of, pseudocount=question.pseudocount
+            question.expression, contrast, question.donor_of, pseudocount=question.options.pseudocount
         )
         short = contrast.testable & (n_donors < MIN_DONORS)
         reason = contrast.reason.copy()
         reason[short] = [f"both sides in {n} donors, fewer than {MIN_DONORS}" for n in n_donors[short]]
         contrast = replace(contrast, reason=reason)
     else:
-        gene_test = rank_sum if question.method == "ranksum" else welch
-        genes = gene_test(question.expression, contrast, pseudocount=question.pseudocount)
+        gene_test = rank_sum if question.options.method == "ranksum" else welch
+        genes = gene_test(question.expression, contrast, pseudocount=question.options.pseudocount)
     family = Family(genes.calibrated, "z")
     critical = family.critical(question.level)
     return Evidence(contrast, genes, family, critical, _test_sets(genes, critical, contrast, question))

@@ -15,9 +15,7 @@ from cellprism.stats.depth import depth_strata
 from cellprism.stats.setindex import usable_symbols
 from cellprism.stats.units import MIN_DONOR_CELLS, MIN_DONORS, MIN_STRATUM_CELLS, Units, usable_units
 
-__all__ = ["Design", "blocks_and_donors", "check_options", "gene_frame", "label_frame", "split_columns"]
-
-NULLS = ("random", "permuted", "random_sets")
+__all__ = ["Design", "blocks_and_donors", "gene_frame", "label_frame", "split_columns"]
 
 
 def gene_frame(
@@ -45,18 +43,6 @@ def gene_frame(
     if kinds.size != n_genes:
         raise InputError("modality must have one entry a gene", f"{kinds.size} for {n_genes} genes", "give one each")
     return pd.DataFrame({"gene": names, "symbol": symbol, "modality": kinds})
-
-
-def check_options(nulls: Sequence[str], keep: str, method: str) -> None:
-    """Refuse options that do not exist."""
-    for option, value, allowed in (
-        ("keep", [keep], ("significant", "all")),
-        ("method", [method], ("ranksum", "welch", "paper")),
-        ("nulls", list(nulls), NULLS),
-    ):
-        wrong = [v for v in value if v not in allowed]
-        if wrong:
-            raise InputError(f"{option} must be of {', '.join(allowed)}", repr(wrong[0]), "use one of these")
 
 
 def label_frame(labels: pd.DataFrame | Mapping[str, Any] | None, n_cells: int) -> pd.DataFrame:

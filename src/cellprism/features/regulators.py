@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from cellprism.features.evidence import Evidence, Question, test_codes
+from cellprism.features.evidence import Evidence, test_codes
+from cellprism.features.question import Question, Study
 from cellprism.genesets.networks import regulator_activity
 from cellprism.stats.nulls import permuted_codes
 from cellprism.stats.setindex import usable_symbols
@@ -21,10 +22,9 @@ _KEPT, _FEWEST_NULLS = 10, 200
 
 
 def regulator_table(
-    codes: sp.csc_array,
+    study: Study,
     found: Evidence,
     question: Question,
-    symbols: list[str],
     networks: Mapping[str, pd.DataFrame],
     n_features: int,
     rng: np.random.Generator,
@@ -33,10 +33,8 @@ def regulator_table(
 
     Parameters
     ----------
-    codes, found, question
-        The features and what the gene tests found.
-    symbols
-        One a gene, "" for none; of genes that share one the gene seen in most cells counts.
+    study, found, question
+        The features and what the gene tests found; of genes that share a symbol the one seen in most cells counts.
     networks
         Name -> columns ``source``, ``target``, ``weight``.
     n_features
@@ -52,11 +50,11 @@ def regulator_table(
     parts: list[pd.DataFrame] = []
     if testable.size and networks:
         chosen = np.sort(rng.choice(testable, min(n_features, testable.size), replace=False))
-        part, strata = sp.csc_array(codes[:, chosen]), question.expression.strata
+        part, strata = sp.csc_array(study.tested_codes[:, chosen]), question.expression.strata
         repeats = -(-_FEWEST_NULLS // chosen.size)  # few features are permuted several times
         permuted = sp.csc_array(sp.hstack([permuted_codes(part, strata, rng) for _ in range(repeats)], format="csc"))
         blank = test_codes(permuted, replace(question, sets=None))
-        columns, names = _one_gene_a_symbol(question, symbols)
+        columns, names = _one_gene_a_symbol(question, study.genes["symbol"].tolist())
         real = np.nan_to_num(found.genes.calibrated[testable][:, columns])
         null = np.nan_to_num(blank.genes.calibrated[blank.contrast.testable][:, columns])
         for network, effects in networks.items():

@@ -11,8 +11,9 @@ import scipy.sparse as sp
 from cellprism.features import naming
 from cellprism.features.beyond import reach
 from cellprism.features.core import core_cells, core_deviates, lift
-from cellprism.features.evidence import Evidence, Question
+from cellprism.features.evidence import Evidence
 from cellprism.features.homes import Homes, label_homes, set_home_lift
+from cellprism.features.question import Question
 from cellprism.features.tissue import SetKind, home_tissues
 
 __all__ = ["TOP_GENES", "name_evidence", "top_genes"]

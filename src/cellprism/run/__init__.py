@@ -1,7 +1,8 @@
-"""The main job: cells and an embedding in, a folder of named features out."""
+"""The main job: cells and an embedding in, a folder of named features out.
 
-from cellprism.run.folder import RunFolder
-from cellprism.run.options import RunOptions
-from cellprism.run.pipeline import run
+Names are imported on their first use, so that the command line can read the options of a run and import nothing else.
+"""
 
-__all__ = ["RunFolder", "RunOptions", "run"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,22 +1,20 @@
-"""What a run is asked to do."""
+"""What a run is asked to do; nothing heavy is imported before it is used, so that ``--help`` answers at once."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from numpy.typing import NDArray
-
-from cellprism.data.state import STATES
-from cellprism.data.text import read_yaml
 from cellprism.errors import InputError
-from cellprism.sae import SAEConfig, default_config
-from cellprism.sae.config import Activation
-from cellprism.sae.fields import as_seed
-from cellprism.sae.recipe.candidates import read_off
-from cellprism.sae.training import choose_device
+from cellprism.options import check, described, option
+from cellprism.run.sources import SourceOptions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cellprism.sae import SAEConfig
 
 __all__ = ["PRESETS", "RECIPES", "Preset", "RunOptions", "states"]
 
@@ -47,73 +45,41 @@ PRESETS: dict[str, Preset] = {
 }
 
 
+@described
 @dataclass(frozen=True)
-class RunOptions:
-    """Options of :func:`cellprism.run.run`; the command line's ``cellprism run`` has the same names."""
+class RunOptions(SourceOptions):
+    """Options of :func:`cellprism.run.run`, those of ``cellprism run``."""
 
-    data: Path
-    """``.h5ad``, ``.h5mu`` or ``.zarr``."""
-    output: Path
-    """Folder to write."""
-    rep: str | None = None
-    """``obsm`` key of the embedding."""
-    embedding: Path | None = None
-    """File with the embedding."""
-    embed: str | None = None
-    """Embedding model to train on the counts."""
-    components: int | None = None
-    """Dimensions of the embedding that is made here; None = the model's own default."""
-    gene_sets: tuple[str, ...] = ("bundled",)
-    """GMT files, names of libraries, or ``bundled``."""
-    labels: tuple[str, ...] = ()
-    """``obs`` columns that features are compared with: ``COL``, ``COL:category`` or ``COL:number``."""
-    gene_symbols: str | None = None
-    """``var`` column with gene symbols."""
-    id_table: Path | None = None
-    """Table that names genes as gene sets do: Ensembl ids and symbols, or orthologs."""
-    id_columns: tuple[str, str] | None = None
-    """Its columns: names as in the data, names as in the gene sets."""
-    ontology: Path | None = None
-    """OBO file: sets whose names end in the id of a term are shown with the term's level-1 ancestor."""
-    networks: tuple[str, ...] = ()
-    """Signed networks of regulators or pathways, as further evidence for names: collectri, progeny, or tables."""
-    strata: str | None = None
-    """``obs`` column (donor, batch) within which cells are compared."""
-    donor: str | None = None
-    """``obs`` column with the donors; with three or more, genes are tested over donors. None = the strata."""
-    layer: str | None = None
-    """Layer to take the expression from."""
-    raw: bool = False
-    """Take the expression from ``.raw``."""
-    expression_state: str | None = None
-    """What the expression is: counts, normalised, log1p, log2 or fractions, of all modalities or as
-    ``rna=log1p,protein=counts``; None = decided by evidence."""
-    expression: Literal["measured", "predicted"] = "measured"
-    """Test the measured expression, or what the embedding model predicts."""
-    thin: bool | None = None
-    """Split the counts: one part makes the features, the other tests them. None = yes where it can be done."""
-    recipe: str = "auto"
-    """Where the SAE comes from: chosen from the embedding (``auto``), read off it (``reading``), the fixed ``default``, or a YAML
-    file with the fields of :class:`~cellprism.SAEConfig`."""
-    width: int | None = None
-    k: int | None = None
-    activation: Activation | None = None
-    epochs: int | None = None
-    """Passes over the cells in training; None = the default of :func:`cellprism.fit`."""
-    seed: int = 0
-    seeds: int | None = None
-    """SAEs of different seeds; None = the preset's."""
-    consensus: bool = False
-    """Keep the features that return in most seeds."""
-    preset: str = "run"
-    overwrite: bool = False
-    device: str = "auto"
-    """Where the embedding model and the SAEs are trained."""
-    resume: bool = False
-    """Go on from the finished steps of a run into the same folder that was stopped."""
-    progress: bool = False
+    data: Path = option(meaning="Cells: .h5ad, .h5mu or .zarr.")
+    output: Path = option(meaning="Folder to write; new or empty.", flags=("-o", "--output"))
+    rep: str | None = option(None, "obsm key of the embedding.")
+    embedding: Path | None = option(None, "File of the embedding: .npy, .npz, .parquet, .csv, .tsv, .pt.")
+    embed: str | None = option(None, "Train this embedding model here: pca, …")
+    components: int | None = option(None, "Dimensions of the embedding made with --embed.", least=1)
+    recipe: str = option(
+        "auto", "auto, reading (read off the embedding), default, or a YAML file with the fields of SAEConfig."
+    )
+    width: int | None = option(None, "Number of features.", least=1)
+    k: int | None = option(None, "Active features a cell.", least=1)
+    activation: str | None = option(None, "relu, topk, batchtopk, jumprelu or gated.")
+    epochs: int | None = option(None, "Passes over the cells in training.", least=1)
+    seed: int = option(0, "Fixes every random choice.")
+    seeds: int | None = option(None, "SAEs of different seeds, for stability. Default: 3.", least=1)
+    thin: bool | None = option(
+        None, "Make features from one part of the counts, test the other.", flags=("--thin/--no-thin",)
+    )
+    expression: Literal["measured", "predicted"] = option("measured", "Test measured or predicted expression.")
+    consensus: bool = option(False, "Keep the features that return in most seeds.")
+    preset: str = option("run", "How much work goes into trust: demo, run or thorough.")
+    device: str = option("auto", "Where to train: auto, cpu, cuda, cuda:1, mps.")
+    resume: bool = option(False, "Go on from what a stopped run into the same folder has finished.")
+    overwrite: bool = option(False, "Replace an earlier result in the output folder.")
+    progress: bool = option(False, "Show how long training goes on.")
 
     def __post_init__(self) -> None:
+        from cellprism.sae.fields import as_seed
+        from cellprism.sae.training import choose_device
+
         if self.preset not in PRESETS:
             raise InputError(f"the preset must be one of {', '.join(PRESETS)}", repr(self.preset), "use 'run'")
         sources = [n for n in ("rep", "embedding", "embed") if getattr(self, n) is not None]
@@ -146,10 +112,7 @@ class RunOptions:
         choose_device(self.device)
         if not self.gene_sets:
             raise InputError("a run needs gene sets", "none", "leave --gene-sets out to use the bundled collection")
-        for name in ("width", "k", "seeds", "components", "epochs"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"--{name} must be at least 1", str(value), "give 1 or more")
+        check(self, lambda name: f"--{name.replace('_', '-')}")
         as_seed(self.seed)
 
     @property
@@ -172,11 +135,15 @@ class RunOptions:
         InputError
             If nothing can be read off the embedding, or the file holds no config.
         """
+        from cellprism.data.text import read_yaml
+        from cellprism.sae import SAEConfig, default_config
+        from cellprism.sae.recipe.candidates import read_off
+
         if self.recipe == "reading":
             return read_off(X)
         if self.recipe not in RECIPES:
             return SAEConfig.from_dict(read_yaml(Path(self.recipe)))
-        changes = self._chosen
+        changes: dict[str, Any] = self._chosen
         default = default_config(X)
         if not changes:
             return None if self.recipe == "auto" else default
@@ -221,6 +188,8 @@ def states(text: str | None) -> str | dict[str, str] | None:
     InputError
         If a state does not exist.
     """
+    from cellprism.data.state import STATES
+
     if text is None:
         return None
     parts = dict(part.strip().rpartition("=")[::2] for part in text.split(","))

@@ -15,16 +15,17 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from cellprism.features.annotate import Annotation, annotate
+from cellprism.features.annotate import Annotation
+from cellprism.features.options import TableOptions
 from cellprism.features.redundant import mark_redundant
 from cellprism.features.stability import fit_matches
 from cellprism.folder.stage import LOG, finish
 from cellprism.report import build
+from cellprism.run.annotation import annotate_with
 from cellprism.run.evaluation import evaluate_inputs, evaluation_record, evaluation_tables
 from cellprism.run.folder import FORMAT_VERSION, RunFolder, staged
 from cellprism.run.gene_sets import gene_set_table
 from cellprism.run.inputs import Inputs
-from cellprism.run.knowledge import already_said
 from cellprism.run.nulls import null_codes
 from cellprism.run.options import PRESETS, RunOptions
 from cellprism.run.prepare import prepare
@@ -179,31 +180,15 @@ def _train(options: RunOptions, inputs: Inputs, cfg: SAEConfig | None, states: P
 
 def _annotate(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.csr_array) -> Annotation:
     preset = PRESETS[options.preset]
-    labels = pd.concat([inputs.labels.table.reset_index(drop=True), inputs.nuisance], axis=1)
-    with already_said():
-        return annotate(
-            codes,
-            inputs.expression.values,
-            inputs.expression.genes,
-            inputs.gene_sets,
-            labels=labels if labels.shape[1] else None,
-            strata=inputs.strata,
-            depth=inputs.expression.depth,
-            symbols=inputs.expression.symbols,
-            embedding=inputs.embedding,
-            nulls=tuple(n for n in preset.nulls if n in ("random", "permuted", "random_sets")),
-            extra_nulls=null_codes(preset.nulls, fitted, inputs.embedding, codes, seed=options.seed),
-            modality=inputs.expression.modality,
-            donor="strata" if inputs.donor is None else inputs.donor,
-            expression_kind=options.expression,
-            independent=inputs.thinned,
-            association=True,
-            ancestors=inputs.ancestors,
-            networks=inputs.networks,
-            confounds=list(inputs.nuisance.columns),
-            label_kinds=inputs.labels.kinds | dict.fromkeys(inputs.nuisance.columns, "number"),
-            seed=options.seed,
-        )
+    return annotate_with(
+        inputs,
+        codes,
+        inputs.embedding,
+        nulls=tuple(n for n in preset.nulls if n in ("random", "permuted", "random_sets")),
+        extra_nulls=null_codes(preset.nulls, fitted, inputs.embedding, codes, seed=options.seed),
+        tables=TableOptions(association=True, expression_kind=options.expression, independent=inputs.thinned),
+        seed=options.seed,
+    )
 
 
 def _with_stability(features: pd.DataFrame, fitted: Fit, X: NDArray[Any]) -> tuple[pd.DataFrame, pd.DataFrame | None]:

@@ -1,7 +1,8 @@
-"""The tables of an annotation, built from the arrays of the tests."""
+"""Tables of genes and sets, built from the arrays of the tests."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,9 @@ from cellprism.stats.genes import GeneResult
 from cellprism.stats.parallel import for_chunks
 from cellprism.stats.setindex import SetIndex
 
-__all__ = ["KEEP_TOP", "LOCATION", "gene_table", "keep_pairs", "label_table", "marked", "set_table"]
+__all__ = ["KEEP_TOP", "gene_table", "keep_pairs", "marked", "set_table"]
 
 KEEP_TOP = 100
-LOCATION = ("prevalence", "activation_share", "core_precision", "core_recall", "active_recall")
-"""Columns of the label table that say where the activation lies (:mod:`cellprism.features.core`)."""
 _NOTHING = np.empty(0, dtype=np.int32)
 _CHUNK = 64
 _SET_COLUMNS = {
@@ -71,7 +70,6 @@ def keep_pairs(
 
 def gene_table(
     result: GeneResult,
-    features: np.ndarray,
     genes: pd.DataFrame,
     family: Family,
     level: float,
@@ -92,7 +90,7 @@ def gene_table(
     row, gene = keep_pairs(result.calibrated, family.critical(level), keep, two_sided=True)
     z = result.z[row, gene].astype(np.float64)
     log_p = two_sided_log_p(z)
-    columns: dict[str, Any] = {"feature": features[row].astype(np.int32)}
+    columns: dict[str, Any] = {"feature": row}
     for name in ("gene", "symbol", "modality"):
         columns[name] = pd.Categorical(genes[name])[gene]
     columns["log2fc"], columns["statistic"], columns["logpval"] = result.log2fc[row, gene], z, log_p
@@ -104,11 +102,12 @@ def gene_table(
 
 
 def set_table(
-    sets: SetIndex | None, features: np.ndarray, found: SetEvidence | None, level: float, keep: str
+    sets: SetIndex | None, found: SetEvidence | None, level: float, keep: str, ancestors: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Rows of ``sets.parquet``: an up and a down row for every (feature, set) that is kept."""
+    """Rows of ``sets.parquet``: an up and a down row for every (feature, set) that is kept; ``ancestor`` where any is known."""
     if sets is None or found is None:
-        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in _SET_COLUMNS.items()})
+        empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in _SET_COLUMNS.items()})
+        return _with_ancestors(empty, ancestors)
     both, rank, over = found.both, found.rank, found.over
     # the z breaks ties among sets whose p values are both 1
     score = 1e-6 * np.abs(found.z).astype(np.float32) - found.combined.min(axis=1)
@@ -121,9 +120,9 @@ def set_table(
     effect = found.effect[row, item][twice]
     row, item = row[twice], item[twice]
     log_over = found.ora[row, down, item]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
-            "feature": features[row].astype(np.int32),
+            "feature": row,
             "set": pd.Categorical.from_codes(item, categories=pd.Index(sets.names)),
             "direction": pd.Categorical.from_codes(down, categories=pd.Index(["up", "down"])),
             "n_measured": sets.sizes[item].astype(np.int32),
@@ -136,14 +135,11 @@ def set_table(
             "qval": both.q(found.combined[row, down, item]),
         }
     )
+    return _with_ancestors(table, ancestors)
 
 
-def label_table(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """Rows of ``labels.parquet``; an empty table with the right columns when there are no labels."""
-    columns = [
-        "feature", "column", "value", "auroc", "f1", "precision", "recall", "qval", "threshold", "spearman", *LOCATION
-    ]  # fmt: skip
-    if not parts:
-        return pd.DataFrame({c: pd.Series(dtype=object if c in {"column", "value"} else float) for c in columns})
-    out = pd.concat(parts, ignore_index=True)[columns]
-    return out.sort_values(["feature", "auroc"], ascending=[True, False], kind="stable", ignore_index=True)
+def _with_ancestors(sets: pd.DataFrame, ancestors: Mapping[str, str]) -> pd.DataFrame:
+    if not ancestors:
+        return sets
+    found = sets["set"].map(lambda name: ancestors.get(str(name), "")).astype("category")
+    return sets.assign(ancestor=found)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,120 +12,68 @@ import scipy.sparse as sp
 from cellprism.features import naming
 from cellprism.features.beyond import beyond_random
 from cellprism.features.confounds import confound_marks, nuisance_labels
-from cellprism.features.core import core_cells, label_location, lift
-from cellprism.features.evidence import Evidence, Question, test_labels
+from cellprism.features.core import lift
+from cellprism.features.evidence import Evidence
 from cellprism.features.kinds import cell_type_kinds, has_kinds
+from cellprism.features.options import NameOptions
+from cellprism.features.question import Question, Study
 from cellprism.features.support import name_evidence, top_genes
-from cellprism.features.table import LOCATION, label_table
 from cellprism.features.tissue import SetKind
-from cellprism.stats.enrichment import two_sided
-from cellprism.stats.expression import Expression
-from cellprism.stats.fdr import benjamini_hochberg
-from cellprism.stats.labels import spearman
 from cellprism.stats.simes import feature_qval
 
-__all__ = ["feature_table", "label_rows"]
+__all__ = ["Known", "feature_table"]
 
 _SPECIFIC = ("specific_set", "specific_set_qval", "specific_set_reach")
+_COLUMNS = (
+    "feature", "name", "kind", "n_active", "mean_active", "max_active", "stability", "confound", "top_genes", "top_set",
+    "top_set_qval", "top_label", "top_label_auroc", *_SPECIFIC, "any_set_qval", "top_set_ancestor", "top_regulator",
+    "untestable",
+)  # fmt: skip
 
 
-def label_rows(
-    codes: sp.csc_array,
-    categorical: dict[str, np.ndarray],
-    continuous: dict[str, np.ndarray],
-    expression: Expression,
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """Rows of ``labels.parquet``: detection of categories, Spearman with continuous columns.
+class Known(NamedTuple):
+    """What is known of gene sets and features beside the tests, for names."""
 
-    Returns
-    -------
-    table
-        Live features only.
-    qval
-        (features, categories) of the detectors.
-    """
-    live = np.flatnonzero(np.diff(codes.indptr) > 0)
-    results, qval = test_labels(codes, categorical)
-    core = core_cells(codes)
-    parts, start = [], 0
-    for column, result in results.items():
-        k = result.categories.size
-        where = label_location(codes, core, categorical[column])
-        kept = np.isin(where.categories, result.categories)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "feature": np.repeat(live, k).astype(np.int32),
-                    "column": column,
-                    "value": np.tile(result.categories, live.size),
-                    "auroc": result.auroc[live].ravel(),
-                    "f1": result.f1[live].ravel(),
-                    "precision": result.precision[live].ravel(),
-                    "recall": result.recall[live].ravel(),
-                    "qval": qval[live, start : start + k].ravel(),
-                    "threshold": result.threshold[live].ravel(),
-                    "spearman": np.nan,
-                    "prevalence": np.tile(where.prevalence[kept], live.size),
-                    **{name: getattr(where, name)[live][:, kept].ravel() for name in LOCATION[1:]},
-                }
-            )
-        )
-        start += k
-    for column, values in continuous.items():
-        rho, _, z = spearman(codes, values)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "feature": live.astype(np.int32),
-                    "column": column,
-                    "value": "",
-                    **dict.fromkeys(("auroc", "f1", "precision", "recall", "threshold", *LOCATION), np.nan),
-                    "qval": benjamini_hochberg(two_sided(z[live])),
-                    "spearman": rho[live],
-                }
-            )
-        )
-    return label_table(parts), qval
+    kinds: Mapping[str, SetKind]
+    """Tissue and kind of the sets where they are known."""
+    ancestors: Mapping[str, str]
+    """Set -> what it belongs to in its ontology."""
+    regulators: Mapping[int, str]
+    """Feature -> its regulator."""
 
 
 def feature_table(
-    codes: sp.csc_array,
-    found: Evidence,
+    study: Study,
     question: Question,
-    genes: pd.DataFrame,
+    found: Evidence,
     labels: pd.DataFrame,
-    columns: pd.DataFrame,
     random: Evidence | None,
-    *,
-    kind_by: str | None,
-    confounds: Sequence[str] | None,
-    strata: np.ndarray | pd.Series | None,
-    depth: np.ndarray | None,
-    tested: np.ndarray,
-    donor: np.ndarray | pd.Series | None,
-    embedding: np.ndarray | None,
-    kinds: Mapping[str, SetKind],
-    ancestors: Mapping[str, str],
-    regulators: Mapping[int, str],
+    known: Known,
+    options: NameOptions,
 ) -> pd.DataFrame:
     """Rows of ``features.parquet``, live features only, ``stability`` left empty.
 
-    ``codes`` and ``columns`` are of all cells, ``question`` of the ``tested`` ones.
+    Parameters
+    ----------
+    study, question, found
+        The features, what was asked of them and what was found.
+    labels
+        Rows of ``labels.parquet``.
+    random
+        Evidence of random directions.
     """
+    codes, part, genes = study.codes, study.tested_codes, study.genes
     n_active = np.diff(codes.indptr)
     live = np.flatnonzero(n_active > 0)
     maximum = np.asarray(codes.max(axis=0).todense()).ravel() if codes.nnz else np.zeros(codes.shape[1])
     mean = np.asarray(codes.sum(axis=0)).ravel() / np.maximum(n_active, 1)
-    part = codes if tested.size == codes.shape[0] else sp.csc_array(codes.tocsr()[tested])
-    kind = _kinds(part, question, kind_by)
-    depth = None if depth is None else np.asarray(depth)[tested]
-    roles = {role: pd.Series(v).iloc[tested] for role, v in (("strata", strata), ("donor", donor)) if v is not None}
-    units = {str(values.name or role): values for role, values in roles.items()}  # a column keeps its own name
-    nuisance = nuisance_labels(question.labels, confounds, units)
-    where = None if embedding is None else np.asarray(embedding)[tested]
-    mark = confound_marks(part, question, columns.iloc[tested], nuisance, confounds, depth, where)
+    kind = _kinds(part, question, options.kind_by)
+    nuisance = nuisance_labels(question.labels, options.confounds, study.units)
+    mark = confound_marks(
+        part, question, study.labels.iloc[study.tested], nuisance, options.confounds, study.of_tested(study.depth),
+        study.of_tested(study.embedding),
+    )  # fmt: skip
     gene_names = genes["gene"].to_numpy(dtype=object)
-    display = [naming.display_gene(g, s) for g, s in zip(genes["gene"], genes["symbol"], strict=True)]
     top = _top_sets(found, question)
     specific = _specific_sets(found, random, question)
     any_set = np.full(codes.shape[1], np.nan)
@@ -132,9 +81,10 @@ def feature_table(
         any_set = feature_qval(found.sets.combined, "log p", found.contrast.testable)
     detected = _best_labels(labels, nuisance)
     leading = top_genes(found)
+    display = [naming.display_gene(g, s) for g, s in zip(genes["gene"], genes["symbol"], strict=True)]
     evidence = name_evidence(
-        part, found, question, display, labels, random, leading, marks=mark, nuisance=nuisance, kinds=kinds,
-        ancestors=ancestors, regulators=regulators,
+        part, found, question, display, labels, random, leading, marks=mark, nuisance=nuisance, kinds=known.kinds,
+        ancestors=known.ancestors, regulators=known.regulators,
     )  # fmt: skip
     named = dict(zip((e.feature for e in evidence), naming.feature_names(evidence), strict=True))
     top |= {e.feature: shown for e in evidence if (shown := naming.shown_set(e)) is not None}
@@ -159,18 +109,13 @@ def feature_table(
                 "top_label": label_name,
                 "top_label_auroc": label_auroc,
                 "any_set_qval": float(any_set[f]),
-                "top_set_ancestor": ancestors.get(set_name, ""),
-                "top_regulator": regulators.get(f, ""),
+                "top_set_ancestor": known.ancestors.get(set_name, ""),
+                "top_regulator": known.regulators.get(f, ""),
                 **dict(zip(_SPECIFIC, specific.get(f, ("", np.nan, np.nan)), strict=True)),
                 "untestable": str(found.contrast.reason[f]),
             }
         )
-    names = [
-        "feature", "name", "kind", "n_active", "mean_active", "max_active", "stability", "confound", "top_genes",
-        "top_set", "top_set_qval", "top_label", "top_label_auroc", *_SPECIFIC, "any_set_qval", "top_set_ancestor",
-        "top_regulator", "untestable",
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
 def _top_sets(found: Evidence, question: Question) -> dict[int, tuple[str, float]]:

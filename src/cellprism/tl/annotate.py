@@ -1,0 +1,97 @@
+"""Name the features of a dictionary."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from cellprism import genesets
+from cellprism.data.expression import measured_expression
+from cellprism.data.sparse import as_csr
+from cellprism.errors import CellsLeftOut
+from cellprism.features.annotate import Annotation
+from cellprism.features.annotate import annotate as _annotate
+from cellprism.options import documented
+from cellprism.run.knowledge import cell_columns
+from cellprism.run.sources import SourceOptions
+from cellprism.tl.stored import TABLES, embedding, stored
+
+__all__ = ["annotate"]
+
+
+@documented(SourceOptions)
+def annotate(
+    adata: ad.AnnData,
+    gene_sets: str | Path | Sequence[str | Path] | Mapping[str, Sequence[str]] = "bundled",
+    key: str = "prism",
+    *,
+    labels: Sequence[str] | None = None,
+    gene_symbols: str | None = SourceOptions.gene_symbols,
+    strata: str | None = SourceOptions.strata,
+    donor: str | np.ndarray | None = "strata",
+    layer: str | None = SourceOptions.layer,
+    raw: bool = SourceOptions.raw,
+    expression_state: str | Mapping[str, str] | None = SourceOptions.expression_state,
+    **options: Any,
+) -> Annotation:
+    """Name the features that :func:`fit` stored, by genes, gene sets and labels.
+
+    Parameters
+    ----------
+    adata
+        Gets the tables ``features``, ``genes``, ``sets``, ``labels`` and ``shares`` in ``uns[key]``.
+    gene_sets
+        A mapping from names to symbols, or what :func:`cellprism.genesets.load` takes.
+    key
+        Name of the result of :func:`fit`.
+    {SourceOptions: labels, gene_symbols, strata}
+    donor
+        ``obs`` column (or array) of the donors; by default the strata.
+    {SourceOptions: layer, raw, expression_state}
+    options
+        As for :func:`cellprism.annotate`; ``depth`` is that of the counts, where they are counts.
+
+    Warns
+    -----
+    CellsLeftOut
+        Where cells are left out of tests, or a column was taken as something that it might not be.
+
+    Returns
+    -------
+    Annotation
+        The same tables as an object.
+    """
+    kept = stored(adata, key)
+    column = donor if isinstance(donor, str) and (donor != "strata" or donor in adata.obs) else None
+    columns = cell_columns(adata, labels or (), strata, column)
+    for note in columns.labels.notes:
+        warnings.warn(note, CellsLeftOut, stacklevel=2)
+    expression = measured_expression(adata, layer=layer, raw=raw, gene_symbols=gene_symbols, state=expression_state)
+    sets = dict(gene_sets) if isinstance(gene_sets, Mapping) else genesets.load(gene_sets, warnings.warn)
+    given = {"depth": expression.depth, "label_kinds": columns.labels.kinds} | options
+    found = _annotate(
+        as_csr(adata.obsm[f"X_{key}"], "the matrix of codes"),
+        expression.values,
+        expression.genes,
+        sets,
+        labels=columns.labels.table.reset_index(drop=True) if labels else None,
+        strata=columns.strata,
+        donor=donor if columns.donor is None else columns.donor,
+        symbols=expression.symbols,
+        embedding=embedding(adata, kept["rep"]),
+        modality=expression.modality,
+        **given,
+    )
+    features = found.features.copy()
+    if "stability" in kept:
+        features["stability"] = np.asarray(kept["stability"])[features["feature"]]
+    tables: dict[str, pd.DataFrame] = {n: getattr(found, n) for n in TABLES} | {"features": features}
+    for name, table in (tables | {"shares": found.shares}).items():
+        kept[name] = table.reset_index(drop=True)
+    return found

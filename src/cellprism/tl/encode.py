@@ -1,0 +1,81 @@
+"""Codes of further cells."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import scipy.sparse as sp
+
+from cellprism import embed
+from cellprism.embed import EmbeddingModel
+from cellprism.run.encode import Encoded, embed_cells, model_of
+from cellprism.run.encode import encode as _encode
+from cellprism.run.folder import RunFolder
+from cellprism.sae import load as load_sae
+from cellprism.tl.stored import TABLES, embedding, record, refuse_taken, sae, stored
+
+__all__ = ["encode"]
+
+
+def encode(
+    adata: ad.AnnData,
+    source: ad.AnnData | str | Path,
+    key: str = "prism",
+    *,
+    rep: str | None = None,
+    model: EmbeddingModel | str | Path | None = None,
+    layer: str | None = None,
+) -> Encoded:
+    """Codes of further cells by a dictionary that was fitted before, comparable with those of its own cells.
+
+    Parameters
+    ----------
+    adata
+        The new cells; gets ``obsm["X_" + key]``, the embedding in ``obsm[rep]``, and ``uns[key]``: the dictionary with the
+        names and tables of its features, so that figures and :func:`differential` work on the new cells too.
+    source
+        The AnnData that was fitted, or a run folder. A run that split counts embeds as large a part of the molecules.
+    key
+        Name of the result, in ``source`` too where that is an AnnData.
+    rep
+        Key of an embedding by the same model that the cells have already; None = embed them with ``model``.
+    model
+        The embedding model or its folder, also one that scvi-tools saved; None = the run's own.
+    layer
+        Where the counts lie; None = as in the run.
+
+    Returns
+    -------
+    Encoded
+        The same as an object; a misfit is warned of.
+    """
+    refuse_taken(adata, key)
+    decoder = embed.load(model) if isinstance(model, (str, Path)) else model
+    notes: list[str] = []
+    if isinstance(source, (str, Path)):
+        folder = RunFolder.open(source)
+        dictionary, trained = load_sae(folder.path), dict(folder.info.get("metrics", {}))
+        tables = {n: getattr(folder, n) for n in TABLES}
+        if rep is None:
+            found = embed_cells(folder, adata, decoder or model_of(folder), layer=layer, notes=notes)
+    else:
+        kept = stored(source, key)
+        dictionary, trained = sae(source, key), dict(kept["metrics"])
+        tables = {n: kept[n] for n in TABLES if n in kept}
+        if rep is None and decoder is None:
+            rep = str(kept["rep"])
+        elif rep is None and decoder is not None:
+            found = np.asarray(decoder.encode(adata), dtype=np.float32)
+    if rep is None:
+        rep = f"X_{key}_embedding"
+        adata.obsm[rep] = found
+    out = _encode(dictionary, embedding(adata, rep), tuple(map(str, adata.obs_names)), trained)
+    adata.obsm[f"X_{key}"] = sp.csr_matrix(out.codes)
+    metrics = {k: v for k, v in trained.items() if isinstance(v, (int, float))}
+    adata.uns[key] = record(dictionary, rep, metrics) | {n: t.reset_index(drop=True) for n, t in tables.items()}
+    if out.misfit:
+        warnings.warn(f"{out.misfit} ({out.fit})", stacklevel=2)
+    return out

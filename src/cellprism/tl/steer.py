@@ -1,0 +1,72 @@
+"""Turn a feature up or down."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+
+from cellprism import embed
+from cellprism.data.sparse import as_csr
+from cellprism.embed import EmbeddingModel
+from cellprism.errors import InputError
+from cellprism.steering import Effect, effect
+from cellprism.steering.effect import plain
+from cellprism.tl.stored import embedding, sae, stored
+
+__all__ = ["steer"]
+
+
+def steer(
+    adata: ad.AnnData,
+    feature: int,
+    cells: Any = None,
+    *,
+    model: EmbeddingModel | str | Path,
+    key: str = "prism",
+    **options: Any,
+) -> Effect:
+    """Turn a feature up or down in chosen cells and read the effect in genes.
+
+    Parameters
+    ----------
+    adata
+        After :func:`fit`; gets the gene table in ``uns[key]["steering"]`` and its summary in
+        ``uns[key]["steering_summary"]``.
+    feature
+        Number of the feature.
+    cells
+        Boolean mask, indices or names of the cells; None = all.
+    model
+        The embedding model that made ``rep``, or its folder; it must decode.
+    key
+        Name of the result of :func:`fit`.
+    options
+        As for :func:`cellprism.effect`: ``to``, ``to_quantile``, ``scale``, ``off``, ``gene_sets``, ``labels``, …; without
+        an edit the feature is set to the 95th percentile of its active cells.
+
+    Returns
+    -------
+    Effect
+        Genes, sets, neighbours, doses and nulls.
+    """
+    kept = stored(adata, key)
+    decoder = model if isinstance(model, EmbeddingModel) else embed.load(model)
+    if not {"to", "to_quantile", "scale", "add", "off"} & set(options):
+        options["to_quantile"] = 0.95
+    if cells is not None:
+        cells = np.asarray(cells)
+        if cells.dtype.kind in "OUST":
+            at = adata.obs_names.get_indexer(cells)
+            if (at < 0).any():
+                raise InputError("the cells must be in adata", f"{str(cells[at < 0][0])!r}", "give names of obs_names")
+            cells = at
+    codes = as_csr(adata.obsm[f"X_{key}"], "the matrix of codes")
+    Z = embedding(adata, kept["rep"])
+    found = effect(sae(adata, key), decoder, Z, feature, cells=cells, codes=codes, **options)
+    kept["steering"] = found.genes.reset_index(drop=True)
+    kept["steering_summary"] = json.dumps(plain({"feature": int(feature)} | dict(found.summary)))
+    return found
