@@ -16,14 +16,14 @@ import scipy.sparse as sp
 import torch
 
 from cellprism import embed, genesets
-from cellprism.data.checks import check_embedding, remarks
+from cellprism.data.checks import already_told, check_embedding, remarks
 from cellprism.data.embedding import align, embedding_from_obsm
 from cellprism.data.expression import measured_expression
 from cellprism.data.query import rows_where
 from cellprism.data.read import describe_keys
 from cellprism.data.sparse import as_csr
 from cellprism.embed import EmbeddingModel
-from cellprism.errors import CellsLeftOut, InputError
+from cellprism.errors import CellsLeftOut, EmbeddingRemark, InputError
 from cellprism.features.annotate import Annotation
 from cellprism.features.annotate import annotate as _annotate
 from cellprism.features.differential import Differential
@@ -87,8 +87,9 @@ def fit(
     _refuse_taken(adata, key)
     X = _embedding(adata, rep)
     for remark in remarks(X, list(map(str, adata.obs_names))):
-        warnings.warn(remark, stacklevel=2)
-    fitted = _fit(X, cfg, seed=seed, seeds=seeds, **options)
+        warnings.warn(remark, EmbeddingRemark, stacklevel=2)
+    with already_told():
+        fitted = _fit(X, cfg, seed=seed, seeds=seeds, **options)
     codes = fitted.sae.encode(X)
     adata.obsm[f"X_{key}"] = sp.csr_matrix(codes)
     adata.uns[key] = _record(fitted.sae, rep, fitted.metrics)

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
-from cellprism.data.checks import check_embedding
+from cellprism.data.checks import check_embedding, tells_remarks
 from cellprism.errors import InputError
 from cellprism.progress import bars
 from cellprism.sae.cells import Cells, split_cells
@@ -96,6 +96,7 @@ def training_options(options: dict[str, Any]) -> TrainingOptions:
         ) from error
 
 
+@tells_remarks("X")
 def fit(
     X: ArrayLike,
     cfg: SAEConfig | None = None,
