@@ -61,6 +61,7 @@ def annotate(
     from cellprism.data.expression import measured_expression
     from cellprism.data.modalities import with_protein
     from cellprism.data.read import read_cells
+    from cellprism.data.text import cut_notes
     from cellprism.features.annotate import annotate as run_annotate
     from cellprism.run.folder import check_output, staged
     from cellprism.run.knowledge import (
@@ -85,7 +86,8 @@ def annotate(
     columns = cell_columns(cells, labels or (), strata, donor)
     if labels:
         say(f"labels: {columns.labels.taken()}")
-    for note in (how, *columns.notes):
+    networks_from = genesets.files_behind(networks or ()).values()
+    for note in (how, *columns.notes, *cut_notes([embedding, id_table, ontology, *networks_from])):
         say(note)
     collections = tuple(gene_sets or ("bundled",))
     sets = genesets.load(collections, say)

@@ -182,12 +182,17 @@ def _sweep(X: Any, path: Path, output: Path, *, seed: int, overwrite: bool, memo
 
 def load_embedding(path: Path, rep: str | None) -> Any:
     """Embedding from an array file, or from the ``obsm`` of a file of cells."""
+    from cellprism.cli.common import say
     from cellprism.data.embedding import embedding_from_obsm, read_embedding
     from cellprism.data.read import describe_keys, read_cells
+    from cellprism.data.text import cut_notes
     from cellprism.errors import InputError
 
     if path.suffix not in (".h5ad", ".h5mu", ".zarr"):
-        return read_embedding(path)
+        found = read_embedding(path)
+        for note in cut_notes([path]):
+            say(note)
+        return found
     cells = read_cells(path)
     if rep is None:
         raise InputError(
