@@ -1,8 +1,8 @@
-"""The one exception for input that cannot be used, and the one warning for cells that cannot."""
+"""The one exception for input that cannot be used; warnings of cells that cannot, and of an embedding that is odd."""
 
 from __future__ import annotations
 
-__all__ = ["CellsLeftOut", "InputError"]
+__all__ = ["CellsLeftOut", "EmbeddingRemark", "InputError"]
 
 
 class InputError(ValueError):
@@ -33,3 +33,7 @@ class InputError(ValueError):
 
 class CellsLeftOut(UserWarning):
     """Cells that do not enter a test, or a change of its unit, because of what they lack."""
+
+
+class EmbeddingRemark(UserWarning):
+    """Something odd about an embedding that can be used: a dimension that dwarfs the others, or says nothing, or cells far off."""

@@ -10,15 +10,16 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 from cli_runner import call
 from helpers import counts_adata, multimodal, type_sets
 
-from cellprism import embed
+from cellprism import embed, tl
 from cellprism.embed.scvi import SCVIModel
 from cellprism.embed.scvi_file import read_saved
 from cellprism.errors import InputError
-from cellprism.run import RunOptions, run
+from cellprism.run import RunFolder, RunOptions, run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # scvi-tools and lightning warn of their own affairs
 N = 120
@@ -138,6 +139,38 @@ def test_a_saved_folder_embeds_and_decodes_as_the_model_itself(saved: dict, kind
     for m, values in wrapped.decode(Z[:7]).items():
         np.testing.assert_allclose(again.decode(Z[:7])[m], values, rtol=1e-5)
     assert again.reference_words() == wrapped.reference_words()
+
+
+def test_totalvi_takes_cells_as_it_was_trained_on_them(saved: dict, tmp_path: Path, capsys) -> None:
+    """Proteins in obsm, batch and covariate in obs: through run, steering and new cells."""
+    folder, model, both = saved["TOTALVI"]
+    cells = both.mod["rna"].copy()
+    found = embed.load(folder)
+    np.testing.assert_allclose(found.encode(cells), model.get_latent_representation(), atol=1e-5)
+    cells.obsm["X_totalVI"] = model.get_latent_representation()
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    (tmp_path / "sets.gmt").write_text("".join(f"{n}\t\t" + "\t".join(g) + "\n" for n, g in type_sets().items()))
+    done = call(
+        capsys, "run", tmp_path / "cells.h5ad", "--rep", "X_totalVI", "--gene-sets", tmp_path / "sets.gmt", "--width", 12,
+        "--k", 3, "--seeds", 1, "--epochs", 20, "-o", tmp_path / "run",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    out = RunFolder.open(tmp_path / "run")
+    assert set(out.genes["modality"].astype(str)) == {"rna", "protein"}
+    feature = int(out.features["feature"].iloc[0])
+    steered = call(capsys, "steer", out.path, "--model", folder, "--feature", feature, "--off", "-o", tmp_path / "s")
+    assert steered.code == 0, steered.err
+    assert pd.read_parquet(tmp_path / "s" / "steering.parquet")["modality"].value_counts().to_dict() == {
+        "rna": 30,
+        "protein": 4,
+    }
+    coded = call(capsys, "encode", out.path, tmp_path / "cells.h5ad", "--model", folder, "-o", tmp_path / "c.npz")
+    assert coded.code == 0, coded.err
+    np.testing.assert_allclose(sp.load_npz(tmp_path / "c.npz").toarray(), out.codes.toarray(), atol=1e-4)
+    fresh = cells.copy()
+    del fresh.obsm["X_totalVI"]
+    in_python = tl.encode(fresh, out.path, model=folder)
+    np.testing.assert_allclose(in_python.codes.toarray(), out.codes.toarray(), atol=1e-4)
 
 
 def test_decoding_with_the_cells_covariates_is_the_models_own_expression(saved: dict) -> None:

@@ -4,8 +4,10 @@ import gzip
 import importlib
 import re
 import socket
+import webbrowser
 
 import pytest
+from cli_runner import call
 
 from cellprism.errors import InputError
 from cellprism.report.pack import unpack
@@ -143,6 +145,58 @@ def live(small_run, monkeypatch):
     yield int(re.search(r"http://127\.0\.0\.1:(\d+)/", said[0]).group(1))
     held[0].should_exit = True
     thread.join()
+
+
+@pytest.mark.parametrize("browser", ["there", "none", "broken"])
+@pytest.mark.parametrize(
+    ("host", "wanted"),
+    [("127.0.0.1", "http://127.0.0.1:"), ("0.0.0.0", "http://127.0.0.1:"), ("localhost", "http://localhost:")],
+)
+def test_it_opens_the_browser_on_request(small_run, monkeypatch, browser, host, wanted):
+    """The page is there when the browser asks; where there is none, the address is said again."""
+    import threading
+    import urllib.request
+
+    import uvicorn
+
+    said, opened, done, held = [], [], threading.Event(), []
+
+    def visit(address):
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            opened.append((address, answer.status, b"<html" in answer.read()[:4000].lower()))
+        if browser == "broken":
+            raise webbrowser.Error("could not locate runnable browser")
+        return browser == "there"
+
+    def say(line):
+        said.append(line)
+        if line.startswith("no browser"):
+            done.set()
+
+    monkeypatch.setattr(
+        webbrowser, "open", lambda address: (visit(address), done.set())[0] if browser == "there" else visit(address)
+    )
+    real = uvicorn.Server.__init__
+    monkeypatch.setattr(uvicorn.Server, "__init__", lambda self, config: (real(self, config), held.append(self))[0])
+    options = {"port": 0, "host": host, "open_browser": True, "say": say, "allowed_hosts": ["cells.example"]}
+    thread = threading.Thread(target=serve, args=[small_run], kwargs=options, daemon=True)
+    thread.start()
+    assert done.wait(60)
+    held[0].should_exit = True
+    thread.join()
+    ((address, status, is_page),) = opened
+    assert (address.startswith(wanted), status, is_page) == (True, 200, True)
+    assert any(address in line for line in said[1:]) == (browser != "there")
+
+
+def test_the_command_opens_no_browser_unasked(small_run, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(
+        importlib.import_module("cellprism.report.serve"), "serve", lambda *_, **options: asked.append(options)
+    )
+    for given in ([], ["--open"]):
+        assert call(capsys, "serve", small_run, *given).code == 0
+    assert [options["open_browser"] for options in asked] == [False, True]
 
 
 def test_a_taken_port_is_told(live, small_run):

@@ -47,6 +47,7 @@ def annotate(
     from cellprism.data.embedding import given_embedding
     from cellprism.data.modalities import with_protein
     from cellprism.data.read import read_cells
+    from cellprism.data.text import cut_notes
     from cellprism.run.annotation import annotate_with, read_sources
     from cellprism.run.folder import check_output
     from cellprism.run.knowledge import codes_of
@@ -59,7 +60,8 @@ def annotate(
     if proteins is not None:
         say(proteins)
     matrix, how = codes_of(matrix, codes, cells.obs_names)
-    say(how)
+    for note in (how, *cut_notes([embedding])):
+        say(note)
     known = read_sources(cells, SourceOptions(**sources), say)
     expression = known.expression
     say(

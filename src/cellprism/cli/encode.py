@@ -33,7 +33,6 @@ def encode(
     """
     from cellprism.cli.common import console, say
     from cellprism.cli.fit import load_embedding
-    from cellprism.data.modalities import with_protein
     from cellprism.data.read import read_cells
     from cellprism.errors import InputError
     from cellprism.files import refuse_taken
@@ -59,7 +58,7 @@ def encode(
         )
     else:
         decoder = model_of(run, model)
-        table, _ = with_protein(read_cells(cells))
+        table = read_cells(cells)
         say(f"embedding {table.n_obs:,} cells with {decoder.name}")
         values = embed_cells(run, table, decoder, layer=layer, raw=raw or (False if layer else None), notes=notes)
         names = tuple(map(str, table.obs_names))

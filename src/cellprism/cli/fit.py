@@ -51,7 +51,7 @@ def fit(
     Without --width, --k, --activation and --config the configuration is chosen from the embedding.
     """
     from cellprism.cli.common import console, say
-    from cellprism.data.checks import check_embedding, remarks
+    from cellprism.data.checks import already_told, check_embedding, remarks
     from cellprism.data.text import read_yaml
     from cellprism.errors import InputError
     from cellprism.features.stability import fit_matches
@@ -100,16 +100,17 @@ def fit(
         cfg = asked.sae_config(X)
     what = "choosing a recipe" if cfg is None else f"{cfg.width} features, {cfg.activation}, k {cfg.k}"
     say(f"{len(X):,} cells x {X.shape[1]} dimensions; {what}")
-    fitted = train(
-        X,
-        cfg,
-        seed=seed,
-        seeds=seeds,
-        preset=preset,
-        consensus=consensus,
-        epochs=epochs,
-        progress=VOICE.shows_progress and sys.stderr.isatty(),
-    )
+    with already_told():
+        fitted = train(
+            X,
+            cfg,
+            seed=seed,
+            seeds=seeds,
+            preset=preset,
+            consensus=consensus,
+            epochs=epochs,
+            progress=VOICE.shows_progress and sys.stderr.isatty(),
+        )
     about = recipe_records(fitted)
     for reason in about.get("recipe", {}).get("reasons", ()):
         say(reason)
@@ -155,17 +156,19 @@ def _sweep(X: Any, path: Path, output: Path, *, seed: int, overwrite: bool, memo
 
     from cellprism.cli.common import console
     from cellprism.cli.sweep import families, run_sweep
+    from cellprism.data.checks import already_told
     from cellprism.data.text import read_yaml
     from cellprism.pl import landscape
     from cellprism.run.folder import staged
 
-    table, fits = run_sweep(
-        X,
-        read_yaml(path),
-        seed=seed,
-        progress=VOICE.shows_progress and sys.stderr.isatty(),
-        memory_budget=memory_budget,
-    )
+    with already_told():
+        table, fits = run_sweep(
+            X,
+            read_yaml(path),
+            seed=seed,
+            progress=VOICE.shows_progress and sys.stderr.isatty(),
+            memory_budget=memory_budget,
+        )
     with staged(output, overwrite=overwrite) as folder:
         table.to_parquet(folder / "summary.parquet", index=False)
         for i, fitted in enumerate(fits):
@@ -179,12 +182,17 @@ def _sweep(X: Any, path: Path, output: Path, *, seed: int, overwrite: bool, memo
 
 def load_embedding(path: Path, rep: str | None) -> Any:
     """Embedding from an array file, or from the ``obsm`` of a file of cells."""
+    from cellprism.cli.common import say
     from cellprism.data.embedding import embedding_from_obsm, read_embedding
     from cellprism.data.read import describe_keys, read_cells
+    from cellprism.data.text import cut_notes
     from cellprism.errors import InputError
 
     if path.suffix not in (".h5ad", ".h5mu", ".zarr"):
-        return read_embedding(path)
+        found = read_embedding(path)
+        for note in cut_notes([path]):
+            say(note)
+        return found
     cells = read_cells(path)
     if rep is None:
         raise InputError(

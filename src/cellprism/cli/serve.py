@@ -18,14 +18,15 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Name by which others may address the server; may be repeated.")
     ] = None,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser of this machine.")] = False,
 ) -> None:
-    """Show the report of a run folder in the browser until interrupted."""
+    """Serve the report of a run folder to the browser until interrupted."""
     from cellprism.cli.common import say
     from cellprism.report.serve import serve as start
     from cellprism.run.folder import RunFolder
 
     RunFolder.open(run_dir)
-    start(run_dir, other=other, host=host, port=port, allowed_hosts=allow_host, say=say)
+    start(run_dir, other=other, host=host, port=port, allowed_hosts=allow_host, open_browser=open_browser, say=say)
 
 
 def register(app: typer.Typer) -> None:

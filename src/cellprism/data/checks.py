@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from cellprism.errors import InputError
+from cellprism.errors import EmbeddingRemark, InputError
 
-__all__ = ["check_embedding", "check_numbers", "remarks"]
+__all__ = ["already_told", "check_embedding", "check_numbers", "remarks", "tells_remarks"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _CHUNK = 65_536
 _SMALLEST, _LARGEST = 1e-15, 1e15
@@ -130,6 +138,45 @@ def remarks(X: NDArray[Any], cells: Sequence[str] | None = None) -> list[str]:
             f"{name}): training minds them above all others; leave them out if they are no biology"
         )
     return said
+
+
+_TOLD: ContextVar[bool] = ContextVar("told", default=False)
+
+
+@contextmanager
+def already_told() -> Iterator[None]:
+    """Within, nothing is warned of an embedding: :func:`remarks` of it were shown, or it was made here."""
+    before = _TOLD.set(True)
+    try:
+        yield
+    finally:
+        _TOLD.reset(before)
+
+
+def tells_remarks(argument: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A public function that warns of what is odd about the embedding it is given, once however many it calls.
+
+    Parameters
+    ----------
+    argument
+        The name of its embedding.
+    """
+
+    def telling(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def told(*args: P.args, **kwargs: P.kwargs) -> R:
+            if _TOLD.get():
+                return function(*args, **kwargs)
+            for remark in remarks(check_embedding(signature.bind(*args, **kwargs).arguments[argument])):
+                warnings.warn(remark, EmbeddingRemark, stacklevel=2)
+            with already_told():
+                return function(*args, **kwargs)
+
+        return told
+
+    return telling
 
 
 def _blocks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:

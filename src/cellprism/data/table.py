@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cellprism.data.text import cut_notes
 from cellprism.errors import InputError
 
 __all__ = ["Named", "names_and_values", "read_table"]
@@ -28,6 +29,14 @@ def read_table(path: Path, suffix: str) -> pd.DataFrame:
     if suffix == ".parquet":
         return pd.read_parquet(path)
     table = pd.read_csv(path, sep="," if ".csv" in suffix else "\t", encoding="utf-8")
+    if len(table) > 1 and cut_notes([path]):
+        ends = pd.to_numeric(table.iloc[:, -1], errors="coerce").isna()
+        if ends.iloc[-1] and not ends.iloc[:-1].any():
+            raise InputError(
+                "each line of a table holds all its columns",
+                f"a last line of {path.name} that breaks off",
+                "copy or fetch the file again: it was cut",
+            )
     if isinstance(table.index, pd.MultiIndex):
         raise _separators(path.name)
     names = [str(c) for c in table.columns]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from cellprism.errors import InputError
 
-__all__ = ["read_text", "read_yaml"]
+__all__ = ["cut_notes", "read_text", "read_yaml"]
 
 _MARKS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -57,6 +59,31 @@ def read_text(path: str | Path, what: str) -> str:
         return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise _not_utf8(what, f"byte {error.start} of {path} that is not (Latin-1 or Windows-1252?)") from error
+
+
+_LINES = frozenset({".gmt", ".obo", ".gaf", ".gpad", ".gpa", ".gpi", ".csv", ".tsv", ".txt"})
+"""Files of one record or field a line, as programs write them: with an end to every line."""
+
+
+def cut_notes(files: Iterable[str | Path | None]) -> list[str]:
+    """What is to be said of files that may have been cut, as by a download that broke off.
+
+    A gzipped or binary file that was cut is refused by its reader; of plain text nothing tells but a last line without end.
+    It is used as it stands, since editors leave out that end as well, and this is said.
+    """
+    return [
+        f"{path.name} ends within a line: it may have been cut; its last line is taken as it stands"
+        for path in (Path(file) for file in files if file is not None)
+        if path.suffix.lower() in _LINES and path.is_file() and not _ends(path)
+    ]
+
+
+def _ends(path: Path) -> bool:
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) in b"\r\n"
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

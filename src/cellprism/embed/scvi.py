@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from cellprism.data.missing import groups
+from cellprism.data.modalities import with_protein
 from cellprism.embed.base import DEFAULT_LIBRARY, aligned, check_width, library_size, split_modalities
 from cellprism.embed.dgd import column, counts_of
 from cellprism.embed.files import read_model, write_model
@@ -348,8 +349,8 @@ def check_kind(kind: str) -> tuple[str, ...]:
 
 
 def pick_modalities(adata: Any, wanted: Sequence[str], kind: str) -> dict[str, Any]:
-    """The modalities a model needs; the only one of an AnnData is taken for the only one wanted."""
-    parts = split_modalities(adata)
+    """The modalities a model needs; the only one of an AnnData is taken for the only one wanted, proteins from ``obsm``."""
+    parts = split_modalities(with_protein(adata)[0] if "protein" in wanted else adata)
     if not hasattr(adata, "mod") and len(wanted) == 1:
         return {wanted[0]: adata}
     missing = [m for m in wanted if m not in parts]

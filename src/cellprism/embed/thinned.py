@@ -18,7 +18,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from cellprism.data.modalities import modalities
+from cellprism.data.modalities import modalities, with_protein
 from cellprism.data.sparse import as_csr
 from cellprism.data.thin import thin
 from cellprism.embed.base import EmbeddingModel, is_counts, matrix
@@ -57,6 +57,8 @@ class Thinned:
 
     def encode(self, adata: Any) -> NDArray[np.float32]:
         """Embed cells by a part of their molecules: (cells, d) float32."""
+        if "protein" in self.modalities:
+            adata, _ = with_protein(adata)
         parts = {}
         for i, (name, part) in enumerate(modalities(adata).items()):
             counts = as_csr(matrix(part, getattr(self.model, "layer", None)))

@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from cellprism.data.checks import check_embedding
+from cellprism.data.checks import check_embedding, tells_remarks
 from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
 from cellprism.evaluation.absorption import absorption
@@ -76,6 +76,7 @@ class _Rows:
         return pd.DataFrame(self.rows, columns=list(COLUMNS)) if self.rows else empty_table()
 
 
+@tells_remarks("embedding")
 def evaluate(
     codes: SAE | ArrayLike | sp.sparray | sp.spmatrix,
     embedding: ArrayLike,

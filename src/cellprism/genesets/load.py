@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from cellprism.data.text import cut_notes
 from cellprism.errors import InputError
 from cellprism.genesets.annotations import read_annotations
 from cellprism.genesets.bundled import bundled
@@ -37,7 +38,7 @@ def load(
         - an ontology and its annotations joined by a plus sign: ``"go-basic.obo+goa_human.gaf.gz"``.
 
     say
-        Called with a line where annotations were left out on the way, or counted for another term.
+        Called with a line where annotations were left out on the way, or counted for another term, or a file may have been cut.
 
     Returns
     -------
@@ -96,13 +97,18 @@ def _collection(one: str | Path, say: Callable[[str], None]) -> dict[str, list[s
     if name == "bundled":
         return bundled()
     if Path(name).exists() or name.endswith((".gmt", ".gmt.gz")):
-        return read_gmt(name)
+        sets = read_gmt(name)
+        for note in cut_notes([name]):
+            say(note)
+        return sets
     ontology, plus, annotations = name.partition("+")
     if plus and ontology.removesuffix(".gz").endswith(".obo"):
         read = read_annotations(annotations)
         found = ontology_sets(read_ontology(ontology), read)
         if read.n_lost or read.cut:
             say(f"{Path(annotations).name}: {read.summary()}")
+        for note in cut_notes([ontology]):
+            say(note)
         if found.n_unknown or found.n_replaced:
             say(f"{Path(ontology).name}: {found.summary()}")
         return found.sets

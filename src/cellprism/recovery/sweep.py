@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from cellprism.data.checks import already_told
 from cellprism.files import replacing
 from cellprism.recovery.embedding import embed
 from cellprism.recovery.grid import UNTRAINED, Trial
@@ -106,20 +107,21 @@ def _group(task: Task, truth: Truth, group: list[Trial], seed: int, batch_size: 
     from cellprism.sae import fit_many
 
     d = task.embedding.shape[1]
-    fits = fit_many(
-        task.train_embedding,
-        [trial.config(d) for trial in group],
-        seed=seed,
-        lr=group[0].lr,
-        epochs=group[0].epochs,
-        batch_size=batch_size,
-        # As published: a constant rate, no clipping, every cell, to the end.
-        warmup=0.0,
-        decay=0.0,
-        max_grad_norm=None,
-        patience=None,
-        holdout=0.0,
-    )
+    with already_told():
+        fits = fit_many(
+            task.train_embedding,
+            [trial.config(d) for trial in group],
+            seed=seed,
+            lr=group[0].lr,
+            epochs=group[0].epochs,
+            batch_size=batch_size,
+            # As published: a constant rate, no clipping, every cell, to the end.
+            warmup=0.0,
+            decay=0.0,
+            max_grad_norm=None,
+            patience=None,
+            holdout=0.0,
+        )
     tables = [
         _scored(fitted.sae, task, truth, asdict(trial), trial.factor * d, seed)
         for trial, fitted in zip(group, fits, strict=True)

@@ -6,6 +6,8 @@ import gzip
 import ipaddress
 import re
 import socket
+import threading
+import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -140,6 +142,7 @@ def serve(
     port: int = 8765,
     allowed_hosts: Sequence[str] | None = None,
     other: str | Path | None = None,
+    open_browser: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve the explorer of a run until interrupted.
@@ -152,6 +155,8 @@ def serve(
         Where to listen; by default only this machine can reach it.
     allowed_hosts
         Names by which others may address the server; needed when `host` is not this machine alone.
+    open_browser
+        Show it in the browser of this machine, too; where there is none, that is said.
     say
         Called with the address, once the server listens.
 
@@ -170,13 +175,34 @@ def serve(
             f"host {host!r} and no allowed host",
             "name them with `allowed_hosts=`, or stay on 127.0.0.1",
         )
-    own = (host,) if _only_here(host) else ()
+    near = _ANY.get(host, host)
+    own = (near,) if _only_here(near) else ()
     app = make_app(run_dir, other=other, allowed_hosts=[*LOOPBACK, *own, *(allowed_hosts or ())])
     with _listening(host, port) as listener:
-        shown = f"[{host}]" if ":" in host else host
-        say(f"{run_dir} at http://{shown}:{listener.getsockname()[1]}/ until interrupted")
+        port = listener.getsockname()[1]
+        say(f"{run_dir} at {_address(host, port)} until interrupted")
+        if open_browser:
+            # Some browsers end only when they are closed; the socket listens already, so none comes too early.
+            threading.Thread(target=_show, args=(_address(near, port), say), daemon=True).start()
         config = uvicorn.Config(app, log_level="warning", http=_patient_protocol(), timeout_keep_alive=5)
         uvicorn.Server(config).run(sockets=[listener])
+
+
+_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Addresses that stand for all of this machine's, and by which it reaches itself."""
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def _show(address: str, say: Callable[[str], None]) -> None:
+    try:
+        shown = webbrowser.open(address)
+    except (webbrowser.Error, OSError):
+        shown = False
+    if not shown:
+        say(f"no browser could be opened here: go to {address}")
 
 
 def _only_here(host: str) -> bool:

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from cellprism import genesets
 from cellprism.data.columns import Labels
 from cellprism.data.expression import Expression, measured_expression
+from cellprism.data.text import cut_notes
 from cellprism.features.annotate import Annotation, annotate
 from cellprism.run.knowledge import (
     already_said,
@@ -92,7 +93,9 @@ def read_sources(cells: ad.AnnData | mudata.MuData, options: SourceOptions, say:
     columns = cell_columns(cells, options.labels, options.strata, options.donor)
     if options.labels:
         say(f"labels: {columns.labels.taken()}")
-    for note in columns.notes:
+    networks_from = genesets.files_behind(options.networks).values()
+    notes = (*columns.notes, *cut_notes([options.id_table, options.ontology, *networks_from]))
+    for note in notes:
         say(note)
     sets = genesets.load(options.gene_sets, say)
     expression = measured_expression(
@@ -112,7 +115,7 @@ def read_sources(cells: ad.AnnData | mudata.MuData, options: SourceOptions, say:
         donor=columns.donor,
         ancestors=set_ancestors(options.gene_sets, options.ontology, sets),
         networks=read_networks(options.networks),
-        notes=columns.notes,
+        notes=notes,
     )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cellprism import embed
 from cellprism.data.checks import check_numbers
-from cellprism.data.modalities import modalities
+from cellprism.data.modalities import modalities, with_protein
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
 from cellprism.run.folder import RunFolder
@@ -99,6 +99,9 @@ def embed_cells(
         Gets what is to be said of it.
     """
     arguments: dict[str, Any] = folder.info.get("arguments", {})
+    cells, proteins = with_protein(cells)
+    if proteins is not None and "protein" in model.modalities:
+        notes.append(proteins)
     if layer is None and raw is None:
         layer, raw = arguments.get("layer"), bool(arguments.get("raw"))
         if layer is not None and layer not in getattr(cells, "layers", {layer: None}):

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.data.checks import already_told
 from cellprism.data.modalities import modalities
 from cellprism.data.read import describe_keys, read_cells
 from cellprism.errors import InputError
@@ -125,20 +126,21 @@ def evaluate_folder(
     thinned = bool(info.get("thinned"))
     values, genes = folder.expression or (None, None)
     sets = folder.optional("gene_sets")
-    found = evaluate(
-        load(folder.sae),
-        np.asarray(folder.embedding),
-        {name.removeprefix("obsm:"): columns.of(name) for name in wanted},
-        expression=values,
-        genes=genes,
-        gene_sets=_measured(sets) if full and values is not None and sets is not None else None,
-        counts=values if thinned and full and info.get("expression") == "measured" else None,
-        replicate=None if replicate is None else columns.of(replicate),
-        within=None if within is None else columns.of(within),
-        hierarchy=hierarchy or None,
-        preset="full" if full else "cheap",
-        seed=seed,
-    )
+    with already_told():
+        found = evaluate(
+            load(folder.sae),
+            np.asarray(folder.embedding),
+            {name.removeprefix("obsm:"): columns.of(name) for name in wanted},
+            expression=values,
+            genes=genes,
+            gene_sets=_measured(sets) if full and values is not None and sets is not None else None,
+            counts=values if thinned and full and info.get("expression") == "measured" else None,
+            replicate=None if replicate is None else columns.of(replicate),
+            within=None if within is None else columns.of(within),
+            hierarchy=hierarchy or None,
+            preset="full" if full else "cheap",
+            seed=seed,
+        )
     if planted is not None:
         table = pd.concat([found.table, planted], ignore_index=True)
         found = dataclasses.replace(found, table=table, notes=(*planted.attrs["said"], *found.notes))

@@ -62,4 +62,5 @@ def model_cells(
     with mudata.set_options(pull_on_update=False), catch_warnings():
         simplefilter("ignore")  # a protein often has the name of its gene
         made = mudata.MuData(parts)
+    made.obs = cells.obs.copy()  # batches and covariates are columns of all modalities
     return made, kept or None

@@ -22,6 +22,7 @@ from cellprism.data.modalities import modalities, renamed, with_protein
 from cellprism.data.read import read_cells
 from cellprism.data.state import to_log1p
 from cellprism.data.symbols import clean_symbols
+from cellprism.data.text import cut_notes
 from cellprism.data.unchanged import check_unchanged, hash_files
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
@@ -61,6 +62,8 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
     names = tuple(map(str, cells.obs_names))
     embedding = np.ascontiguousarray(check_embedding(made.values, names), dtype=np.float32)
     warnings += remarks(embedding, names)
+    networks_from = genesets.files_behind(options.networks).values()
+    warnings += cut_notes([options.embedding, options.id_table, options.ontology, *networks_from])
 
     expression = measured_expression(
         cells,

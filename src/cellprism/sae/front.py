@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from cellprism.data.checks import tells_remarks
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.consensus import agreed, check_consensus
 from cellprism.sae.fit import Fit, check_call, fit_config
@@ -15,6 +16,7 @@ from cellprism.sae.recipe import fit_auto
 __all__ = ["fit"]
 
 
+@tells_remarks("X")
 def fit(
     X: ArrayLike,
     cfg: SAEConfig | None = None,

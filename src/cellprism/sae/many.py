@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cellprism.data.checks import check_embedding
+from cellprism.data.checks import check_embedding, tells_remarks
 from cellprism.errors import InputError
 from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.config import SAEConfig
@@ -22,6 +22,7 @@ from cellprism.sae.training import choose_device
 __all__ = ["fit_many"]
 
 
+@tells_remarks("X")
 def fit_many(
     X: ArrayLike,
     configs: Sequence[SAEConfig],

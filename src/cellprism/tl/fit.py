@@ -9,7 +9,8 @@ from typing import Any
 import anndata as ad
 import scipy.sparse as sp
 
-from cellprism.data.checks import remarks
+from cellprism.data.checks import already_told, remarks
+from cellprism.errors import EmbeddingRemark
 from cellprism.features.stability import fit_matches
 from cellprism.sae import Fit, SAEConfig
 from cellprism.sae import fit as _fit
@@ -52,8 +53,9 @@ def fit(
     refuse_taken(adata, key)
     X = embedding(adata, rep)
     for remark in remarks(X, list(map(str, adata.obs_names))):
-        warnings.warn(remark, stacklevel=2)
-    fitted = _fit(X, cfg, seed=seed, seeds=seeds, **options)
+        warnings.warn(remark, EmbeddingRemark, stacklevel=2)
+    with already_told():
+        fitted = _fit(X, cfg, seed=seed, seeds=seeds, **options)
     codes = fitted.sae.encode(X)
     adata.obsm[f"X_{key}"] = sp.csr_matrix(codes)
     adata.uns[key] = record(fitted.sae, rep, fitted.metrics)

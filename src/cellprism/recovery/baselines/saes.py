@@ -7,6 +7,7 @@ from typing import Any
 
 from scipy import sparse
 
+from cellprism.data.checks import already_told
 from cellprism.recovery.task import Task
 from cellprism.sae import SAEConfig, fit
 from cellprism.sae.config import PaperForm
@@ -95,5 +96,6 @@ def _plain(task: Task, activation: Any, width: int | None, k: int) -> SAEConfig:
 
 
 def _encoded(task: Task, cfg: SAEConfig | None, seed: int, **training: Any) -> sparse.csr_array:
-    fitted = fit(task.train_embedding, cfg, seed=seed, **training)
+    with already_told():
+        fitted = fit(task.train_embedding, cfg, seed=seed, **training)
     return fitted.sae.encode(task.held_embedding)

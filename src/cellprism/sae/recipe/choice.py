@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cellprism.data.checks import check_embedding
+from cellprism.data.checks import check_embedding, tells_remarks
 from cellprism.errors import InputError
 from cellprism.progress import bars
 from cellprism.sae.cells import split_cells
@@ -70,6 +70,7 @@ class Recipe:
         }
 
 
+@tells_remarks("X")
 def choose_recipe(X: ArrayLike, *, preset: str = "standard", seed: int = 0, progress: bool = False) -> Recipe:
     """Choose activation, width and sparsity for an embedding, without labels or truth.
 
@@ -138,6 +139,7 @@ def _choose(X: NDArray[Any], rows: NDArray[np.intp], preset: str, seed: int, pro
     return Recipe(config, _reasons(scouts, best, precision, len(sample)), scouts, preset, precision)
 
 
+@tells_remarks("X")
 def fit_auto(
     X: ArrayLike,
     *,
