@@ -50,11 +50,41 @@ def trust(ns: dict[str, Any]) -> None:
     assert by_fold["cellprism"].iloc[-1] > by_fold["cellprism"].iloc[0] + 0.2, "stronger programmes are found better"
 
 
+def steering(ns: dict[str, Any]) -> None:
+    raised = set(ns["effect"].genes["gene"].head(10))
+    assert len(raised & {"GNLY", "NKG7", "GZMB", "GZMA", "GZMH", "PRF1", "CST7", "CTSW"}) >= 4, (
+        "cytotoxic genes come up"
+    )
+    assert ns["effect"].genes["null_pval"].head(5).max() < 0.05
+    ranked = ns["agreements"].rank(ascending=False)
+    assert ranked[ns["killer"]] <= 3, "the right feature brings naive cells nearest to killers"
+
+
+def multiomics(ns: dict[str, Any]) -> None:
+    carried = ns["carried"]
+    assert carried["rna: of the top 20"].median() > 0.6
+    assert carried["atac: of the top 20"].median() > 0.6
+    assert ns["opened"][ns["top"]].mean() > 3 * ns["opened"].mean(), "peaks of the gene's programme lead"
+    known = ns["programmes"].dropna(subset="best_abs_r")
+    assert (known["best_abs_r"] > 3 * known["null_best_abs_r"]).all()
+
+
+def ground_truth(ns: dict[str, Any]) -> None:
+    found = ns["scores"].variables.query("level == 'T'")
+    assert (found["best_abs_r"] > 0.95).sum() == 2, "the text says that two regulators come back"
+    assert found["probe_abs_r"].min() > 0.95, "the text says that the probe reads all three"
+    table = ns["table"]
+    assert table.loc["probe", "T"] >= table.loc["cellprism", "T"] > table.loc[["ica-embedding", "untrained"], "T"].max()
+
+
 CHECKS: dict[str, tuple[Callable[[dict[str, Any]], None], tuple[str, ...]]] = {
     "first-features": (first_features, ()),
     "own-scvi": (own_scvi, ("scvi",)),
     "stimulated": (stimulated, ()),
     "trust": (trust, ()),
+    "steering": (steering, ()),
+    "multiomics": (multiomics, ()),
+    "ground-truth": (ground_truth, ()),
 }
 """Notebook -> what must hold after it has run, and the optional packages that it needs."""
 
@@ -70,9 +100,7 @@ FOREIGN = {"own-scvi": pytest.mark.filterwarnings("ignore")}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=FOREIGN.get(name, ())) for name in CHECKS])
-def test_it_runs_and_says_what_is_so(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_runs_and_says_what_is_so(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check, needed = CHECKS[name]
     for package in needed:
         if importlib.util.find_spec(package) is None:
