@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
-from markdown import ROOT, cells
+from page_blocks import ROOT, cells
 
 LEARN = ROOT / "docs" / "learn"
 
