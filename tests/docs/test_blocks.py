@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from page_blocks import ROOT, Block, blocks
 from typer.testing import CliRunner
 
 from cellprism.cli import app
+from cellprism.run.options import PRESETS
 
 DOCS = ROOT / "docs"
 ELSEWHERE = {"learn", "generated", "_build", "extensions"}
@@ -51,6 +53,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_blocks_run(path: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace.copy(made, tmp_path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(PRESETS, "run", replace(PRESETS["demo"], seeds=2, nulls=("random",)))  # quick
     runnable = [b for b in listed(path) if not b.not_run]
     ns: dict[str, Any] = workspace.names(tmp_path) if any(b.language == "python" for b in runnable) else {}
     with mpl.rc_context({"backend": "agg"}):
