@@ -1,4 +1,4 @@
-"""The tests under the lowest versions that ``pyproject.toml`` allows, and under the newest: ``nox -s lowest newest``."""
+"""The tests under the lowest and newest versions, the site, and the release checklist: ``nox -s lowest newest docs release``."""
 
 from __future__ import annotations
 
@@ -33,3 +33,17 @@ def newest(session: nox.Session) -> None:
     """Each Python with the newest versions that it gets."""
     session.install("--upgrade", "--upgrade-strategy", "eager", "-e", ".[test]")
     session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site in ``docs/_build/html``, notebooks executed, warnings as errors."""
+    session.install("-c", "constraints.txt", "-e", ".[docs,scvi]")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """What must hold before a version is published; see ``release.py`` for each step."""
+    session.install("build", "twine")
+    session.run("python", "release.py", *session.posargs)

@@ -10,7 +10,7 @@ from scipy import stats
 
 from cellprism.errors import InputError
 from cellprism.steering import effect, steer
-from cellprism.steering.decode import columns, decode_rates, log2_change
+from cellprism.steering.decode import Decoded, columns, decode_rates, log2_change
 
 SETS = {
     "driven": [f"g{i}" for i in range(5)],
@@ -146,6 +146,16 @@ def test_modalities_have_their_own_pseudocount(scene) -> None:
     p = np.repeat([0.1 * 1e4 / 20, 0.1 * 1e4 / 40], [20, 40])
     np.testing.assert_allclose(change, np.log2((decoded.rates * 2 + p) / (decoded.rates + p)), atol=1e-4)
     assert columns(scene.model)[1] == ["rna"] * 60
+
+
+def test_a_cell_without_molecules_of_a_modality_does_not_change_there() -> None:
+    rates = np.array([[2.0, 6.0, 0.0, 0.0], [1.0, 1.0, 3.0, 1.0]], dtype=np.float32)
+    total = np.array([[8.0, 8.0, 0.0, 0.0], [2.0, 2.0, 4.0, 4.0]], dtype=np.float32)
+    change = log2_change(Decoded(rates, total), Decoded(rates * 2, total * 2), ["rna", "rna", "atac", "atac"])
+    assert np.isfinite(change).all()
+    np.testing.assert_array_equal(change[0, 2:], 0)
+    assert (change[0, :2] > 0.8).all()
+    assert (change[1] > 0.8).all()
 
 
 def test_files(result, tmp_path: Path) -> None:

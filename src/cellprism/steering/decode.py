@@ -69,5 +69,6 @@ def log2_change(before: Decoded, after: Decoded, modality: list[str], pseudocoun
         at = labels == name
         p[at] = pseudocount * PER / at.sum()
     # The total before the edit scales both sides: a decoder whose total moves must not hide it.
-    scale = PER / np.maximum(before.total, np.finfo(np.float32).tiny)
+    # A cell without molecules of a modality decodes to nothing there, before and after.
+    scale = np.divide(PER, before.total, out=np.zeros_like(before.total), where=before.total > 0)
     return cast("NDArray[np.float32]", np.log2((after.rates * scale + p) / (before.rates * scale + p)))

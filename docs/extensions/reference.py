@@ -1,0 +1,142 @@
+"""Reference pages made from the code when the site is built, so that they cannot say what is no longer so."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cellprism
+from cellprism.cli import command_line
+from cellprism.folder.columns import FILES
+
+__all__ = ["api_pages", "command_page", "file_page", "setup"]
+
+OUT = Path(__file__).parents[1] / "reference" / "generated"
+
+
+def public_rooms() -> dict[str, types.ModuleType]:
+    """The rooms among the public names of the package, by name."""
+    named = {name: getattr(cellprism, name) for name in cellprism.__all__}
+    return {name: value for name, value in named.items() if isinstance(value, types.ModuleType)}
+
+
+def public_names(room: types.ModuleType) -> dict[str, list[str]]:
+    """Module -> its public names: of a room without a list of its own, those of its files."""
+    if hasattr(room, "__all__"):
+        return {room.__name__: sorted(room.__all__, key=str.lower)}
+    files = [importlib.import_module(f"{room.__name__}.{m.name}") for m in pkgutil.iter_modules(room.__path__)]
+    return {file.__name__: list(file.__all__) for file in files if getattr(file, "__all__", None)}
+
+
+def entry(module: str, name: str, seen: set[int]) -> str:
+    """Directive of one public name; a name that another page has too is indexed there alone."""
+    value = getattr(importlib.import_module(module), name)
+    if not callable(value):
+        keys = isinstance(value, dict | tuple | list | frozenset)
+        holds = ", ".join(f"``{v}``" for v in value) if keys else f"``{value}``" if np.isscalar(value) else "an array"
+        return f".. py:data:: {module}.{name}\n\n   {holds}\n"
+    options = ["   :members:"] if inspect.isclass(value) else []
+    options += ["   :no-index:"] if id(value) in seen else []
+    seen.add(id(value))
+    kind = "autoclass" if inspect.isclass(value) else "autofunction"
+    return "\n".join([f".. {kind}:: {module}.{name}", *options, ""])
+
+
+def page(title: str, body: list[str], directives: list[str]) -> str:
+    """A page of Markdown around directives of autodoc."""
+    return "\n".join([f"# {title}", "", *body, "", "```{eval-rst}", *directives, "```", ""])
+
+
+def api_pages() -> dict[str, str]:
+    """Name of a page -> its text: one for the names of the package itself, one a room."""
+    rooms = public_rooms()
+    seen: set[int] = set()
+    top = [entry("cellprism", name, seen) for name in cellprism.__all__ if name not in rooms]
+    pages = {"cellprism": page("cellprism", ["`import cellprism as prism`"], top)}
+    for name, room in rooms.items():
+        directives = [entry(module, n, seen) for module, names in public_names(room).items() for n in names]
+        pages[name] = page(f"cellprism.{name}", [inspect.getdoc(room) or ""], directives)
+    return pages
+
+
+def keep_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Let ``|r|`` in a docstring be the size of r, where reStructuredText would look for a substitution."""
+    lines[:] = [re.sub(r"(?<![`\\])\|(\w+)\|(?!`)", r"\\|\1\\|", line) for line in lines]
+
+
+def _said(text: str | None) -> str:
+    """Help of the command line as one cell of a table."""
+    return " ".join((text or "").split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _rows(command: Any) -> list[str]:
+    rows = []
+    for parameter in command.params:
+        if getattr(parameter, "hidden", False):
+            continue
+        names = ", ".join(f"`{o}`" for o in [*parameter.opts, *parameter.secondary_opts])
+        kind = "argument" if parameter.opts == [parameter.name] else ("flag" if parameter.is_flag else "option")
+        notes = ["required"] if parameter.required else []
+        notes += ["may be repeated"] if parameter.multiple else []
+        default = parameter.default
+        shown = default is not None and default not in ((), [], False) and not callable(default)
+        notes += [f"default `{getattr(default, 'value', default)}`"] if shown else []
+        rows.append(f"| {names} | {kind} | {_said(parameter.help)} | {', '.join(notes)} |")
+    return rows
+
+
+def _command(name: str, command: Any, depth: int) -> list[str]:
+    lines = [f"{'#' * depth} {name}", "", _said(command.help), ""]
+    inner = getattr(command, "commands", None)
+    if inner:
+        return lines + [line for n, c in inner.items() for line in _command(f"{name} {n}", c, depth + 1)]
+    rows = _rows(command)
+    table = ["| name | kind | what it is | |", "|---|---|---|---|", *rows] if rows else []
+    return [*lines, *table, ""]
+
+
+def command_page() -> str:
+    """Every command of ``cellprism`` with every option."""
+    top = command_line()
+    lines = ["# Command line", "", "Every command with every option, as `cellprism COMMAND --help` has it.", ""]
+    lines += [
+        "Every command also takes `--quiet`, `--verbose` and `--json`: see [what a command says](../../reliability.md).",
+        "",
+    ]
+    for name, command in top.commands.items():
+        lines += _command(f"cellprism {name}", command, 2)
+    return "\n".join(lines)
+
+
+def file_page() -> str:
+    """Every column of every table that a command writes."""
+    lines = ["# Files and their columns", "", "Every table that a command writes, and every column it can have.", ""]
+    for file, described in FILES.items():
+        lines += [f"## `{file}`", "", described.what, "", "| column | what it is |", "|---|---|"]
+        lines += [f"| `{column}` | {_said(meaning)} |" for column, meaning in described.columns.items()] + [""]
+    return "\n".join(lines)
+
+
+def write_pages(_: object = None) -> None:
+    """Write what has changed, so that a second build has little to do."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    pages = {f"api-{name}": text for name, text in api_pages().items()}
+    pages |= {"commands": command_page(), "files": file_page()}
+    for name, text in pages.items():
+        path = OUT / f"{name}.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Sphinx calls this."""
+    app.connect("builder-inited", write_pages)
+    app.connect("autodoc-process-docstring", keep_bars)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
