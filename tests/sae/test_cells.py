@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
@@ -5,9 +7,11 @@ from sae.cases import VARIANTS, embedding
 
 from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
-from cellprism.sae import SAE
+from cellprism.sae import SAE, SAEConfig
 from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.scaling import fit_scaling
+
+training = import_module("cellprism.sae.fit")  # the package has a function of this name
 
 
 def with_holes() -> np.ndarray:
@@ -32,7 +36,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("chunk", [5, 65_536])
 def test_bad_embeddings_are_refused(name: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cellprism.sae.cells._CHUNK", chunk)
+    monkeypatch.setattr("cellprism.data.checks._CHUNK", chunk)
     X, message = BAD[name]
     with pytest.raises(InputError, match=message):
         check_embedding(X)
@@ -64,3 +68,42 @@ def test_batches_are_scaled_rows_in_memory_or_not(limit: float) -> None:
     np.testing.assert_allclose(torch.cat(list(cells.chunks(7))).numpy(), scaled, rtol=1e-4, atol=1e-4)
     assert len(cells.some(10, torch.Generator())) == 10
     np.testing.assert_allclose(cells.some(99, torch.Generator()).numpy(), scaled, rtol=1e-4, atol=1e-4)
+
+
+def test_cells_are_scaled_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1_000, 6)).astype(np.float32)
+    sae = SAE(VARIANTS["topk"], fit_scaling(X, "whiten"), torch.Generator())
+    rows = np.arange(0, 1_000, 3)
+    whole = Cells(sae, X, rows).all()
+    most = 0
+    scale = sae.scale
+
+    def watched(values: torch.Tensor) -> torch.Tensor:
+        nonlocal most
+        most = max(most, len(values))
+        return scale(values)
+
+    monkeypatch.setattr("cellprism.sae.cells._CHUNK", 100)
+    monkeypatch.setattr(sae, "scale", watched)
+    torch.testing.assert_close(Cells(sae, X, rows).all(), whole)
+    assert most == 100
+
+
+def test_of_many_cells_a_sample_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.random.default_rng(0).normal(size=(2_000, 4)).astype(np.float32)
+    seen: list[int] = []
+    read = training.read_geometry
+
+    def watched(train: np.ndarray, **options: object) -> object:
+        seen.append(len(train))
+        return read(train, **options)
+
+    monkeypatch.setattr(training, "read_geometry", watched)
+    config = SAEConfig(4, activation="jumprelu", init="geometry", pre_bias="none")
+    training.fit_config(X, config)
+    monkeypatch.setattr(training, "_READ_LEAST", 500)
+    monkeypatch.setattr(training, "_READING_BYTES", 6 * 8 * 4 * 700)
+    first, again = (training.fit_config(X, config, seeds=2) for _ in range(2))
+    assert seen == [1_800, 700, 700, 700, 700]
+    np.testing.assert_array_equal(first.sae.decoder_directions(), again.sae.decoder_directions())

@@ -49,8 +49,14 @@ class Cells:
 
     @torch.no_grad()
     def _read(self, rows: NDArray[np.intp]) -> Tensor:
-        values = np.ascontiguousarray(self._X[rows], dtype=np.float32)
-        return self._sae.scale(torch.as_tensor(values, device=self._sae.mean.device))
+        if len(rows) <= _CHUNK:
+            values = np.ascontiguousarray(self._X[rows], dtype=np.float32)
+            return self._sae.scale(torch.as_tensor(values, device=self.device))
+        # Chunk by chunk, so that the unscaled cells never stand beside the scaled ones as a whole.
+        scaled = torch.empty((len(rows), self._sae.decoder.shape[1]), device=self.device)
+        for start in range(0, len(rows), _CHUNK):
+            scaled[start : start + _CHUNK] = self._read(rows[start : start + _CHUNK])
+        return scaled
 
     def all(self) -> Tensor:
         """(cells, r) all cells in order: those in memory themselves, not a copy."""

@@ -34,6 +34,9 @@ __all__ = ["Fit", "check_call", "default_config", "fit_config", "make_fit", "rea
 
 _READING_MEMORY = 2.0**33  # bytes that readings at work may take together
 _READING_COPIES = 6  # of the cells in double precision
+_READING_BYTES, _READ_LEAST = 2.0**30, 20_000
+"""Bytes that these copies take at most, so that memory does not grow with the cells (750,000 of them in 30 dimensions), and
+cells that are read all the same."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,7 +129,8 @@ def fit_config(
     held, kept = split_cells(len(X), training.holdout, seed)
     if cfg.init == "geometry":
         # Read off the training cells as they are, so there is nothing to train.
-        (found,) = readings(X[kept], X[held] if len(held) else X[kept], [cfg], range(seed, seed + seeds), progress)
+        read, tested = (_sample_to_read(rows, X.shape[1], seed) for rows in (kept, held if len(held) else kept))
+        (found,) = readings(X[read], X[tested], [cfg], range(seed, seed + seeds), progress)
         saes, histories = zip(*found, strict=True)
         return make_fit(X, saes, histories, held, training, len(kept), seed)
     scaling = fit_scaling(X, cfg.scaling, cfg.whiten_power, kept)
@@ -140,6 +144,12 @@ def fit_config(
         jobs.append(Job(cfg, scaling, cells, out, training, s, state))
     saes, histories = zip(*run_jobs(jobs, progress=progress), strict=True)
     return make_fit(X, saes, histories, held, training, len(kept), seed)
+
+
+def _sample_to_read(rows: NDArray[np.intp], d: int, seed: int) -> NDArray[np.intp]:
+    """Of these cells all, or as many at random as a reading's memory allows."""
+    most = max(_READ_LEAST, int(_READING_BYTES / (_READING_COPIES * 8 * d)))
+    return rows if len(rows) <= most else np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
 def readings(

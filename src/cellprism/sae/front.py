@@ -61,7 +61,8 @@ def fit(
     options
         Fields of :class:`~cellprism.sae.training.TrainingOptions`: epochs, batch_size, lr, holdout, patience, … Where the
         SAE is read off the geometry (``cfg.init="geometry"``, or the recipe says so) nothing is trained: of these
-        ``holdout`` alone has an effect then, ``checkpoint`` has none, and the training cells must fit into memory.
+        ``holdout`` alone has an effect then and ``checkpoint`` has none; of more cells than a gigabyte of copies holds (750,000 in
+        30 dimensions, 43,690 in 512) a sample is read.
 
     Returns
     -------
