@@ -27,7 +27,7 @@ from cellprism.sae import SAE, SAEConfig
 from cellprism.sae.cells import Cells
 from cellprism.sae.scaling import fit_scaling
 from cellprism.sae.steps.dense import DenseStep
-from cellprism.sae.steps.sparse import SparseStep
+from cellprism.sae.steps.sparse.step import SparseStep
 from cellprism.sae.trainer import Trainer
 from cellprism.sae.training import TrainingOptions
 

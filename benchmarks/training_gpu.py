@@ -203,7 +203,7 @@ def peaks(shape: Shape, device: torch.device, square: int) -> dict[str, float | 
 
 def check(shape: Shape, device: torch.device, steps: int = 5) -> dict[str, object]:
     """Largest differences between the Triton step on the device and the dense one on the CPU after some steps."""
-    from cellprism.sae.steps.triton_step import TritonStep
+    from cellprism.sae.steps.triton.step import TritonStep
 
     X = superposition(shape, steps, torch.device("cpu"))
     found: dict[str, object] = {"shape": shape._asdict(), "steps": steps}
@@ -233,7 +233,7 @@ def check(shape: Shape, device: torch.device, steps: int = 5) -> dict[str, objec
 
 def curves(shape: Shape, device: torch.device, steps: int, lr: float = 1e-3) -> dict[str, object]:
     """Held-out explained variance along the same steps, by path, and the largest distance from the dense one."""
-    from cellprism.sae.steps.triton_step import TritonStep
+    from cellprism.sae.steps.triton.step import TritonStep
 
     own = min(steps, 12)  # batches, used again and again
     X = superposition(shape, own + 1, device)
@@ -263,7 +263,7 @@ def curves(shape: Shape, device: torch.device, steps: int, lr: float = 1e-3) -> 
 
 def tune(shape: Shape, X: torch.Tensor, rounds: int) -> list[dict[str, object]]:
     """Milliseconds a step by sizes of the kernels' tiles, one size changed at a time, fastest first."""
-    from cellprism.sae.steps.triton_step import Tiles, TritonStep
+    from cellprism.sae.steps.triton.step import Tiles, TritonStep
 
     choices = {
         "groups": (512, 2_048, 4_096),

@@ -50,3 +50,33 @@ def test_one_home_says_whether_compiled_code_is_kept() -> None:
         if p.name != "numba_cache.py" and re.search(r"numba\.n?jit|cache=True|NUMBA_CACHE_DIR", p.read_text())
     ]
     assert elsewhere == []
+
+
+KERNEL = """
+from {records} import Pair
+from cellprism.numba_cache import compiled
+
+@compiled()
+def total(pair):
+    return pair.a + pair.b
+
+print(total(Pair(1, {second})))
+"""
+
+
+def test_records_that_have_moved_since_the_cache_was_written(tmp_path: Path) -> None:
+    """A cache names the classes of records, and an upgrade may put them elsewhere."""
+    pair = "from typing import NamedTuple\nclass Pair(NamedTuple):\n    a: int\n    b: int\n"
+    for records, second in (("before", 2), ("after", 3), ("after", 3)):
+        for old in tmp_path.glob("*.py"):
+            old.unlink()
+        (tmp_path / f"{records}.py").write_text(pair)
+        (tmp_path / "kernel.py").write_text(KERNEL.format(records=records, second=second))
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", "import kernel"],
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}, cwd=tmp_path, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"{1 + second}\n"
+    assert len(list((tmp_path / "cache").rglob("*.nbi"))) == 1

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from pickle import UnpicklingError
 from typing import Any, TypeVar, cast
 
 import numba
 
-__all__ = ["compiled"]
+__all__ = ["FASTMATH", "compiled"]
 
+FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
+"""Sums may be reordered into vector lanes; NaN and infinity keep their meaning, so that divergence is seen."""
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -30,21 +33,29 @@ def compiled(**options: Any) -> Callable[[_F], _F]:
             made = numba.njit(cache=True, nogil=True, **options)(function)
         except (RuntimeError, OSError):  # numba: "no locator available"; or the named folder cannot be made
             return cast("_F", numba.njit(nogil=True, **options)(function))
-        _save_if_room(made)
+        _forgive(made)
         return cast("_F", made)
 
     return compile_
 
 
-def _save_if_room(made: Any) -> None:
-    """Let a full disk cost the cache and not the computation."""
+def _forgive(made: Any) -> None:
+    """Let a full disk, or a cache that another version of this package left, cost time and not the computation."""
     cache = getattr(made, "_cache", None)
-    save = getattr(cache, "save_overload", None)
-    if cache is None or save is None:
+    if cache is None or not hasattr(cache, "save_overload"):
         return
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_overload(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except (AttributeError, ImportError, EOFError, UnpicklingError):  # records that it names are elsewhere by now
+            with suppress(OSError):
+                cache.flush()
+            return None
 
     def save_overload(*arguments: Any) -> None:
         with suppress(OSError):
             save(*arguments)
 
-    cache.save_overload = save_overload
+    cache.load_overload, cache.save_overload = load_overload, save_overload

@@ -6,8 +6,8 @@ import torch
 from sae.cases import embedding
 
 from cellprism.sae import SAEConfig, fit
-from cellprism.sae.steps import coded
-from cellprism.sae.steps.coded import takes_coded_epoch
+from cellprism.sae.steps.coded import epoch as coded
+from cellprism.sae.steps.coded.epoch import takes_coded_epoch
 
 CASES = {
     "topk": SAEConfig(120, "topk", k=4),

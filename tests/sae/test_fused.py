@@ -5,7 +5,7 @@ import pytest
 from sae.cases import embedding
 
 from cellprism.sae import SAEConfig, fit
-from cellprism.sae.steps.fused import takes_fused_epoch
+from cellprism.sae.steps.fused.epoch import takes_fused_epoch
 
 CASES = {
     "default": SAEConfig(40, "relu"),

@@ -11,7 +11,7 @@ from cellprism.sae import SAE, SAEConfig, fit
 from cellprism.sae.scaling import fit_scaling
 from cellprism.sae.start import start_from_data
 from cellprism.sae.steps.dense import DenseStep
-from cellprism.sae.steps.jumps import JumpStep, takes_jump_step
+from cellprism.sae.steps.sparse.jumps import JumpStep, takes_jump_step
 from cellprism.sae.training import TrainingOptions
 
 W, D = 150, 20

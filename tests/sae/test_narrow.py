@@ -5,8 +5,8 @@ import pytest
 from sae.cases import embedding
 
 from cellprism.sae import SAEConfig, fit
-from cellprism.sae.steps.narrow import takes_narrow_epoch
-from cellprism.sae.steps.narrow_kernels import bar_of
+from cellprism.sae.steps.narrow.epoch import takes_narrow_epoch
+from cellprism.sae.steps.shared.bar import bar_of
 
 CASES = {
     "default": SAEConfig(40, "relu"),

@@ -8,8 +8,8 @@ from sae.cases import embedding
 from cellprism.sae import SAE, SAEConfig, fit
 from cellprism.sae.scaling import fit_scaling
 from cellprism.sae.steps.dense import DenseStep
-from cellprism.sae.steps.products import ProductStep
-from cellprism.sae.steps.sparse import SparseStep
+from cellprism.sae.steps.sparse.products import ProductStep
+from cellprism.sae.steps.sparse.step import SparseStep
 from cellprism.sae.training import TrainingOptions
 
 D = 40

@@ -11,9 +11,9 @@ from cellprism.sae import SAE, SAEConfig, fit
 from cellprism.sae.cells import Cells
 from cellprism.sae.scaling import fit_scaling
 from cellprism.sae.start import start_from_data
-from cellprism.sae.steps.coded import CodedEpoch
+from cellprism.sae.steps.coded.epoch import CodedEpoch
 from cellprism.sae.steps.dense import DenseStep
-from cellprism.sae.steps.sparse import SparseStep, takes_sparse_step
+from cellprism.sae.steps.sparse.step import SparseStep, takes_sparse_step
 from cellprism.sae.trainer import Trainer
 from cellprism.sae.training import TrainingOptions
 

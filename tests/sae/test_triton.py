@@ -13,7 +13,7 @@ from sae.cases import embedding
 
 from cellprism.errors import InputError
 from cellprism.sae import SAEConfig, fit
-from cellprism.sae.steps import triton_switch as switch
+from cellprism.sae.steps.triton import switch
 
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="the package triton is not installed")
 TOPK = SAEConfig(12, "topk", k=2)
@@ -69,7 +69,7 @@ def test_kernels_compile_for_hopper(low: str, tmp_path: Path, monkeypatch: pytes
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from cellprism.sae.steps import triton_kernels
+    from cellprism.sae.steps.triton import kernels as triton_kernels
 
     if "nvidia" not in triton.backends.backends:
         pytest.skip("this Triton has no compiler for NVIDIA")

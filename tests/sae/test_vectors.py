@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from cellprism.sae.steps.vectors import LANES, ROWS, add_row, dot_row, first_bit, over, products, set_row
+from cellprism.sae.steps.shared.vectors import LANES, ROWS, add_row, dot_row, first_bit, over, products, set_row
 
 
 @numba.njit

@@ -14,7 +14,7 @@ from cellprism.sae import SAE, DivergedError, SAEConfig, fit
 from cellprism.sae.scaling import fit_scaling
 from cellprism.sae.start import start_from_data
 from cellprism.sae.steps.dense import DenseStep
-from cellprism.sae.steps.triton_step import Tiles, TritonStep, interpreted
+from cellprism.sae.steps.triton.step import Tiles, TritonStep, interpreted
 from cellprism.sae.trainer import Trainer
 from cellprism.sae.training import TrainingOptions
 

@@ -27,7 +27,7 @@ from cellprism.sae.jobs import Budget, Cancellation, Job, run_jobs, side_by_side
 from cellprism.sae.metrics import describe
 from cellprism.sae.model import SAE
 from cellprism.sae.scaling import effective_dimension, fit_scaling
-from cellprism.sae.steps.threads import one_torch_thread
+from cellprism.sae.steps.shared.threads import one_torch_thread
 from cellprism.sae.training import TrainingOptions, choose_device
 
 __all__ = ["Fit", "check_call", "default_config", "fit_config", "make_fit", "readings", "training_options"]

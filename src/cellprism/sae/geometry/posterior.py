@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from cellprism.numba_cache import compiled
-from cellprism.sae.steps.kernels import FASTMATH
-from cellprism.sae.steps.threads import spread
+from cellprism.numba_cache import FASTMATH, compiled
+from cellprism.sae.steps.shared.threads import spread
 
 __all__ = ["Posterior", "Prior", "posterior"]
 

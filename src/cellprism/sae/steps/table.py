@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.steps.coded import CodedEpoch, takes_coded_epoch
+from cellprism.sae.steps.coded.epoch import CodedEpoch, takes_coded_epoch
 from cellprism.sae.steps.dense import DenseStep
-from cellprism.sae.steps.fused import FusedEpoch, takes_fused_epoch
-from cellprism.sae.steps.jumps import JumpStep, takes_jump_step
-from cellprism.sae.steps.narrow import NarrowEpoch, takes_narrow_epoch
-from cellprism.sae.steps.products import ProductStep, takes_product_step
-from cellprism.sae.steps.selection import has_bf16_products
-from cellprism.sae.steps.sparse import SparseStep, takes_sparse_step
-from cellprism.sae.steps.triton_switch import make_triton_step
+from cellprism.sae.steps.fused.epoch import FusedEpoch, takes_fused_epoch
+from cellprism.sae.steps.narrow.epoch import NarrowEpoch, takes_narrow_epoch
+from cellprism.sae.steps.sparse.jumps import JumpStep, takes_jump_step
+from cellprism.sae.steps.sparse.products import ProductStep, takes_product_step
+from cellprism.sae.steps.sparse.selection import has_bf16_products
+from cellprism.sae.steps.sparse.step import SparseStep, takes_sparse_step
+from cellprism.sae.steps.triton.switch import make_triton_step
 from cellprism.sae.steps.way import EpochWay, Setting, StepWay
 
 __all__ = ["EPOCHS", "STEPS", "Row", "choose_epoch", "choose_step"]

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cellprism.sae.steps import kernels
-from cellprism.sae.steps.threads import share
+from cellprism.sae.steps.shared.threads import share
+from cellprism.sae.steps.sparse import kernels
 
 __all__ = ["Entries", "Selector", "has_bf16_products"]
 

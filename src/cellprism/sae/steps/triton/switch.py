@@ -13,7 +13,7 @@ from cellprism.sae.model import SAE
 from cellprism.sae.training import TrainingOptions
 
 if TYPE_CHECKING:
-    from cellprism.sae.steps.triton_step import TritonStep
+    from cellprism.sae.steps.triton.step import TritonStep
 
 __all__ = ["make_triton_step", "takes_triton_step"]
 
@@ -21,7 +21,7 @@ _WORTH = 128  # dimensions from which the product is worth rounding
 
 
 def takes_triton_step(config: SAEConfig) -> bool:
-    """Whether :class:`~cellprism.sae.steps.triton_step.TritonStep` knows this objective."""
+    """Whether :class:`~cellprism.sae.steps.triton.step.TritonStep` knows this objective."""
     return config.activation in ("topk", "batchtopk") and not config.matryoshka and not config.l1_weight
 
 
@@ -47,7 +47,7 @@ def make_triton_step(sae: SAE, optimiser: torch.optim.Adam, options: TrainingOpt
             "it is not installed",
             "pip install 'cellprism[triton]', or use kernel='auto'",
         )
-    from cellprism.sae.steps.triton_step import TritonStep, interpreted
+    from cellprism.sae.steps.triton.step import TritonStep, interpreted
 
     if device.type != "cuda" and not interpreted():
         raise InputError("kernel 'triton' runs on CUDA devices", f"device {str(device)!r}", "use kernel='auto'")

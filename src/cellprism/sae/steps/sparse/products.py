@@ -1,7 +1,7 @@
 """A training step for codes that are not sparse: matrix products, without automatic differentiation.
 
 The published recipes start with half of all features active and many stay there; following single active codes
-(:class:`~cellprism.sae.steps.sparse.SparseStep`) then costs more than multiplying whole matrices.
+(:class:`~cellprism.sae.steps.sparse.step.SparseStep`) then costs more than multiplying whole matrices.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from cellprism.numba_cache import compiled
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.steps.narrow_kernels import bar_of, count_over
-from cellprism.sae.steps.sparse import SparseStep, takes_sparse_step
-from cellprism.sae.steps.threads import spread
+from cellprism.sae.steps.shared.bar import bar_of, count_over
+from cellprism.sae.steps.shared.threads import spread
+from cellprism.sae.steps.sparse.step import SparseStep, takes_sparse_step
 from cellprism.sae.steps.way import State, StepResult
 
 __all__ = ["ProductStep", "takes_product_step"]

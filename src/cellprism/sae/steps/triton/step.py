@@ -12,10 +12,10 @@ from torch import Tensor
 from cellprism.sae.activation import BatchTopK, TopK
 from cellprism.sae.loss import LEAST_RESIDUAL
 from cellprism.sae.model import SAE
-from cellprism.sae.steps import triton_kernels as kernels
-from cellprism.sae.steps.deferred import DeferredResult
 from cellprism.sae.steps.dense import dense_errors
-from cellprism.sae.steps.moments import start_moments
+from cellprism.sae.steps.shared.adam import start_moments
+from cellprism.sae.steps.triton import kernels
+from cellprism.sae.steps.triton.deferred import DeferredResult
 from cellprism.sae.steps.way import Stateless
 from cellprism.sae.training import TrainingOptions
 

@@ -15,11 +15,11 @@ from cellprism.sae.activation import BatchTopK, Gated, JumpReLU, TopK
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.loss import LEAST_RESIDUAL
 from cellprism.sae.model import SAE
-from cellprism.sae.steps import gate_kernels, kernels, prefix_kernels
 from cellprism.sae.steps.dense import DenseStep
-from cellprism.sae.steps.moments import start_moments
-from cellprism.sae.steps.selection import Entries, Selector
-from cellprism.sae.steps.threads import one_torch_thread, spread
+from cellprism.sae.steps.shared.adam import adam, start_moments, update_rows
+from cellprism.sae.steps.shared.threads import one_torch_thread, spread
+from cellprism.sae.steps.sparse import gate_kernels, kernels, prefix_kernels
+from cellprism.sae.steps.sparse.selection import Entries, Selector
 from cellprism.sae.steps.way import State, StepResult
 from cellprism.sae.training import TrainingOptions
 
@@ -351,7 +351,7 @@ class SparseStep:
             values, m, v = (a.detach().numpy() for a in (parameter, state["exp_avg"], state["exp_avg_sq"]))
             rule = (clip, beta1, beta2, lr / (1 - beta1**t), math.sqrt(1 - beta2**t))
             if g.ndim == 1:
-                kernels.adam(0, g.size, values, g, m, v, *rule)
+                adam(0, g.size, values, g, m, v, *rule)
                 continue
             unit = name == "decoder" and sae.config.unit_norm
-            spread(kernels.update_rows, len(g), values, g, m, v, *rule, unit, threads=self.threads)
+            spread(update_rows, len(g), values, g, m, v, *rule, unit, threads=self.threads)

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cellprism.numba_cache import compiled
-from cellprism.sae.steps.kernels import FASTMATH
+from cellprism.numba_cache import FASTMATH, compiled
 
 __all__ = ["decode_gated", "decode_jumps"]
 

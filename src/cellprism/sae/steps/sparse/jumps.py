@@ -12,10 +12,10 @@ from torch import Tensor
 from cellprism.numba_cache import compiled
 from cellprism.sae.activation import JumpReLU
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.steps import kernels
-from cellprism.sae.steps.selection import Entries
-from cellprism.sae.steps.sparse import LOOK, MOST_ACTIVE, Decoded, SparseStep, takes_sparse_step
-from cellprism.sae.steps.threads import spread
+from cellprism.sae.steps.shared.threads import spread
+from cellprism.sae.steps.sparse import kernels
+from cellprism.sae.steps.sparse.selection import Entries
+from cellprism.sae.steps.sparse.step import LOOK, MOST_ACTIVE, Decoded, SparseStep, takes_sparse_step
 from cellprism.sae.steps.way import StepResult
 
 __all__ = ["JumpStep", "takes_jump_step"]

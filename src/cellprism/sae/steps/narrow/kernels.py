@@ -12,19 +12,70 @@ among the gradients. Fewer dimensions are padded with zeros, features to whole t
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from cellprism.numba_cache import compiled
-from cellprism.sae.steps.kernels import FASTMATH, adam_flat
+from cellprism.numba_cache import FASTMATH, compiled
+from cellprism.sae.steps.shared.bar import bar_of
+from cellprism.sae.steps.shared.epochs import (
+    Adam,
+    Batches,
+    Biases,
+    Learned,
+    Objective,
+    Told,
+    clipping,
+    learn,
+    learn_biases,
+    pace,
+    settle_biases,
+    shift,
+)
 
-__all__ = ["TILE", "bar_of", "count_over", "narrow_epoch"]
+__all__ = ["TILE", "Bars", "Batch", "Rows", "narrow_epoch"]
 
 TILE = 64
 """Features whose parameters and gradients lie in the nearest cache while all cells of a batch pass."""
-_SEARCHES = 100
-_INTERPOLATIONS = 16
+
+
+class Rows(NamedTuple):
+    """The parameters, turned and padded."""
+
+    rows: Learned
+    """Values and gradients (2 R + 2, padded width), moments without the last row."""
+    biases: Biases
+    """(R,)."""
+    dimensions: int
+    """Without padding."""
+    width: int
+    """Without padding."""
+
+
+class Bars(NamedTuple):
+    """How many features of a cell stay active."""
+
+    k: int
+    """0: all that are positive."""
+    memory: Any
+    """(cells,) the bar that left k of them when the cell was last seen."""
+
+
+class Batch(NamedTuple):
+    """Room for the cells of a step and one more, which makes the last pair, and for numbers a feature."""
+
+    xs: Any
+    """(batch + 1, R) as the encoder sees them."""
+    residual: Any
+    """(batch + 1, R) then the gradient by the reconstruction."""
+    bar: Any
+    """(batch + 1,) what pre-activations must exceed."""
+    tile: Any
+    """(20 * TILE,) see :func:`_gradients_pair`."""
+    along: Any
+    """(padded width,)."""
+    shift: Any
+    """(R,)."""
 
 
 @compiled(fastmath=FASTMATH)
@@ -120,63 +171,6 @@ def _encode(P: Any, w: int, q: int, xs: Any, out: Any) -> None:
 
 
 @compiled(fastmath=FASTMATH)
-def count_over(a: Any, w: int, bar: Any) -> int:
-    """How many of the w values exceed the bar."""
-    n = np.float32(0)  # in the values' own lanes; integers would be widened
-    for f in range(w):
-        n += np.float32(1) if a[f] > bar else np.float32(0)
-    return int(n)
-
-
-@compiled(fastmath=FASTMATH)
-def _mean_positive(a: Any, w: int, positive: int) -> Any:
-    s = np.float32(0)
-    for f in range(w):
-        s += a[f] if a[f] > np.float32(0) else np.float32(0)
-    return s / np.float32(positive)
-
-
-@compiled()
-def bar_of(a: Any, w: int, k: int, last: Any) -> Any:
-    """A bar that exactly k of the w values exceed; 0 where no more than k are positive.
-
-    The values stay where they are: counting those over a guess takes a cycle for a vector of them, so a few guesses cost
-    less than any sorting. ``last``, the cell's bar an epoch ago (0: none), is the first; from there steps grow until the bar
-    lies between two guesses, and the next are interpolated.
-    """
-    zero, one, two = np.float32(0), np.float32(1), np.float32(2)
-    positive = count_over(a, w, zero)
-    if positive <= k:
-        return zero
-    lo, n_lo, hi, n_hi = zero, positive, zero, 0  # hi 0: not known
-    guess = last if last > 0 else _mean_positive(a, w, positive)
-    reach = np.float32(0.01) if last > 0 else np.float32(0.3)
-    for turn in range(_SEARCHES):
-        n = count_over(a, w, guess)
-        if n == k:
-            return guess
-        if n > k:
-            lo, n_lo = guess, n
-        else:
-            hi, n_hi = guess, n
-        if hi == 0:
-            guess = guess * (one + reach)
-            reach *= np.float32(3)
-            continue
-        if lo == 0 and reach < one:
-            guess = guess * (one - reach)
-            reach *= np.float32(3)
-            continue
-        share = np.float32(n_lo - k) / np.float32(n_lo - n_hi)
-        guess = lo + (hi - lo) * min(max(share, np.float32(0.02)), np.float32(0.98))
-        if turn > _INTERPOLATIONS or turn % 4 == 3:  # long tails are halved by their order of magnitude
-            guess = np.sqrt(lo) * np.sqrt(hi) if hi > np.float32(4) * lo > 0 else (lo + hi) / two
-        if not lo < guess < hi:
-            break  # equal values: all of them stay
-    return lo
-
-
-@compiled(fastmath=FASTMATH)
 def _dot(a: Any, i: int, b: Any, j: int, w: int) -> Any:
     s = np.float32(0)
     for f in range(w):
@@ -243,86 +237,91 @@ def _unit_norms(P: Any, first: int, r: int, w: int, length: Any) -> None:
 
 
 @compiled(fastmath=FASTMATH)
-def narrow_epoch(
-    x: Any, order: Any, batch: int, rates: Any, step: int, beta1: float, beta2: float, limit: float, r: int, width: int,
-    P: Any, M: Any, V: Any, G: Any, b: Any, mb: Any, vb: Any, s: Any, ms: Any, vs: Any, tied: bool, free: bool,
-    unit: bool, by_norm: bool, l1: float, k: int, memory: Any, tile: Any, along: Any, silent: Any, fired: Any, result: Any,
-) -> None:  # fmt: skip
-    """All steps of an epoch.
+def _take(cells: Batches, t: int, of: Rows, objective: Objective, selection: Bars, batch: Batch) -> int:
+    """Fetch the cells of step ``t`` and find each one's bar; how many they are."""
+    x, order, first, P, bias = cells.x, cells.order, t * cells.size, of.rows.value, of.biases.decoder.value
+    xs, e, bar, along, added = batch.xs, batch.residual, batch.bar, batch.along, batch.shift
+    k, memory = selection.k, selection.memory
+    size: int = min(cells.size, len(order) - first)
+    shift(of.biases, objective, added)
+    for q in range(size):
+        cell = order[first + q]
+        for i in range(len(bias)):
+            v = x[cell, i]
+            e[q, i] = bias[i] - v
+            xs[q, i] = v + added[i]
+        bar[q] = 0
+        if k > 0:
+            _encode(P, P.shape[1], q, xs, along)
+            bar[q] = bar_of(along, P.shape[1], k, memory[cell])
+            memory[cell] = bar[q]
+    if size % 2:
+        bar[size] = np.inf  # a cell without codes makes a pair
+    return size
 
-    ``x`` (cells, R); ``b``, ``s`` (R,) the decoder's and the input bias; ``k`` the active features a cell, or 0 for all that
-    are positive; ``memory`` (cells,) the last bar of each cell; ``tile`` (20 * TILE,) and ``along`` (padded width,) are
-    scratch; ``result`` = reconstruction error and penalty of the last batch.
-    """
-    R, w, cells = x.shape[1], P.shape[1], len(order)
+
+@compiled(fastmath=FASTMATH)
+def _reconstruct(batch: Batch, n: int, of: Rows) -> float:
+    """Add the codes' part to the residual, and turn that into the gradient; the mean squared error."""
+    P, xs, bar, e, gb = of.rows.value, batch.xs, batch.bar, batch.residual, of.biases.decoder.gradient
+    for q in range(0, n, 2):
+        _decode_pair(P, P.shape[1], q, xs, bar, e)
+    error, numbers = 0.0, n * of.dimensions
+    scale = np.float32(2 / numbers)
+    for i in range(len(gb)):
+        gb[i] = 0
+    for q in range(n):
+        for i in range(len(gb)):
+            error += e[q, i] * e[q, i]
+            e[q, i] *= scale
+            gb[i] += e[q, i]
+    return error / numbers
+
+
+@compiled(fastmath=FASTMATH)
+def _gradients_of_all(batch: Batch, n: int, of: Rows, objective: Objective, told: Told) -> float:
+    """The gradients of the rows, and by what is added to the input; the penalty."""
+    P, G, gs, w = of.rows.value, of.rows.gradient, of.biases.input.gradient, of.rows.value.shape[1]
+    R, r = len(gs), of.dimensions
     bias, first, total = R, R + 1, 2 * R + 1
-    xs, e = np.zeros((batch + 1, R), np.float32), np.zeros((batch + 1, R), np.float32)
-    bar = np.zeros(batch + 1, np.float32)
-    gb, gs = np.zeros(R, np.float32), np.zeros(R, np.float32)
-    one = np.float32(1)
-    for t in range(len(rates)):
-        size = min(batch, cells - t * batch)
-        even = size + size % 2
-        for q in range(size):
-            cell = order[t * batch + q]
-            for i in range(R):
-                v = x[cell, i]
-                e[q, i] = b[i] - v
-                xs[q, i] = v - b[i] if tied else (v + s[i] if free else v)
-            bar[q] = 0
-            if k > 0:
-                _encode(P, w, q, xs, along)
-                bar[q] = bar_of(along, w, k, memory[cell])
-                memory[cell] = bar[q]
-        if even > size:
-            bar[size] = np.inf  # a cell without codes
-        for q in range(0, even, 2):
-            _decode_pair(P, w, q, xs, bar, e)
-        error = 0.0
-        scale = np.float32(2 / (size * r))
-        for i in range(R):
-            gb[i] = 0
-        for q in range(size):
-            for i in range(R):
-                error += e[q, i] * e[q, i]
-                e[q, i] *= scale
-                gb[i] += e[q, i]
-        result[0] = error / (size * r)
-        strength = np.float32(l1 / (size * math.sqrt(r)) if by_norm else l1 / (size * width))
-        weighted = by_norm and l1 > 0
-        if weighted:
-            _press_by_norm(P, first, r, w, strength)
-        else:
-            for f in range(w):
-                P[total, f] = strength
-        _gradients(P, G, even, xs, e, bar, tile)
-        result[1] = _dot(P, total, G, total, w)
-        _note_firing(G, total, width, size, silent, fired)
-        if weighted and not unit:
-            _pull_norms(P, G, first, r, w, strength)
-        if unit:
-            _hold_norms(P, G, first, r, w, along)
-        for i in range(R):
-            gs[i] = _dot(G, bias, P, i, w)
-            if tied:
-                gb[i] -= gs[i]
-        clip = one
-        if limit > 0:
-            squared = 0.0
+    by_norm, l1 = objective.by_norm, objective.l1
+    strength = np.float32(l1 / (n * math.sqrt(r)) if by_norm else l1 / (n * of.width))
+    weighted = by_norm and l1 > 0
+    if weighted:
+        _press_by_norm(P, first, r, w, strength)
+    else:
+        for f in range(w):
+            P[total, f] = strength
+    _gradients(P, G, n + n % 2, batch.xs, batch.residual, batch.bar, batch.tile)
+    penalty = _dot(P, total, G, total, w)
+    _note_firing(G, total, of.width, n, told.silent, told.fired)
+    if weighted and not objective.unit:
+        _pull_norms(P, G, first, r, w, strength)
+    if objective.unit:
+        _hold_norms(P, G, first, r, w, batch.along)
+    for i in range(R):
+        gs[i] = _dot(G, bias, P, i, w)
+    return float(penalty)
+
+
+@compiled(fastmath=FASTMATH)
+def narrow_epoch(
+    cells: Batches, of: Rows, objective: Objective, selection: Bars, rule: Adam, batch: Batch, told: Told
+) -> None:
+    """All steps of an epoch; ``cells.x`` (cells, R) and the biases (R,) are padded as the rows are."""
+    G, total, w = of.rows.gradient, len(of.rows.value) - 1, of.rows.value.shape[1]
+    first = len(of.biases.decoder.value) + 1
+    for t in range(len(rule.rates)):
+        n = _take(cells, t, of, objective, selection, batch)
+        told.losses[0] = _reconstruct(batch, n, of)
+        told.losses[1] = _gradients_of_all(batch, n, of, objective, told)
+        squared = 0.0
+        if rule.limit > 0:
             for i in range(total):
                 squared += _dot(G, i, G, i, w)
-            for i in range(R):
-                squared += gb[i] * gb[i]
-                if free:
-                    squared += gs[i] * gs[i]
-            clip = np.float32(min(1.0, limit / (math.sqrt(squared) + 1e-6)))
-        turn = step + t + 1
-        rate = np.float32(rates[t] / (1 - beta1**turn))
-        over = np.float32(1 / math.sqrt(1 - beta2**turn))
-        n = total * w
-        adam_flat(P.ravel()[:n], G.ravel()[:n], M.ravel(), V.ravel(), clip, beta1, beta2, rate, over)
-        adam_flat(b, gb, mb, vb, clip, beta1, beta2, rate, over)
-        if free:
-            adam_flat(s, gs, ms, vs, clip, beta1, beta2, rate, over)
-        if unit:
-            _unit_norms(P, first, r, w, along)
+        squared = settle_biases(of.biases, objective, squared)
+        clip, paced = clipping(rule, squared), pace(rule, t)
+        learn(of.rows, 0, total * w, clip, rule, paced)
+        learn_biases(of.biases, objective, clip, rule, paced)
+        if objective.unit:
+            _unit_norms(of.rows.value, first, of.dimensions, w, batch.along)

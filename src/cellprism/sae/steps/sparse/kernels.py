@@ -1,4 +1,4 @@
-"""Compiled loops of sparse training on the CPU: selection, decoding, gradients by feature, Adam.
+"""Compiled loops of sparse training on the CPU: selection, decoding, gradients by feature.
 
 Each works on a range ``lo:hi`` of rows without the interpreter's lock, so that threads can share it; every row is summed in
 one order, so results do not depend on the number of threads. Codes are lists of entries: cell ``b`` owns entries
@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from cellprism.numba_cache import compiled
-from cellprism.sae.steps.vectors import LANES, first_bit, over
+from cellprism.numba_cache import FASTMATH, compiled
+from cellprism.sae.steps.shared.largest import keep_largest
+from cellprism.sae.steps.shared.vectors import LANES, first_bit, over
 
 __all__ = [
-    "adam",
-    "adam_flat",
     "by_feature",
     "decode",
     "feature_gradients",
@@ -24,38 +23,9 @@ __all__ = [
     "select_above",
     "select_topk",
     "sums_by_feature",
-    "update_rows",
 ]
 
-# Sums may be reordered into vector lanes; NaN and infinity keep their meaning, so that divergence is seen.
-FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 _BLOCK = 32
-_AT_A_TIME = 2_048  # numbers of each array that an update holds in the nearest cache
-
-
-@compiled()
-def _keep_largest(value: Any, feature: Any, n: int, k: int) -> None:
-    """Move the k largest of the first n entries to the front (quickselect)."""
-    lo, hi = 0, n - 1
-    while lo < hi:
-        pivot = value[(lo + hi) // 2]
-        i, j = lo, hi
-        while i <= j:
-            while value[i] > pivot:
-                i += 1
-            while value[j] < pivot:
-                j -= 1
-            if i <= j:
-                value[i], value[j] = value[j], value[i]
-                feature[i], feature[j] = feature[j], feature[i]
-                i += 1
-                j -= 1
-        if k - 1 <= j:
-            hi = j
-        elif k - 1 >= i:
-            lo = i
-        else:
-            break
 
 
 @compiled()
@@ -89,7 +59,7 @@ def select_topk(lo: int, hi: int, bits: Any, k: int, feature: Any, value: Any, s
             sorted_maxima[s] = top
         bar = 1
         if blocks > k:
-            _keep_largest(sorted_maxima, nowhere, blocks, k)
+            keep_largest(sorted_maxima, nowhere, blocks, k)
             least = sorted_maxima[0]
             for s in range(1, k):
                 least = min(least, sorted_maxima[s])
@@ -103,7 +73,7 @@ def select_topk(lo: int, hi: int, bits: Any, k: int, feature: Any, value: Any, s
                         features[n] = j
                         n += 1
         if n > k:
-            _keep_largest(values, features, n, k)
+            keep_largest(values, features, n, k)
             n = k
         for t in range(n):
             feature[b, t] = features[t]
@@ -151,7 +121,7 @@ def rescore(lo: int, hi: int, x: Any, encoder: Any, bias: Any, feature: Any, val
                 value[b, n] = s
                 n += 1
         if n > k:
-            _keep_largest(value[b], feature[b], n, k)
+            keep_largest(value[b], feature[b], n, k)
             n = k
         stop[b] = n
 
@@ -263,65 +233,3 @@ def sums_by_feature(lo: int, hi: int, first: Any, entry: Any, a: Any, b: Any, su
             total_b += b[entry[n]]
         sum_a[j] = total_a
         sum_b[j] = total_b
-
-
-# Division that may fail, or a position that may count from the end, would keep the loop from becoming vectors (ten times).
-@compiled(fastmath=FASTMATH, error_model="numpy")
-def adam_flat(p: Any, g: Any, m: Any, v: Any, clip: Any, beta1: float, beta2: float, size: Any, over: Any) -> None:
-    """One step of Adam, as in torch: ``p -= size * m / (sqrt(v) * over + 1e-8)``; float32 but for the betas."""
-    eps = np.float32(1e-8)
-    b1, b2 = np.float32(beta1), np.float32(beta2)
-    d1, d2 = np.float32(1 - beta1), np.float32(1 - beta2)  # 1 less a rounded 0.999 would be 1e-5 off
-    for i in range(p.size):
-        q = np.uint64(i)
-        grad = clip * g[q]
-        mean = b1 * m[q] + d1 * grad
-        square = b2 * v[q] + d2 * grad * grad
-        m[q] = mean
-        v[q] = square
-        p[q] -= size * mean / (np.sqrt(square) * over + eps)
-
-
-@compiled()
-def adam(
-    lo: int,
-    hi: int,
-    p: Any,
-    g: Any,
-    m: Any,
-    v: Any,
-    clip: float,
-    beta1: float,
-    beta2: float,
-    step_size: float,
-    root2: float,
-) -> None:
-    """:func:`adam_flat` on a range of flat arrays."""
-    f = np.float32
-    adam_flat(p[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi], f(clip), beta1, beta2, f(step_size), f(1 / root2))
-
-
-@compiled(fastmath=FASTMATH)
-def update_rows(
-    lo: int, hi: int, p: Any, g: Any, m: Any, v: Any, clip: float, beta1: float, beta2: float, step_size: float,
-    root2: float, unit: bool,
-) -> None:  # fmt: skip
-    """Adam on rows ``lo:hi``, which are then divided by their length where ``unit`` says so, while they are in the cache."""
-    f = np.float32
-    r = p.shape[1]
-    rows = max(1, _AT_A_TIME // r)
-    for s in range(lo, hi, rows):
-        e = min(s + rows, hi)
-        i, k = s * r, e * r
-        adam_flat(
-            p.ravel()[i:k], g.ravel()[i:k], m.ravel()[i:k], v.ravel()[i:k], f(clip), beta1, beta2, f(step_size),
-            f(1 / root2),
-        )  # fmt: skip
-        if unit:
-            for j in range(s, e):
-                total = f(0)
-                for c in range(r):
-                    total += p[j, c] * p[j, c]
-                total = f(1) / max(np.sqrt(total), f(1e-12))
-                for c in range(r):
-                    p[j, c] *= total

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from cellprism.numba_cache import compiled
-from cellprism.sae.steps.kernels import _keep_largest
-from cellprism.sae.steps.vectors import LANES, ROWS, first_bit, over, products
+from cellprism.sae.steps.shared.largest import keep_largest
+from cellprism.sae.steps.shared.vectors import LANES, ROWS, first_bit, over, products
 
 __all__ = ["collect"]
 
@@ -40,7 +40,7 @@ def collect(
                 value[b, m] = out[f, q]
                 count[b] = m + 1
                 if m + 1 == most and most < w:
-                    _keep_largest(value[b], feature[b], most, k)
+                    keep_largest(value[b], feature[b], most, k)
                     count[b] = k
                     least = value[b, 0]
                     for t in range(1, k):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from threading import Thread
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +11,10 @@ from torch import Tensor
 
 from cellprism.sae.activation import BatchTopK
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.steps.coded_kernels import PARTS, coded_epoch
-from cellprism.sae.steps.moments import start_moments
-from cellprism.sae.steps.vectors import ROWS
+from cellprism.sae.steps.coded.kernels import PARTS, Residuals, coded_epoch
+from cellprism.sae.steps.coded.select import Bars, Entries, Selection, Team
+from cellprism.sae.steps.shared.epochs import Batches, Biases, adam, finished, objective, told, weights
+from cellprism.sae.steps.shared.vectors import ROWS
 from cellprism.sae.steps.way import Setting, State, StepResult
 
 __all__ = ["CodedEpoch", "takes_coded_epoch"]
@@ -60,59 +60,56 @@ class CodedEpoch:
 
     def __call__(self, order: Tensor, rates: NDArray[np.float64]) -> StepResult:
         """Train on all cells in this order, a learning rate a step; the clock of silent cells is kept."""
-        sae, optimiser, options, _, clock, batch = self._setting
-        config = sae.config
-        w, r = sae.decoder.shape
-        nothing = torch.zeros(r)
-        free = sae.input_bias is not None
-        parameters = [sae.encoder, sae.encoder_bias, sae.decoder, sae.decoder_bias]
-        parameters += [sae.input_bias] if sae.input_bias is not None else []
-        state = optimiser.state
-        start_moments(optimiser, parameters)
-        moments = [state[p][name] for p in parameters for name in ("exp_avg", "exp_avg_sq")]
-        values: list[Tensor] = list(parameters)
-        if not free:
-            moments += [nothing, nothing]
-            values.append(nothing)
-        activation = sae.activation
-        whole = isinstance(activation, BatchTopK)
-        k = config.k or 1
+        setting, activation = self._setting, self._setting.sae.activation
+        config, batch = setting.sae.config, setting.batch
+        mine, left = weights(setting), told(setting)
+        for p in (mine.encoder, mine.encoder_bias, mine.decoder):
+            p.gradient[:] = 0  # rows of features without entries
+        w, r = mine.encoder.value.shape
+        whole, k = isinstance(activation, BatchTopK), config.k or 1
         if isinstance(activation, BatchTopK):
             self._bars[2] = float(activation.threshold)
-        most = w if whole else min(w, max(4 * k, k + _LEAST_ENTRIES))
-        segment = np.array(config.prefix_of_feature, dtype=np.int64)
-        by_cell: list[Any] = [np.empty((batch, most), np.int32)]
-        by_cell += [np.empty((batch, most), np.float32) for _ in range(2)]
-        by_cell += [np.zeros(batch, np.int64), np.empty((batch, len(config.prefixes), r), np.float32)]
-        by_cell += [np.empty((batch, r), np.float32) for _ in range(2)] + [np.zeros(batch, np.float32)]
-        gradients = [np.zeros((w, r), np.float32), np.zeros(w, np.float32), np.zeros((w, r), np.float32)]
-        fired, result = np.zeros(w, np.bool_), np.zeros(1)
         threads = max(1, min(torch.get_num_threads(), PARTS, batch * w * r // _WORTH))
+        cells = Batches(self._x, order.numpy(), batch)
+        rest = (
+            objective(setting),
+            adam(setting, rates),
+            Selection(k, whole, activation.momentum if isinstance(activation, BatchTopK) else 0.0),
+            _entries(batch, w if whole else min(w, max(4 * k, k + _LEAST_ENTRIES)), r),
+            _residuals(config, batch, r),
+            bars := Bars(self._bars, self._memory, np.zeros(threads, np.int64)),
+            left,
+        )
         counter = np.zeros(1, np.int64)
-        arguments: tuple[Any, ...] = (
-            threads, counter, self._x, order.numpy(), batch, rates,
-            int(state[sae.encoder]["step"]), *options.betas, options.max_grad_norm or 0.0,
-            *(v.detach().numpy() for v in values), *(m.numpy() for m in moments),
-            config.pre_bias == "tied", free, config.unit_norm, k, whole,
-            activation.momentum if isinstance(activation, BatchTopK) else 0.0, segment, *by_cell,
-            np.zeros((PARTS, r + 1), np.float32), *gradients,
-        )  # fmt: skip
-        missed = np.zeros(threads, np.int64)
-        after = (clock.silent.numpy(), fired, self._bars, self._memory, missed, result)
-        run: Any = coded_epoch
-        helpers = [
-            Thread(target=run, args=(i, *arguments, np.zeros(w + 2, np.int64), *after)) for i in range(1, threads)
-        ]
+
+        def run(thread: int) -> None:
+            own = Biases(*(p._replace(gradient=np.zeros(r, np.float32)) for p in mine.biases))
+            coded_epoch(Team(thread, threads, counter), cells, mine._replace(biases=own), *rest)
+
+        helpers = [Thread(target=run, args=(i,)) for i in range(1, threads)]
         for helper in helpers:
             helper.start()
-        run(0, *arguments, np.zeros(w + 2, np.int64), *after)
+        run(0)
         for helper in helpers:
             helper.join()
-        for p in parameters:
-            state[p]["step"] += len(rates)
         if isinstance(activation, BatchTopK):
             activation.threshold.fill_(float(self._bars[2]))
-        share = missed.sum() / len(order)
+        share = bars.missed.sum() / len(order)
         self._bars[1] = self._bars[1] * 0.8 if share > _MISSES else min(self._bars[1] * 1.05, _DARED)
-        error = float(result[0])
-        return StepResult(error, error, 0.0, 0.0, torch.as_tensor(fired))
+        return finished(setting, len(rates), left)
+
+
+def _entries(batch: int, most: int, r: int) -> Entries:
+    """Room for so many entries a cell."""
+    floats = [np.empty((batch, width), np.float32) for width in (most, most, r, r)]
+    return Entries(np.empty((batch, most), np.int32), floats[0], floats[1], np.zeros(batch, np.int64), *floats[2:])
+
+
+def _residuals(config: SAEConfig, batch: int, r: int) -> Residuals:
+    """Room for the errors of a batch."""
+    return Residuals(
+        np.array(config.prefix_of_feature, dtype=np.int64),
+        np.empty((batch, len(config.prefixes), r), np.float32),
+        np.zeros(batch, np.float32),
+        np.zeros((PARTS, r + 1), np.float32),
+    )

@@ -1,0 +1,1 @@
+"""Whole epochs of topk and batchtopk, shared by threads."""

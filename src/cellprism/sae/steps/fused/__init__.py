@@ -1,0 +1,1 @@
+"""Whole epochs of relu in few dimensions."""
