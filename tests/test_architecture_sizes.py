@@ -17,8 +17,6 @@ WIDE_KERNELS = {
 }
 LONG_FUNCTIONS = {
     "steering/effect.py:effect",
-    "cli/fit.py:fit",
-    "cli/planted.py:planted",
     "run/prepare.py:prepare",
     "embed/dgd_train.py:train",
 }
