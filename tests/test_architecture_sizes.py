@@ -12,8 +12,6 @@ ROOT = Path(cellprism.__file__).parent
 PARAMETERS, LINES = 20, 80
 LONG_FUNCTIONS = {
     "steering/effect.py:effect",
-    "cli/fit.py:fit",
-    "cli/planted.py:planted",
     "embed/dgd_train.py:train",
 }
 

@@ -106,6 +106,20 @@ def test_two_donors_make_cells_the_unit_and_it_is_said() -> None:
     ]
 
 
+@pytest.mark.parametrize("n_donors", [2, 4])
+def test_a_feature_of_cells_that_are_left_out_is_shown_with_its_reason(n_donors: int) -> None:
+    data = study()
+    strata = np.array([f"b{i % n_donors}" for i in range(N)], dtype=object)
+    gone = np.arange(N) < 3
+    codes = data["codes"].copy()
+    codes[:, 5] = np.where(gone, 1.0, 0.0)
+    found = annotate(**data | {"codes": codes}, strata=np.where(gone, None, strata))
+    row = found.features.set_index("feature").loc[5]
+    assert (row["n_active"], row["untestable"]) == (3, "active in no cell that is tested")
+    assert row["name"] == "not testable (active in no cell that is tested)"
+    assert dict(zip(found.untestable["feature"], found.untestable["reason"], strict=True)) == {5: row["untestable"]}
+
+
 def test_donors_within_strata_lose_cells_without_either() -> None:
     data = study()
     donor = np.array([f"d{i % 4}" for i in range(N)], dtype=object)

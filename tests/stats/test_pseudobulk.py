@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from scipy import stats
 
 from cellprism.stats.contrast import active_contrast, check_codes
+from cellprism.stats.donors import intraclass_correlation, weigh_donors
 from cellprism.stats.expression import prepare_expression
 from cellprism.stats.fdr import benjamini_hochberg, two_sided_log_p
 from cellprism.stats.genes import rank_sum
@@ -121,3 +122,74 @@ def test_deviates_of_t_have_its_p_value(df: float) -> None:
     np.testing.assert_allclose(ours[known], expected[known], rtol=1e-7, atol=1e-12)
     assert (np.diff(t_to_z(t, df)) > 0).all()
     assert t_to_z(np.array([np.inf]), df)[0] > 1e3
+
+
+UNEQUAL = {
+    "six": [300, 200, 100, 50, 30, 20],
+    "one of many cells": [1000, 40, 30, 20, 20, 20],
+    "five": [400, 150, 60, 30, 20],
+    "three": [400, 60, 20],
+}
+
+
+def over_unequal_donors(sizes: list[int], spread: tuple[float, ...], effect: float = 0.0) -> np.ndarray:
+    """P values (rounds, genes) of the test over donors; the first ten of 150 genes have a mean slope."""
+    rng = np.random.default_rng(4)
+    donor = np.repeat(np.arange(len(sizes)), sizes)
+    found = []
+    for _ in range(16):
+        active = rng.random((donor.size, 1)) < 0.3
+        rate = rng.gamma(2.0, 0.5, 150) * np.exp(rng.normal(0.0, 0.5, (len(sizes), 150))[donor])
+        slope = rng.normal(size=(len(sizes), 150)) * rng.choice(spread, 150)
+        slope[:, :10] += effect
+        expression = prepare_expression(np.log1p(rng.poisson(rate * np.exp(active * slope[donor]))), donor)
+        contrast = active_contrast(check_codes(sp.csc_array(active.astype(float))), expression.strata, expression.sizes)
+        unit = donors_of_strata(expression.strata, donor, len(sizes))
+        found.append(np.exp(two_sided_log_p(paired_pseudobulk(expression, contrast, unit)[0].calibrated[0])))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("spread", [(0.0,), (0.4,), (0.0, 0.3)], ids=str)
+@pytest.mark.parametrize("sizes", UNEQUAL.values(), ids=UNEQUAL)
+def test_the_level_holds_over_donors_of_unequal_size(sizes: list[int], spread: tuple[float, ...]) -> None:
+    """Genes whose slopes differ between donors by nothing, alike, or half of them."""
+    p = over_unequal_donors(sizes, spread)[:, 10:].ravel()
+    assert (p < 0.05).mean() < 0.07
+    assert (p < 0.001).mean() < 0.004
+    if spread == (0.4,):  # of donors that do not differ weights are too even, and the test errs to the safe side
+        assert stats.kstest(p, "uniform").statistic < 0.05
+
+
+def test_large_donors_count_for_more_than_small_ones() -> None:
+    p = over_unequal_donors([300, 200, 100, 50, 30, 20], (0.0,), effect=0.4)
+    assert (p[:, :10] < 0.05).mean() > 0.75  # 0.7 where donors count alike
+
+
+def test_the_weighted_mean_is_that_of_weighted_least_squares() -> None:
+    """Weights, mean and variance over donors are those of statsmodels with the same precisions."""
+    linear = pytest.importorskip("statsmodels.api")
+    rng = np.random.default_rng(0)
+    values, n, within = rng.normal(0.3, 1.0, (6, 25)), np.array([60.0, 8.0, 3.0, 40.0, 18.0, 2.0]), np.full(25, 2.0)
+    found = weigh_donors([values], [n], within)
+    own, consensus = intraclass_correlation([values], [n], within)
+    assert found.correlation == consensus
+    for g in range(25):
+        rho = max(own[g], consensus)
+        precision = 1 / (rho + (1 - rho) / n)
+        fit = linear.WLS(values[:, g], np.ones(6), weights=precision / precision.mean()).fit()
+        (weights,) = found.weights
+        assert np.average(values[:, g], weights=weights[:, g]) == pytest.approx(fit.params[0])
+        assert found.variance[g] == pytest.approx(fit.scale)
+        assert np.sqrt(found.variance[g] / weights[:, g].sum()) == pytest.approx(fit.bse[0])
+
+
+def test_doubt_makes_weights_more_even() -> None:
+    """Donors that do not differ: precision as the cells, or with one standard error of the correlation, sqrt(2 / df) / size."""
+    n = [np.array([100.0, 5.0, 5.0, 100.0, 5.0])]
+    values, within = [np.zeros((5, 40))], np.ones(40)
+    plain, doubted = (weigh_donors(values, n, within, doubt).weights[0] for doubt in (0.0, 1.0))
+    assert plain[0] / plain[1] == pytest.approx(20.0)
+    consensus = weigh_donors(values, n, within).correlation
+    size = (n[0].sum() - (n[0] ** 2).sum() / n[0].sum()) / 4
+    rho = consensus + (1 - consensus) * np.sqrt(2 / 4) / size
+    assert doubted[0] / doubted[1] == pytest.approx((rho + (1 - rho) / 5) / (rho + (1 - rho) / 100))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cellprism.cli.shared import Output, Overwrite
 from cellprism.cli.voice import VOICE, write_log
+
+if TYPE_CHECKING:
+    from cellprism.sae import Fit
 
 __all__ = ["register"]
 
@@ -50,32 +53,18 @@ def fit(
 
     Without --width, --k, --activation and --config the configuration is chosen from the embedding.
     """
-    from cellprism.cli.common import console, say
+    from cellprism.cli.common import say
     from cellprism.data.checks import already_told, check_embedding, remarks
     from cellprism.data.text import read_yaml
-    from cellprism.errors import InputError
-    from cellprism.features.stability import fit_matches
-    from cellprism.run.folder import check_output, staged
+    from cellprism.run.folder import check_output
     from cellprism.run.options import RunOptions
-    from cellprism.run.write import recipe_records, write_json, write_landscape
     from cellprism.sae import SAEConfig
     from cellprism.sae import fit as train
 
     one_model = {"--width": width, "--k": k, "--activation": activation, "--config": config, "--epochs": epochs}
     one_model |= {"--seeds": seeds if seeds > 1 else None, "--consensus": consensus or None}
     one_model |= {"--preset": preset if preset != "standard" else None}
-    beside = [name for name, value in one_model.items() if value is not None]
-    if sweep is None and memory_budget is not None:
-        raise InputError("`--memory-budget` is of a sweep", f"{memory_budget:g} without --sweep", "leave it out")
-    if sweep is not None and beside:
-        raise InputError(
-            "`--sweep` takes the models from its file", f"{', '.join(beside)} beside it", "write them into the file"
-        )
-    chosen = [name for name in ("--width", "--k", "--activation") if one_model[name] is not None]
-    if config is not None and chosen:
-        raise InputError(
-            "`--config` takes the model from its file", f"{', '.join(chosen)} beside it", "write them into the file"
-        )
+    _refuse_twice([name for name, value in one_model.items() if value is not None], sweep, config, memory_budget)
     check_output(output, overwrite=overwrite)
     source = load_embedding(embedding, rep)
     X = check_embedding(source.values, source.cells)
@@ -111,6 +100,33 @@ def fit(
             epochs=epochs,
             progress=VOICE.shows_progress and sys.stderr.isatty(),
         )
+    _write(fitted, X, output, seed=seed, overwrite=overwrite)
+
+
+def _refuse_twice(given: list[str], sweep: Path | None, config: Path | None, memory_budget: float | None) -> None:
+    """Refuse options of one model beside files that say all of it; ``given`` are those that are not left out."""
+    from cellprism.errors import InputError
+
+    if sweep is None and memory_budget is not None:
+        raise InputError("`--memory-budget` is of a sweep", f"{memory_budget:g} without --sweep", "leave it out")
+    if sweep is not None and given:
+        raise InputError(
+            "`--sweep` takes the models from its file", f"{', '.join(given)} beside it", "write them into the file"
+        )
+    chosen = [name for name in given if name in ("--width", "--k", "--activation")]
+    if config is not None and chosen:
+        raise InputError(
+            "`--config` takes the model from its file", f"{', '.join(chosen)} beside it", "write them into the file"
+        )
+
+
+def _write(fitted: Fit, X: Any, output: Path, *, seed: int, overwrite: bool) -> None:
+    """Write the SAE, its history and what was measured, and say what stands out."""
+    from cellprism.cli.common import console, say
+    from cellprism.features.stability import fit_matches
+    from cellprism.run.folder import staged
+    from cellprism.run.write import recipe_records, write_json, write_landscape
+
     about = recipe_records(fitted)
     for reason in about.get("recipe", {}).get("reasons", ()):
         say(reason)

@@ -85,7 +85,7 @@ def _spoken(kind: Any) -> Any:
 
 def _value(kind: Any, default: Any, given: Any) -> Any:
     """What was given, as the group holds it."""
-    if given is None:
+    if given is None or given == []:
         return None if default is dataclasses.MISSING else default
     if _PAIR in (kind, *get_args(kind)):
         return _pair(given)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cellprism.cli.shared import Layer, Output, Overwrite, Raw
+
+if TYPE_CHECKING:
+    from cellprism.evaluation.planted import PlantedBenchmark
 
 __all__ = ["planted"]
 
@@ -60,9 +63,8 @@ def planted(
     import shutil
 
     from cellprism import embed as models
-    from cellprism.cli.common import console, say
+    from cellprism.cli.common import say
     from cellprism.data.text import read_yaml
-    from cellprism.evaluation.found import standing
     from cellprism.evaluation.planted import over_grid
     from cellprism.evaluation.planted import planted as execute
     from cellprism.run.folder import check_output, staged
@@ -92,6 +94,14 @@ def planted(
     with staged(output, overwrite=overwrite) as folder:
         found.save(folder)
     shutil.rmtree(parts)
+    _show(found, output)
+
+
+def _show(found: PlantedBenchmark, output: Path) -> None:
+    """Print what was found, beside the other dictionaries."""
+    from cellprism.cli.common import console
+    from cellprism.evaluation.found import standing
+
     out = console()
     out.print("\nPlanted programmes on held-out cells:", highlight=False)
     out.print(standing(found.recovery, found.summary).round(3).to_string(index=False), highlight=False, soft_wrap=True)

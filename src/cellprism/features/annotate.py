@@ -210,7 +210,7 @@ def _answers(
     of_sets, of_nulls = (np.random.default_rng(s) for s in np.random.SeedSequence(options.seed).spawn(2))
     of_networks = np.random.default_rng([options.seed, 2])
     question = ask(study, expression, gene_sets, options.evidence, of_sets)
-    found = test_codes(study.tested_codes, question)
+    found = _with_reasons(test_codes(study.tested_codes, question), study)
     labels = label_table(study.codes, study.categorical, study.continuous)
     nulls = null_evidence(study, found, question, options.nulls, extra_nulls, of_nulls)
     shares, random = shares_beside_nulls(study.tested_codes, found, question, nulls)
@@ -240,6 +240,15 @@ def _words(options: TableOptions) -> dict[str, str]:
     """What every table says of how it was made."""
     calibrated = options.independent and options.expression_kind == "measured"
     return {"expression": options.expression_kind, "pvalues": "calibrated" if calibrated else "descriptive"}
+
+
+def _with_reasons(found: Evidence, study: Study) -> Evidence:
+    """The evidence, where features that are active in cells without tests alone are told from dead ones."""
+    alone = (np.diff(study.codes.indptr) > 0) & (np.diff(study.tested_codes.indptr) == 0)
+    if not alone.any():
+        return found
+    reason = np.where(alone, "active in no cell that is tested", found.contrast.reason)
+    return replace(found, contrast=replace(found.contrast, reason=reason))
 
 
 def _untestable(found: Evidence) -> pd.DataFrame:

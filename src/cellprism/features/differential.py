@@ -16,6 +16,7 @@ from cellprism.stats.contrast import check_codes
 from cellprism.stats.donors import weighted_moderated_t
 from cellprism.stats.fdr import benjamini_hochberg, two_sided_log_p
 from cellprism.stats.moderate import skewed_tail, t_to_z
+from cellprism.stats.units import FEWEST_A_SIDE
 
 __all__ = ["Differential", "differential"]
 
@@ -23,8 +24,6 @@ _POWER = 0.8
 _FEWEST_DONORS = 2
 _MIN_ACTIVE = 10
 """Fewest active cells of a feature that is compared, as for annotation."""
-_MIN_DONOR_CELLS = 3
-"""Fewest cells of a donor in a condition: a stray cell is no donor. Above that, precision weights say what it counts."""
 _COLUMNS = (
     "feature", "fraction_a", "fraction_b", "mean_a", "mean_b", "difference", "log2_ratio", "effect", "statistic",
     "pval", "qval", "statistic_fraction", "pval_fraction", "qval_fraction", "detectable",
@@ -150,11 +149,11 @@ def _with_donor(chosen: np.ndarray, side: np.ndarray, units: Groups, notes: list
     known = chosen & (units.number >= 0)
     group = 2 * units.number + side
     counts = np.bincount(group[known], minlength=2 * units.names.size)
-    stray = known & (counts[np.where(known, group, 0)] < _MIN_DONOR_CELLS)
+    stray = known & (counts[np.where(known, group, 0)] < FEWEST_A_SIDE)
     if stray.any():
         who = ", ".join(repr(str(name)) for name in units.names[np.unique(units.number[stray])[:5]])
         notes.append(
-            f"{int(stray.sum())} cells of donors with fewer than {_MIN_DONOR_CELLS} in a condition are left out ({who})"
+            f"{int(stray.sum())} cells of donors with fewer than {FEWEST_A_SIDE} in a condition are left out ({who})"
         )
     return known & ~stray
 
@@ -317,7 +316,7 @@ def _design(counts: np.ndarray, notes: list[str]) -> tuple[list[np.ndarray], str
     if min(g.sum() for g in chosen) < _FEWEST_DONORS:
         raise InputError(
             "a test over donors needs two donors in each condition, or two with cells in both",
-            f"{int(chosen[0].sum())} and {int(chosen[1].sum())} donors of {_MIN_DONOR_CELLS} cells or more, "
+            f"{int(chosen[0].sum())} and {int(chosen[1].sum())} donors of {FEWEST_A_SIDE} cells or more, "
             f"{int(paired.sum())} in both",
             "leave the donors out and read the result as about these cells only",
         )

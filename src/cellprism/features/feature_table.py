@@ -83,7 +83,7 @@ def feature_table(
     leading = top_genes(found)
     display = [naming.display_gene(g, s) for g, s in zip(genes["gene"], genes["symbol"], strict=True)]
     evidence = name_evidence(
-        part, found, question, display, labels, random, leading, marks=mark, nuisance=nuisance, kinds=known.kinds,
+        part, found, question, display, labels, random, leading, live=live, marks=mark, nuisance=nuisance, kinds=known.kinds,
         ancestors=known.ancestors, regulators=known.regulators,
     )  # fmt: skip
     named = dict(zip((e.feature for e in evidence), naming.feature_names(evidence), strict=True))

@@ -51,13 +51,14 @@ def name_evidence(
     random: Evidence | None,
     top: np.ndarray,
     *,
+    live: np.ndarray,
     marks: np.ndarray,
     nuisance: Collection[str],
     kinds: Mapping[str, SetKind],
     ancestors: Mapping[str, str],
     regulators: Mapping[int, str],
 ) -> list[naming.Evidence]:
-    """Evidence of every live feature, each piece past the level of the question.
+    """Evidence of the ``live`` features, each piece past the level of the question.
 
     Parameters
     ----------
@@ -77,7 +78,6 @@ def name_evidence(
         Tissue and kind of the sets where they are known.
     """
     n_active = np.diff(codes.indptr)
-    live = np.flatnonzero(n_active > 0)
     shown = np.take_along_axis(found.genes.calibrated, np.maximum(top, 0), axis=1)
     genes = np.where((top >= 0) & (shown >= found.critical), top, -1)
     core = core_cells(codes)

@@ -1,8 +1,8 @@
 """Genes of a feature with the donor as the unit: cells of one donor are not independent of each other.
 
 For each donor the mean expression of active less that of inactive cells (within bins of depth where depth is a
-covariate) is one number a gene; donors' differences are tested against zero by a moderated paired t test. Donor
-intercepts cancel in the difference and donor-by-feature slopes are part of its variance over donors, so both leave
+covariate) is one number a gene; donors' differences, weighted by their precision (:mod:`cellprism.stats.donors`), are
+tested against zero by a moderated paired t test. Donor intercepts cancel in the difference and donor-by-feature slopes are part of its variance over donors, so both leave
 the level of the test where it should be.
 """
 
@@ -13,17 +13,18 @@ from typing import NamedTuple
 import numpy as np
 
 from cellprism.stats.contrast import Contrast
+from cellprism.stats.donors import weigh_donors
 from cellprism.stats.expression import Expression
 from cellprism.stats.genes import GeneResult, cell_sums, empty_statistics, log2_fold_change, split_by_stratum
 from cellprism.stats.moderate import fit_prior, skewed_tail, t_to_z
 from cellprism.stats.parallel import for_chunks, nan_array
-from cellprism.stats.units import MIN_DONORS
+from cellprism.stats.units import FEWEST_A_SIDE, MIN_DONORS
 
 __all__ = ["donors_of_strata", "paired_pseudobulk"]
 
-_MIN_CELLS = 3
-"""Fewest active and inactive cells with which a usable donor counts for one feature."""
 _EVEN, _FEWEST_EVEN = 0.3, 50
+_DOUBT = 2.0
+"""Of a gene's own variance between donors, which a handful of donors does not tell (:func:`weigh_donors`)."""
 
 
 def donors_of_strata(strata: np.ndarray, donor: np.ndarray, n_strata: int) -> np.ndarray:
@@ -57,7 +58,8 @@ def paired_pseudobulk(
 
     Notes
     -----
-    A gene's variance over donors is compared with what sampling of its cells alone would give; the ratio is what
+    A donor's difference is as precise as its cells on both sides and the variance between donors make it: a donor of 20
+    cells cannot outvote one of 300. A gene's variance over donors, so weighted, is compared with what sampling of its cells alone would give; the ratio is what
     genes of a feature share, so the prior is fitted to these ratios (a prior on the variances themselves would be too
     small for abundant genes and too large for rare ones). Sampling variance and skewness are those under permuted cells,
     from all cells of a stratum: a rare gene that no active cell happens to express has no variance of its own there.
@@ -85,7 +87,7 @@ def paired_pseudobulk(
         groups = slice(part.start * n_strata, part.stop * n_strata)
         inside = cell_sums(expression, ptr, cells, groups, values).reshape(-1, n_strata, 2, n_genes)
         pos, neg = contrast.positive[part].astype(np.float64), contrast.negative[part].astype(np.float64)
-        enough[part] = (pos @ belongs.T >= _MIN_CELLS) & (neg @ belongs.T >= _MIN_CELLS)
+        enough[part] = (pos @ belongs.T >= FEWEST_A_SIDE) & (neg @ belongs.T >= FEWEST_A_SIDE)
         for i, f in enumerate(range(part.start, part.stop)):
             if enough[f].sum() >= MIN_DONORS:
                 z[f], calibrated[f] = _one_feature(inside[i, :, 0], total, moments, pos[i], neg[i], belongs[enough[f]])
@@ -126,19 +128,31 @@ def _one_feature(
     step = 1.0 / n1 + 1.0 / n2
     sampling = moments.variance * step
     third = n1 * n2 * (n2 - n1) * step**3 * moments.cube
-    share = np.maximum(belongs @ weight, 1e-12)  # of each donor
-    k = belongs.shape[0]
+    share = np.maximum(belongs @ weight, 1e-12)  # of each donor: its difference varies as 1 / share
     per_donor = belongs @ (weight * difference) / share
-    noise = (belongs @ (weight**2 * sampling) / share**2).mean(axis=0)
-    variance = per_donor.var(axis=0, ddof=1)
+    of_donor = belongs @ (weight**2 * sampling) / share**2
+    weighed = weigh_donors([per_donor], [share[:, 0]], _within(moments.variance, pos + neg, belongs), _DOUBT)
+    (w,) = weighed.weights
+    total_weight = w.sum(axis=0)
+    # what the variance over donors would be by the sampling of cells alone
+    noise = ((w - w**2 / total_weight) * of_donor).sum(axis=0) / weighed.df
     usable = noise > 0
     safe = np.where(usable, noise, 1.0)
-    skewness = np.where(usable, (belongs @ (weight**3 * third) / share**3).sum(axis=0) / k**3 / (safe / k) ** 1.5, 0.0)
-    ratio = np.where(usable, variance / safe, np.nan)
+    error = (w**2 * of_donor).sum(axis=0)
+    third_moment = (w**3 * (belongs @ (weight**3 * third) / share**3)).sum(axis=0)
+    skewness = np.where(usable, third_moment / np.where(usable, error, 1.0) ** 1.5, 0.0)
+    ratio = np.where(usable, weighed.variance / safe, np.nan)
     # ratios of genes that few cells express are far from chi-square and would make the prior too vague for all others
     even = usable & (np.abs(skewness) < _EVEN)
-    prior = fit_prior(ratio[even] if even.sum() >= _FEWEST_EVEN else ratio, k - 1.0)
-    squeezed, df = prior.squeeze(np.nan_to_num(ratio), k - 1.0)
-    t = np.where(usable, per_donor.mean(axis=0) / np.sqrt(np.maximum(squeezed, 1e-12) * safe / k), 0.0)
+    prior = fit_prior(ratio[even] if even.sum() >= _FEWEST_EVEN else ratio, weighed.df)
+    squeezed, df = prior.squeeze(np.nan_to_num(ratio), weighed.df)
+    mean = (w * per_donor).sum(axis=0) / total_weight
+    t = np.where(usable, mean / np.sqrt(np.maximum(squeezed, 1e-12) * safe / total_weight), 0.0)
     z = t_to_z(t, df)
     return z, skewed_tail(z, skewness)
+
+
+def _within(variance: np.ndarray, sizes: np.ndarray, belongs: np.ndarray) -> np.ndarray:
+    """(genes,) variance of cells within the strata of the usable donors."""
+    df = np.maximum(sizes - 1.0, 0.0) * (belongs.sum(axis=0) > 0)
+    return np.asarray(df @ variance / max(float(df.sum()), 1.0))

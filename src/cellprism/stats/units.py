@@ -6,9 +6,9 @@ nothing else, and never what the unit of a test is.
 
 A *stratum* needs two cells: below that no cell has one to be compared with. A *donor* needs :data:`MIN_SIDE` cells on each
 side of a comparison, the least that pseudobulk pipelines ask of a sample (muscat, Crowell et al. 2020; decoupler), so
-twice as many where each of its cells falls on one of two sides. Usable donors are not weighted by their cells: a one-sample
-t test with equal weights is conservative at p <= 0.05 where donors differ in variance (Ibragimov and Mueller 2010, J. Bus.
-Econ. Stat. 28:453), while weights would need the variance between donors, which a handful of donors does not tell.
+twice as many where each of its cells falls on one of two sides that differ from feature to feature. In one comparison a
+donor counts with :data:`FEWEST_A_SIDE` cells on each side: fewer are stray cells, and of more, weights by precision
+(:mod:`cellprism.stats.donors`) say what they count.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ import numpy as np
 from cellprism.data.missing import groups
 from cellprism.errors import InputError
 
-__all__ = ["MIN_DONORS", "MIN_DONOR_CELLS", "MIN_SIDE", "MIN_STRATUM_CELLS", "Units", "usable_units"]
+__all__ = ["FEWEST_A_SIDE", "MIN_DONORS", "MIN_DONOR_CELLS", "MIN_SIDE", "MIN_STRATUM_CELLS", "Units", "usable_units"]
 
 MIN_DONORS = 3
 """Fewest donors for a test over donors of which each is on both sides."""
 MIN_SIDE = 10
 """Fewest cells of a donor on each side of a comparison."""
+FEWEST_A_SIDE = 3
+"""Fewest cells of a donor on a side with which it counts in one comparison."""
 MIN_DONOR_CELLS = 2 * MIN_SIDE
 MIN_STRATUM_CELLS = 2
 _SHOWN = 3
