@@ -19,6 +19,7 @@ from cellprism import embed, genesets
 from cellprism.data.checks import already_told, check_embedding, remarks
 from cellprism.data.embedding import align, embedding_from_obsm
 from cellprism.data.expression import measured_expression
+from cellprism.data.order import mask_of, refuse_other_order
 from cellprism.data.query import rows_where
 from cellprism.data.read import describe_keys
 from cellprism.data.sparse import as_csr
@@ -167,6 +168,7 @@ def annotate(
         The same tables as an object.
     """
     stored = _stored(adata, key)
+    refuse_other_order(adata=adata, donor=donor, depth=options.get("depth"))
     column = donor if isinstance(donor, str) and (donor != "strata" or donor in adata.obs) else None
     columns = cell_columns(adata, labels or (), strata, column)
     for note in columns.labels.notes:
@@ -234,6 +236,7 @@ def steer(
     if not {"to", "to_quantile", "scale", "add", "off"} & set(options):
         options["to_quantile"] = 0.95
     if cells is not None:
+        refuse_other_order(adata=adata, cells=mask_of(cells))
         cells = np.asarray(cells)
         if cells.dtype.kind in "OUST":
             at = adata.obs_names.get_indexer(cells)

@@ -79,7 +79,7 @@ def test_a_table_cut_anywhere_in_its_last_line_is_refused_or_said(tmp_path: Path
         if whole:
             assert read_embedding(path).values.shape == (N, 4)
         else:
-            with pytest.raises(InputError, match="last line of .* breaks off"):
+            with pytest.raises(InputError, match=r"last line of .* breaks off"):
                 read_embedding(path)
     assert outcomes == {True, False}
 

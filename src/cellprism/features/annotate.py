@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.data.order import refuse_other_genes, refuse_other_order
 from cellprism.errors import CellsLeftOut
 from cellprism.features.evidence import Question, prepare_question, test_codes
 from cellprism.features.inputs import Design, blocks_and_donors, check_options, gene_frame, label_frame, split_columns
@@ -183,6 +184,10 @@ def annotate(
     InputError
         For shapes that do not fit, repeated gene names, bad expression or codes, unmatched gene sets, one stratum.
     """
+    refuse_other_order(
+        codes=codes, expression=expression, labels=labels, strata=strata, donor=donor, depth=depth, embedding=embedding
+    )
+    refuse_other_genes(expression, genes)
     codes_csc = check_codes(codes, int(np.shape(expression)[0]))
     measured = gene_frame(genes, symbols, modality, int(np.shape(expression)[1]))
     check_options(nulls, keep, method)
