@@ -122,3 +122,10 @@ def test_rows_come_by_p_without_what_could_not_be_compared(run_dir: Path, tmp_pa
     assert pd.read_parquet(tmp_path / "d" / "untestable.parquet")["feature"].tolist() == [5]
     assert "20 of 180 cells have no condition" in done.out
     assert "over donors" in done.out
+
+
+def test_its_steps_are_kept(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = call(capsys, "differential", run_dir, "--by", "plain", "--conditions", "a,b", "-o", tmp_path / "d")
+    assert done.code == 0, done.err
+    kept = [json.loads(line) for line in (tmp_path / "d" / "run.log").read_text(encoding="utf-8").splitlines()]
+    assert [one["step"] for one in kept] == [f"comparing the features of {run_dir} between a and b, over cells"]
