@@ -1,7 +1,7 @@
 """How far cells that a run's model embeds anew lie from where the run had them: by the run's part of molecules, and by all.
 
-    cellprism run CELLS.h5ad --embed pca --labels cell_type --seeds 1 -o RUN
-    python benchmarks/encode_thinned.py CELLS.h5ad RUN benchmarks/results
+cellprism run CELLS.h5ad --embed pca --labels cell_type --seeds 1 -o RUN
+python benchmarks/encode_thinned.py CELLS.h5ad RUN benchmarks/results
 """
 
 from __future__ import annotations
