@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +123,30 @@ def test_rows_come_by_p_without_what_could_not_be_compared(run_dir: Path, tmp_pa
     assert pd.read_parquet(tmp_path / "d" / "untestable.parquet")["feature"].tolist() == [5]
     assert "20 of 180 cells have no condition" in done.out
     assert "over donors" in done.out
+
+
+def test_its_steps_are_kept(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = call(capsys, "differential", run_dir, "--by", "plain", "--conditions", "a,b", "-o", tmp_path / "d")
+    assert done.code == 0, done.err
+    kept = [json.loads(line) for line in (tmp_path / "d" / "run.log").read_text(encoding="utf-8").splitlines()]
+    assert [one["step"] for one in kept] == [f"comparing the features of {run_dir} between a and b, over cells"]
+
+
+@pytest.mark.parametrize("role", ["--by", "--donor"])
+def test_columns_of_the_run_itself_are_no_conditions(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], role: str
+) -> None:
+    """A map coordinate is not compared where obs had a column of that name, which was kept beside it."""
+    copy = tmp_path / "run"
+    shutil.copytree(run_dir, copy)
+    cells = pd.read_parquet(copy / "cells.parquet")
+    cells["x"], cells["depth"], cells["obs:x"] = np.arange(N) % 2, np.arange(N) % 2, cells["donor"]
+    cells["obs:y"] = np.where(np.arange(N) % 2, "p", "q")
+    cells["y"] = np.arange(N) % 2
+    cells.to_parquet(copy / "cells.parquet")
+    other = ["--by", "obs:y"] if role == "--donor" else []
+    for name, remedy in (("x", "'obs:x'"), ("y", "'obs:y'"), ("depth", "one of obs"), ("cell", "one of obs")):
+        refused = call(capsys, "differential", copy, *other, role, name, "-o", tmp_path / "d")
+        assert (refused.code, remedy in refused.err) == (2, True), refused.err
+    done = call(capsys, "differential", copy, "--by", "obs:y", "-o", tmp_path / "d")
+    assert (done.code, "q against p" in done.out) == (0, True), done.err

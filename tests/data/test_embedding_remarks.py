@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 import cellprism as prism
 from cellprism.data.checks import already_told
-from cellprism.errors import EmbeddingRemark
+from cellprism.errors import EmbeddingRemark, InputError
 
 
 def _odd(kind: str) -> np.ndarray:
@@ -65,3 +65,16 @@ def test_what_is_odd_is_told_once_by_each_that_is_given_an_embedding(entry: str,
 def test_nothing_is_told_twice_of_what_was_said() -> None:
     with already_told():
         prism.fit(_odd("dominant"), SMALL, epochs=1)  # warnings are errors here
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "i1", "i8", "u2"])
+def test_no_type_of_number_warns_by_itself(dtype: str) -> None:
+    X = np.rint(_odd("plain") * 10).astype("i8").clip(0 if dtype.startswith("u") else -100, 100).astype(dtype)
+    fitted = prism.fit(X, SMALL, epochs=1)  # warnings are errors here
+    same = prism.fit(X.astype("f4"), SMALL, epochs=1)
+    np.testing.assert_array_equal(fitted.sae.encode(X).toarray(), same.sae.encode(X.astype("f4")).toarray())
+
+
+def test_what_is_masked_is_not_read() -> None:
+    with pytest.raises(InputError, match="masked"):
+        prism.fit(np.ma.masked_less(_odd("plain"), 0), SMALL, epochs=1)

@@ -21,9 +21,17 @@ __all__ = ["cells_with", "column", "two_names"]
 
 
 def column(cells: pd.DataFrame, name: str) -> pd.Series[Any]:
-    """A column that the run kept."""
+    """A column of the user's that the run kept."""
+    from cellprism.data.columns import RESERVED
     from cellprism.data.read import describe_keys
 
+    if name in RESERVED:
+        theirs = [c for c in cells.columns if c not in RESERVED]
+        raise InputError(
+            f"the columns {', '.join(RESERVED)} are the run's own: names, map and technical quality",
+            f"{name!r}; of obs there are {describe_keys(theirs)}",
+            f"give 'obs:{name}', the one of obs" if f"obs:{name}" in theirs else "give one of obs",
+        )
     if name not in cells:
         raise InputError(
             "the column must be among those that the run kept",

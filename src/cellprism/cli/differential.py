@@ -31,7 +31,8 @@ def differential(
     from rich.text import Text
 
     from cellprism.cli.choose import cells_with, column, two_names
-    from cellprism.cli.common import console
+    from cellprism.cli.common import console, say
+    from cellprism.cli.voice import write_log
     from cellprism.data.missing import groups
     from cellprism.data.read import describe_keys
     from cellprism.errors import InputError
@@ -55,6 +56,9 @@ def differential(
             f"{len(there)} in {by!r}: {describe_keys(there)}",
             "name the two with --conditions A,B",
         )
+    say(
+        f"comparing the features of {run_dir} between {pair[0]} and {pair[1]}, over {'cells' if donor is None else 'donors'}"
+    )
     found = compare(
         folder.codes,
         groups_of,
@@ -67,6 +71,7 @@ def differential(
     with staged(output, overwrite=overwrite) as target:
         write_tables(target, {"differential": table, "untestable": found.untestable})
         write_json(target / "run.json", found.info | {"by": by, "donor": donor, "within": within})
+        write_log(target)
     out = console()
     about = found.info
     sizes = f"{about['cells_b']:,} against {about['cells_a']:,} cells"

@@ -38,6 +38,8 @@ def check_numbers(X: ArrayLike, cells: Sequence[str] | None = None) -> NDArray[A
     """
     if sparse.issparse(X):
         raise InputError("an embedding is dense", f"a sparse {type(X).__name__}", "give X.toarray()")
+    if isinstance(X, np.ma.MaskedArray):
+        raise InputError("an embedding holds a number in each place", "a masked array", "fill it, or drop those cells")
     array = X if isinstance(X, np.ndarray) and not isinstance(X, np.matrix) else np.asarray(X)
     if array.ndim != 2 or array.shape[1] < 1:
         raise InputError("an embedding is an array (cells, dimensions)", f"shape {array.shape}", "give one row a cell")
@@ -47,6 +49,7 @@ def check_numbers(X: ArrayLike, cells: Sequence[str] | None = None) -> NDArray[A
     largest = float(np.finfo(np.float32).max)
     first: int | None = None
     for start, block in _blocks(array):
+        block = block.astype(np.float64) if block.dtype == np.float16 else block  # which does not hold `largest`
         bad = ~np.isfinite(block) | (np.abs(block) > largest)
         if bad.any():
             of_row = bad.any(axis=1)

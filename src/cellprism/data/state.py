@@ -3,6 +3,7 @@
 Two things tell the scales apart. The totals of cells are constant on the scale on which they were normalised, so of
 x, expm1(x) and 2^x - 1 the one whose row sums hardly vary says what x is. And counts that were only multiplied by a
 factor a cell are multiples of one unit in each cell, on that scale alone, which still holds where genes were left out.
+Where that unit is the same in all cells nobody scaled them to depth: they are counts, or counts times a number.
 Values that show neither (counts corrected for ambient molecules, imputed ones) are refused until the user says what they
 are.
 """
@@ -93,7 +94,7 @@ def recognise(values: sp.csr_array, where: str = "X", remedy: str = "store count
 
     Returns
     -------
-    "counts" for whole numbers; "normalised" (natural scale; "fractions" where totals are 1 or less), "log1p" or "log2"
+    "counts" for whole numbers, or these times one number; "normalised" (natural scale; "fractions" where totals are 1 or less), "log1p" or "log2"
     for the scale on which the totals of cells are constant, or on which each cell's values are multiples of one unit.
 
     Raises
@@ -127,6 +128,8 @@ def recognise(values: sp.csr_array, where: str = "X", remedy: str = "store count
             f"log10(1 + x) in {where}",
             "store log1p: x * np.log(10)",
         )
+    if found == "normalised" and variation[found] > _CONSTANT and _one_unit(values):
+        return "counts"
     if found == "normalised" and float(row_totals(values).max()) <= 1.0 + _CONSTANT:
         return "fractions"
     return cast(State, found)
@@ -189,7 +192,7 @@ def to_log1p(values: sp.csr_array, state: State) -> sp.csr_array:
     count in ten-thousandths.
     """
     part = _natural(_some_cells(values), state)
-    scaled = state == "counts" or not totals_vary(part) or (state == "log1p" and _unscaled(part))
+    scaled = state == "counts" or not totals_vary(part) or (state in ("log1p", "log2") and _one_unit(part))
     if state == "log1p" and (not scaled or np.allclose(row_totals(part), TARGET_SUM, rtol=1e-3)):
         return values
     natural = _natural(values, state)
@@ -211,9 +214,11 @@ def _natural(values: sp.csr_array, state: State) -> sp.csr_array:
     return out
 
 
-def _unscaled(natural: sp.csr_array) -> bool:
-    """Whether back-transformed values are plain counts: log1p was taken of counts that nobody had scaled."""
-    return bool((np.abs(natural.data - np.rint(natural.data)) < 1e-3).mean() > 0.99)
+def _one_unit(natural: sp.csr_array) -> bool:
+    """Whether values are multiples of the same unit in all cells, so that nobody has scaled the cells to depth."""
+    ratio = natural.data / natural.data.min()
+    ratio = ratio[ratio < _UNITS]
+    return bool(ratio.size >= 20 and (np.abs(ratio - np.rint(ratio)) < _SLACK).mean() > 0.99)
 
 
 def _count(bad: NDArray[np.bool_], what: str) -> str:

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from cellprism.data.checks import check_embedding, tells_remarks
+from cellprism.data.order import refuse_other_genes, refuse_other_order
 from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
 from cellprism.evaluation.absorption import absorption
@@ -153,6 +154,12 @@ def evaluate(
     InputError
         If cells do not agree, codes are negative, or an option is unknown.
     """
+    refuse_other_order(
+        codes=codes, embedding=embedding, truth=truth, expression=expression, counts=counts, replicate=replicate,
+        within=within, batch=batch, others=others,
+    )  # fmt: skip
+    if genes is not None:
+        refuse_other_genes(expression, genes)
     X = np.ascontiguousarray(check_embedding(embedding), dtype=np.float32)
     n = len(X)
     if gene_sets is not None and (genes is None or expression is None or len(genes) != np.shape(expression)[1]):

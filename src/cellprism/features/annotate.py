@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.data.order import refuse_other_genes, refuse_other_order
 from cellprism.errors import CellsLeftOut
 from cellprism.features.evidence import Evidence, test_codes
 from cellprism.features.feature_table import Known, feature_table
@@ -180,6 +181,10 @@ def annotate(
         independent=independent,
     )
     name_options = chosen(NameOptions, naming, kind_by=kind_by, confounds=confounds)
+    refuse_other_order(
+        codes=codes, expression=expression, labels=labels, strata=strata, donor=donor, depth=depth, embedding=embedding
+    )
+    refuse_other_genes(expression, genes)
     shape = int(np.shape(expression)[0]), int(np.shape(expression)[1])
     study = make_study(codes, shape, genes, symbols, modality, labels, label_kinds, strata, donor, depth, embedding)
     for note in study.design.notes:

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from scipy import stats
 
 from cellprism.data.missing import Groups, groups
+from cellprism.data.order import refuse_other_order
 from cellprism.errors import InputError
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.donors import weighted_moderated_t
@@ -114,6 +115,7 @@ def differential(
     InputError
         When there are not two conditions, or fewer than two donors in one of them.
     """
+    refuse_other_order(codes=codes, condition=condition, donor=donor, within=within)
     columns = check_codes(codes)
     names, side, notes = _sides(condition, within, conditions, columns.shape[0])
     chosen = side >= 0

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
+from cellprism.data.order import refuse_other_order
 from cellprism.errors import InputError
 from cellprism.sae.correlation import code_correlation
 
@@ -68,6 +69,7 @@ def match(
     InputError
         If the cells differ in number, or directions do not fit the codes.
     """
+    refuse_other_order(codes=codes, others=others)
     r = code_correlation(codes, others, floor)
     live = np.diff(sp.csc_array(codes).indptr) > 0
     best, best_r = _best(r)

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cellprism import embed, sae
+from cellprism.data.arrays import read_dense
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
 from cellprism.files import fsync_tree
@@ -91,7 +92,7 @@ class Steps:
                 model.save(folder / "model")
                 np.save(folder / "embedding.npy", values, allow_pickle=False)
             return model, values
-        return embed.load(done / "model"), np.load(done / "embedding.npy", allow_pickle=False)
+        return embed.load(done / "model"), np.asarray(read_dense(done / "embedding.npy"))
 
     def fit(self, X: NDArray[Any], about: tuple[Any, ...], train: Callable[[Path], Fit]) -> Fit:
         """The SAEs, trained where no finished step holds them; a training that was killed goes on where it was.
@@ -189,7 +190,7 @@ def _read_fit(folder: Path) -> Fit:
         siblings=tuple(siblings),
         history=pd.read_parquet(folder / "history.parquet"),
         metrics=about["metrics"],
-        holdout=np.load(folder / "holdout.npy", allow_pickle=False),
+        holdout=np.asarray(read_dense(folder / "holdout.npy")),
         options=about["options"],
         consensus=pd.read_parquet(consensus) if consensus.is_file() else None,
     )

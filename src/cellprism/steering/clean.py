@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse, stats
 
 from cellprism.data.missing import groups
+from cellprism.data.order import refuse_other_order
 from cellprism.errors import InputError
 from cellprism.steering.edit import Dictionary
 from cellprism.steering.nulls import feature_directions
@@ -73,6 +74,7 @@ def clean(
         A feature that reads both is left as it is unless asked otherwise, and the table says which: to change it may
         cost biology that the labels do not hold.
     """
+    refuse_other_order(Z=Z, batch=batch, labels=labels)
     Z = np.asarray(Z, dtype=np.float32)
     n = len(Z)
     nuisance = codes_of(batch, n, "batch")

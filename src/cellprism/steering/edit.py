@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.data.order import mask_of, refuse_other_order
 from cellprism.errors import InputError
 
 __all__ = ["Dictionary", "Edit", "chosen_cells", "edited_values", "make_edit", "steer"]
@@ -126,6 +127,7 @@ def steer(
         For a feature that no cell of ``Z`` has: its direction was not learned from these cells.
     """
     edit = make_edit(to=to, to_quantile=to_quantile, scale=scale, add=add, off=off)
+    refuse_other_order(Z=Z, cells=mask_of(cells))
     Z = np.asarray(Z, dtype=np.float32)
     rows = chosen_cells(cells, Z.shape[0])
     codes = sae.encode(Z) if codes is None else codes

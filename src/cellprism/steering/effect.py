@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.data.order import mask_of, refuse_other_order
 from cellprism.embed.base import EmbeddingModel
 from cellprism.errors import InputError
 from cellprism.steering.decode import columns, decode_rates, log2_change
@@ -127,6 +128,7 @@ def effect(
     """
     edit = make_edit(to=to, to_quantile=to_quantile, scale=scale, add=add, off=off)
     rng = np.random.default_rng(seed)
+    refuse_other_order(Z=Z, adata=adata, labels=labels, cells=mask_of(cells))
     Z = np.asarray(Z, dtype=np.float32)
     if adata is not None and adata.n_obs != Z.shape[0]:
         raise InputError("adata must hold the cells of the embedding", f"{adata.n_obs} for {Z.shape[0]}", "match them")

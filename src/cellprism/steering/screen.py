@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cellprism.data.missing import groups
+from cellprism.data.order import refuse_other_order
 from cellprism.errors import InputError
 from cellprism.steering.edit import Dictionary
 from cellprism.steering.nulls import feature_directions, random_directions
@@ -56,6 +57,7 @@ def screen(
     The mean move of the source cells is (quantile - mean activation there) x the feature's decoder direction, so all
     scores are products of three small matrices; no cell is decoded.
     """
+    refuse_other_order(Z=Z, labels=labels)
     Z = np.asarray(Z, dtype=np.float64)
     found = groups(labels)
     if found.number.shape != (Z.shape[0],):

@@ -13,6 +13,7 @@ import pandas as pd
 
 from cellprism import genesets
 from cellprism.data.expression import measured_expression
+from cellprism.data.order import refuse_other_order
 from cellprism.data.sparse import as_csr
 from cellprism.errors import CellsLeftOut
 from cellprism.features.annotate import Annotation
@@ -68,6 +69,7 @@ def annotate(
         The same tables as an object.
     """
     kept = stored(adata, key)
+    refuse_other_order(adata=adata, donor=donor, depth=options.get("depth"))
     column = donor if isinstance(donor, str) and (donor != "strata" or donor in adata.obs) else None
     columns = cell_columns(adata, labels or (), strata, column)
     for note in columns.labels.notes:

@@ -10,6 +10,7 @@ import anndata as ad
 import numpy as np
 
 from cellprism import embed
+from cellprism.data.order import mask_of, refuse_other_order
 from cellprism.data.sparse import as_csr
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
@@ -58,6 +59,7 @@ def steer(
     if not {"to", "to_quantile", "scale", "add", "off"} & set(options):
         options["to_quantile"] = 0.95
     if cells is not None:
+        refuse_other_order(adata=adata, cells=mask_of(cells))
         cells = np.asarray(cells)
         if cells.dtype.kind in "OUST":
             at = adata.obs_names.get_indexer(cells)

@@ -1,0 +1,77 @@
+"""One order for what has names: tables and columns of pandas that are given beside each other are of the same cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from cellprism.errors import InputError
+
+__all__ = ["mask_of", "refuse_other_genes", "refuse_other_order"]
+
+
+def refuse_other_order(**given: Any) -> None:
+    """Refuse arguments whose rows carry names in different orders, as rows are taken in the order in which they come.
+
+    Arrays have no names and go with all others; so does an index that merely counts, beside one of text.
+
+    Parameters
+    ----------
+    given
+        Arguments by name: arrays, tables or columns of pandas, AnnData, or mappings of them.
+
+    Raises
+    ------
+    InputError
+        If two of them name their rows differently.
+    """
+    named = [(what, index) for what, value in given.items() for what, index in _indices(what, value)]
+    first = next(((what, index) for what, index in named if not _counts(index)), None)
+    if first is None:
+        return
+    what, reference = first
+    for other, index in named:
+        if _counts(index) and not pd.api.types.is_integer_dtype(reference):
+            continue
+        if not index.equals(reference) and [*map(str, index)] != [*map(str, reference)]:
+            same = len(index) == len(reference) and set(index) == set(reference)
+            raise InputError(
+                "what is given for the cells names them in one order",
+                f"the {'same' if same else 'rows of other'} cells in `{other}`{' in another order than' if same else ' than'} in `{what}`",
+                f"bring it into that order: {other}.loc[{what}.index]" if same else "give both for the same cells",
+            )
+
+
+def mask_of(cells: Any) -> pd.Series | None:
+    """A choice of cells that is a column of booleans, one a cell; None where it lists cells, in whatever order."""
+    return cells if isinstance(cells, pd.Series) and pd.api.types.is_bool_dtype(cells) else None
+
+
+def refuse_other_genes(expression: Any, genes: Sequence[str]) -> None:
+    """Refuse a table of expression whose columns have other names, or another order, than the genes given beside it."""
+    if isinstance(expression, pd.DataFrame) and not _counts(expression.columns):
+        columns, names = [*map(str, expression.columns)], [*map(str, genes)]
+        if columns != names and len(columns) == len(names):
+            at = next(i for i, (a, b) in enumerate(zip(columns, names, strict=True)) if a != b)
+            raise InputError(
+                "the genes are the names of the columns of the expression, in their order",
+                f"{names[at]!r} for the column {columns[at]!r}",
+                "give genes=expression.columns",
+            )
+
+
+def _indices(what: str, value: Any) -> Iterator[tuple[str, pd.Index]]:
+    if isinstance(value, (pd.Series, pd.DataFrame)):
+        yield what, value.index
+    elif hasattr(value, "obs_names"):
+        yield what, value.obs_names
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            if isinstance(one, (pd.Series, pd.DataFrame)):
+                yield f"{what}[{key!r}]", one.index
+
+
+def _counts(index: pd.Index) -> bool:
+    return isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
