@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from cellprism.data.missing import groups
 from cellprism.features.core import core_cells, label_location, lift
 from cellprism.features.evidence import Question, test_labels
-from cellprism.features.naming import LABEL_LIFT
+from cellprism.features.readings import LABEL_LIFT
 from cellprism.stats.enrichment import two_sided
 from cellprism.stats.fdr import benjamini_hochberg
 from cellprism.stats.labels import spearman
