@@ -79,3 +79,9 @@ def test_without_gene_sets_labels_are_enough() -> None:
         ["B · CD79A/MS4A1", "CD3D/LCK"], top_label=["B", "T"], top_label_auroc=[0.9, 0.6], top_set_qval=np.nan
     )
     assert best_features(given, sp.csc_array(np.eye(2)), 10)["name"].tolist() == ["B · CD79A/MS4A1"]
+
+
+def test_columns_that_a_run_has_not_count_for_nothing() -> None:
+    given = table(["B · CD79A/MS4A1", "CD3D/LCK"])
+    bare = given[["feature", "name", "top_set_qval"]]
+    assert best_features(bare, sp.csc_array(np.eye(2)), 10)["feature"].tolist() == [10, 11]

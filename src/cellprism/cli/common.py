@@ -13,7 +13,7 @@ from rich.text import Text
 from cellprism.cli.ending import plain, tell
 from cellprism.cli.voice import VOICE
 from cellprism.cli.words import spoken
-from cellprism.features.best import best_features
+from cellprism.features.best import READS, best_features
 from cellprism.run.folder import RunFolder
 
 __all__ = [
@@ -130,7 +130,7 @@ def print_findings(folder: RunFolder, n: int = 10) -> None:
             str(row["name"]),
             f"{row['n_active']:,}",
             (f"{stable:.2f}" + (f" ± {error:.2f}" if pd.notna(error) else "")) if pd.notna(stable) else "",
-            f"{label} ({row['top_label_auroc']:.2f})" if label and pd.notna(label) else "",
+            f"{label} ({row['top_label_auroc']:.2f})" if label and row["top_label_auroc"] >= READS else "",
             ", ".join(gene_list(row["top_genes"])[:5]),
             f"{found} ({row['top_set_qval']:.0e})" if found and pd.notna(found) else "",
         )

@@ -8,11 +8,17 @@ import scipy.sparse as sp
 
 from cellprism.features.twins import without_twins
 
-__all__ = ["best_features"]
+__all__ = ["READS", "best_features"]
 
 _SAME = 0.5  # correlation of activations from which on a second feature shows a reader little that is new
-_READS = 0.7
+READS = 0.7
+"""AUROC from which on a label is shown as what a feature reads."""
 _NOT_FIRST = ("not testable", "no evidence", "broad", "all but", "low in")
+
+_MISSING: dict[str, str | float] = {
+    "name": "", "confound": "", "top_label": "", "top_label_auroc": np.nan, "top_set_qval": np.nan, "stability": np.nan
+}  # fmt: skip
+"""What stands for a column that a run does not have."""
 
 
 def best_features(table: pd.DataFrame, codes: sp.csc_array, n: int) -> pd.DataFrame:
@@ -35,16 +41,18 @@ def best_features(table: pd.DataFrame, codes: sp.csc_array, n: int) -> pd.DataFr
         How many.
     """
     table = table.reset_index(drop=True)
-    bare = table["name"].where(table["confound"] == "", table["name"].str.replace(r"^\[[^\]]*\] ", "", regex=True))
+    table = table.assign(**{name: value for name, value in _MISSING.items() if name not in table})
+    named, marked = table["name"].fillna("").astype(str), table["confound"].fillna("") != ""
+    bare = named.where(~marked, named.str.replace(r"^\[[^\]]*\] ", "", regex=True))
     label = (2 * table["top_label_auroc"].fillna(0.5) - 1).clip(0, 1)
     strength = (-np.log10(table["top_set_qval"].fillna(1).clip(1e-6, 1)) / 6).clip(0, 1)
     table["support"] = (label + strength + table["stability"].fillna(0).clip(lower=0)) / 3
     lead = bare.str.split(r" · | \(", regex=True).str[0]
     unnamed_part = lead.str.contains(", in part") & ~lead.str.contains(": ")
-    table.loc[(table["confound"] != "") | unnamed_part, "support"] /= 2
-    reads = (table["top_label_auroc"] >= _READS) & ~lead.str.contains(", in part: ")
+    table.loc[marked | unnamed_part, "support"] /= 2
+    reads = (table["top_label_auroc"] >= READS) & ~lead.str.contains(", in part: ")
     table["shows"], table["lead"] = table["top_label"].where(reads, lead), lead.str.replace(", in part", "")
-    found = (table["top_set_qval"] < 0.05) | (table["top_label_auroc"] >= _READS)
+    found = (table["top_set_qval"] < 0.05) | (table["top_label_auroc"] >= READS)
     told = ~bare.str.startswith(_NOT_FIRST) & found
     table = table[told].sort_values("support", ascending=False, kind="stable")
     table = table.drop_duplicates("shows").drop_duplicates("lead")
