@@ -16,7 +16,7 @@ from cellprism.features.naming import (
     display_gene,
     feature_names,
     short_set,
-    shown_set,
+    shown_sets,
 )
 
 NAMES = ("S100A8", "S100A9", "LYZ", "FCN1", "CD14", "VCAN", "CST3", "TYROBP")
@@ -257,14 +257,14 @@ def test_the_set_beside_the_name_is_the_one_in_it() -> None:
     sets = (gene_set("Microglia", at_home=False), gene_set("few", NAMES[:1]), gene_set("own", NAMES[:5], 2e-4))
     evidence = Evidence(0, 90, 1_000, GENES, sets=sets)
     assert feature_names([evidence])[0].startswith("own · ")
-    assert shown_set(evidence) == ("own", 2e-4)
-    assert shown_set(replace(evidence, sets=sets[:2])) == ("few", 1e-4)
-    assert shown_set(replace(evidence, sets=())) is None
+    assert shown_sets([evidence]) == {0: ("own", 2e-4)}
+    assert shown_sets([replace(evidence, sets=sets[:2])]) == {0: ("few", 1e-4)}
+    assert shown_sets([replace(evidence, sets=())]) == {}
     foreign = gene_set("T cell", (), 1e-9, process=False)
     agreeing = gene_set("B cell", NAMES[1:2], 1e-2, process=False)
     detector = replace(evidence, labels=(label("B"),), sets=(foreign, agreeing))
-    assert shown_set(detector) == ("B cell", 1e-2)
-    assert shown_set(replace(detector, sets=(foreign,))) == ("T cell", 1e-9)
+    assert shown_sets([detector]) == {0: ("B cell", 1e-2)}
+    assert shown_sets([replace(detector, sets=(foreign,))]) == {0: ("T cell", 1e-9)}
 
 
 @pytest.mark.parametrize(
@@ -297,3 +297,11 @@ def test_features_of_nearly_the_same_activations_say_so() -> None:
     twin = replace(one, feature=4, genes=(Gene("CCL2", 20.0, 9.0),), alike=0)
     assert feature_names([one, twin]) == ["S100A8/S100A9/LYZ", "CCL2 (like #0)"]
     assert feature_names([replace(one, untestable="few"), twin])[1] == "CCL2"  # what it is like has no name
+
+
+def test_beside_a_part_stands_the_set_that_its_name_has() -> None:
+    dendritic, first = gene_set("Dendritic cell", NAMES[:5], 1e-5), gene_set("cDC1", NAMES[:4], 5e-5)
+    whole = Evidence(0, 90, 1_000, GENES, labels=(label("DC", f1=0.9),), sets=(dendritic,))
+    part = replace(whole, feature=1, labels=(label("DC", active_recall=0.2, f1=0.3),), sets=(dendritic, first))
+    assert feature_names([whole, part])[1].startswith("DC, in part: cDC1 · ")
+    assert shown_sets([whole, part]) == {0: ("Dendritic cell", 1e-5), 1: ("cDC1", 5e-5)}

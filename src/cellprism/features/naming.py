@@ -32,7 +32,7 @@ __all__ = [
     "display_gene",
     "feature_names",
     "short_set",
-    "shown_set",
+    "shown_sets",
 ]
 
 _TOP = 10
@@ -81,13 +81,19 @@ def feature_names(evidence: Sequence[Evidence]) -> list[str]:
     return [_text(e, told.get(e.feature)) for e in evidence]
 
 
-def shown_set(e: Evidence) -> tuple[str, float] | None:
-    """Set to show beside the name, and its q value.
+def shown_sets(evidence: Sequence[Evidence]) -> dict[int, tuple[str, float]]:
+    """Set to show beside each name, and its q value; features without any are left out.
 
     The leading one; else, among the strongest, the one that shares most genes with what the name says: genes that are
     higher in the leading label, or any that the name may show. Only where there is none, the smallest q of a tissue that
     is at home.
     """
+    best = _best_detectors(evidence)
+    shown = ((e.feature, _shown_set(e, best)) for e in evidence)
+    return {feature: (s.name, s.qval) for feature, s in shown if s is not None}
+
+
+def _shown_set(e: Evidence, best: Mapping[tuple[tuple[str, str], ...], Evidence]) -> GeneSet | None:
     genes = _held(e)
     label = next(iter(readings(e, genes)), None)
     said = genes if label is None else [g for g in genes if g in label.genes]
@@ -97,8 +103,16 @@ def shown_set(e: Evidence) -> tuple[str, float] | None:
     sharing = [s for s in home if shared.get(s.name)]
     near = sharing if label else [s for s in sharing if s.qval <= _MARGIN * sharing[0].qval]
     most = max(near, key=lambda s: (shared[s.name], -s.qval), default=None)
-    chosen = _leading_set(e, genes, label) or most or next(iter(home), None)
-    return None if chosen is None else (chosen.name, chosen.qval)
+    known = () if label is None else _known_sets(e, label, best.get(label.key))
+    return _leading_set(e, genes, label, known) or most or next(iter(home), None)
+
+
+def _known_sets(e: Evidence, label: Reading, detector: Evidence | None) -> set[str]:
+    """The set beside the whole label, which tells nothing of a part of it."""
+    if detector is None or detector is e:
+        return set()
+    same = _leading_set(detector, _held(detector), label)
+    return set() if same is None else {same.name}
 
 
 def _text(e: Evidence, name: _Name | None) -> str:
@@ -148,14 +162,11 @@ def _of_label(e: Evidence, genes: list[str], read: Sequence[Reading], detector: 
     lead = first.text + ("" if whole else ", in part")
     if len(read) > 1:
         lead += f" ({', '.join(one.text for one in read[1:])})"
-    known: set[str] = set()
     own = tuple(genes)
     if not whole and detector is not None:  # what the detector of the whole label has not says what part it is
         theirs = _held(detector)
-        same = _leading_set(detector, theirs, first)
-        known = {same.name} if same is not None else set()
         own = _first(genes, [g for g in genes if g not in theirs])
-    chosen = _leading_set(e, genes, first, known)
+    chosen = _leading_set(e, genes, first, _known_sets(e, first, detector))
     low = _low(e, genes)
     if chosen is not None:
         mine = [g for g in chosen.genes if g in first.genes]
