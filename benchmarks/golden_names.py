@@ -49,16 +49,26 @@ def main() -> None:
         return write(evidence)
 
     summary.naming.feature_names = keep  # type: ignore[assignment]
+    genes = json.loads((folder.path / "expression_genes.json").read_text())
+    given: dict[str, Any] = folder.info["arguments"]
+    symbols = None
+    if given["id_table"]:
+        columns = given["id_columns"]
+        table = genesets.read_id_table(
+            given["id_table"], *(columns.split(",") if isinstance(columns, str) else columns)
+        )
+        symbols = list(genesets.map_ids(genes, table).names)
     numbers = [c for c in ("depth", "mitochondrial share") if c in cells]
     found = annotate(
         folder.codes,
         sp.load_npz(folder.path / "expression.npz"),
-        json.loads((folder.path / "expression_genes.json").read_text()),
+        genes,
         genesets.load("bundled"),
         cells[[*args.labels, *numbers]],
         depth=cells["depth"].to_numpy(np.float64) if "depth" in cells else None,
         embedding=folder.embedding,
         confounds=numbers,
+        symbols=symbols,
         min_overlap=0.01,
     )
     Path(args.output).write_text(

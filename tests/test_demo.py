@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from cellprism.cli.common import best_features, print_findings
+from cellprism.cli.common import print_findings
+from cellprism.features.best import best_features
 from cellprism.run import RunFolder
 from cellprism.sae import load
 
@@ -109,7 +110,8 @@ def test_findings_are_printed(demo: RunFolder, capsys: pytest.CaptureFixture[str
     assert "random" in printed
     assert "descriptive" in printed
     assert str(demo.path / "report.html") in printed
-    best = best_features(demo, 10)
+    codes = demo.codes.tocsc()[:, demo.features["feature"].to_numpy()]
+    best = best_features(demo.features, codes, 10)
     assert len(best) == 10
     assert best["name"].is_unique
     assert not best["name"].str.startswith(("not testable", "no evidence")).any()

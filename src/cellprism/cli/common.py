@@ -13,10 +13,10 @@ from rich.text import Text
 from cellprism.cli.ending import plain, tell
 from cellprism.cli.voice import VOICE
 from cellprism.cli.words import spoken
+from cellprism.features.best import READS, best_features
 from cellprism.run.folder import RunFolder
 
 __all__ = [
-    "best_features",
     "console",
     "gene_list",
     "print_evaluation",
@@ -53,24 +53,6 @@ def say(step: str) -> None:
         shown.print(line, style="dim")
     except (OSError, ValueError):
         tell("")  # standard error is closed or full: it is given up, and the work goes on
-
-
-def best_features(folder: RunFolder, n: int) -> pd.DataFrame:
-    """The ``n`` best-supported features, strongest evidence first, one for each leading name.
-
-    Only features that could be tested and carry evidence count. They are ranked by the mean of three numbers between 0
-    and 1: how well they detect a label (AUROC, rescaled so that 0.5 is 0), how strong their gene set is (log10 q down to
-    1e-6), and their stability over seeds; a feature that mostly reads a technical covariate counts half.
-    """
-    table = folder.features.copy()
-    named = ~table["name"].str.startswith(("not testable", "no evidence", "broad")) & (table["top_set_qval"] < 0.05)
-    label = (2 * table["top_label_auroc"].fillna(0.5) - 1).clip(0, 1)
-    strength = (-np.log10(table["top_set_qval"].fillna(1).clip(1e-6, 1)) / 6).clip(0, 1)
-    table["support"] = (label + strength + table["stability"].fillna(0).clip(lower=0)) / 3
-    table.loc[table["confound"] != "", "support"] /= 2
-    table = table[named | (table["confound"] != "")]
-    table["lead"] = table["name"].str.split(" · ").str[0].str.removesuffix(", in part")
-    return table.sort_values("support", ascending=False, kind="stable").drop_duplicates("lead").head(n)
 
 
 def print_shares(records: list[dict[str, Any]], out: Console) -> None:
@@ -132,12 +114,14 @@ def print_findings(folder: RunFolder, n: int = 10) -> None:
     out.print(f"\n{info['summary']}\n", highlight=False)
     if "evaluation" in info:
         print_evaluation(folder.evaluation, info["evaluation"]["headline"], out)
-    table = Table(title=f"The {n} best-supported features", title_justify="left")
+    table = Table(title=f"The {n} best-supported features that differ from each other", title_justify="left")
     for column, justify in (("feature", "right"), ("name", "left"), ("cells", "right"), ("stability", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for column in ("best label (AUROC)", "top genes", "gene set (q)"):
         table.add_column(column)
-    for row in best_features(folder, n).to_dict("records"):
+    features = folder.features
+    shown = folder.codes.tocsc()[:, features["feature"].to_numpy()]
+    for row in best_features(features, shown, n).to_dict("records"):
         label, found, stable = row["top_label"], row["top_set"], row["stability"]
         error = row.get("stability_error", np.nan)
         table.add_row(
@@ -145,7 +129,7 @@ def print_findings(folder: RunFolder, n: int = 10) -> None:
             str(row["name"]),
             f"{row['n_active']:,}",
             (f"{stable:.2f}" + (f" ± {error:.2f}" if pd.notna(error) else "")) if pd.notna(stable) else "",
-            f"{label} ({row['top_label_auroc']:.2f})" if label and pd.notna(label) else "",
+            f"{label} ({row['top_label_auroc']:.2f})" if label and row["top_label_auroc"] >= READS else "",
             ", ".join(gene_list(row["top_genes"])[:5]),
             f"{found} ({row['top_set_qval']:.0e})" if found and pd.notna(found) else "",
         )

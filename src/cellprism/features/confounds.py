@@ -12,8 +12,8 @@ import scipy.sparse as sp
 from cellprism.data.missing import groups
 from cellprism.features.core import core_cells, label_location, lift
 from cellprism.features.evidence import test_labels
-from cellprism.features.naming import LABEL_LIFT
 from cellprism.features.question import Question
+from cellprism.features.readings import LABEL_LIFT
 from cellprism.stats.enrichment import two_sided
 from cellprism.stats.fdr import benjamini_hochberg
 from cellprism.stats.labels import spearman

@@ -87,7 +87,7 @@ def feature_table(
         ancestors=known.ancestors, regulators=known.regulators,
     )  # fmt: skip
     named = dict(zip((e.feature for e in evidence), naming.feature_names(evidence), strict=True))
-    top |= {e.feature: shown for e in evidence if (shown := naming.shown_set(e)) is not None}
+    top |= naming.shown_sets(evidence)
     rows = []
     for f in live.tolist():
         strongest = leading[f][leading[f] >= 0]

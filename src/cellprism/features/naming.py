@@ -1,135 +1,56 @@
 """Short readable names of features, each supported by all that is shown in it.
 
-A name is made of a *lead* (a label, a gene set, or neither) and genes. The rules:
+A name is made of a *lead* (a label, what is left out, a gene set, or none of them) and genes. The rules:
 
-- A label leads where it is what the feature's core cells are (:mod:`cellprism.features.core`), most of the feature's top
-  genes are higher in the label's cells, and it is no nuisance. It says "in part" where the feature misses half of the
-  label's cells or another feature detects it better.
+- A label leads where it is what the feature's core cells are (:mod:`cellprism.features.readings`) and most of the feature's
+  top genes are higher in the label's cells. It says "in part" where the feature misses half of the label's cells or
+  another feature detects it better.
+- Where none leads and the cells without activation are those of one or two labels, the name says "all but" these.
 - A gene set leads where its genes are among the feature's own top genes, clearly more so than those of a rival set, and
   its tissue is at home in the data. A set that is significant and no more stands behind the genes: "(also: ...)".
-- Only genes that are higher in the core cells are shown, those of the lead first.
-- Features that would get one name show the genes that tell them apart.
+- Only genes that are higher in the core cells are shown, those of the lead first; what the inactive cells have instead
+  stands behind ("low: ...") where it is the stronger evidence.
+- Features of one lead show the genes that tell them apart, and say which other feature they follow ("like #7").
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from cellprism.features.clues import Evidence, Gene, GeneSet, Label, OffLabel
+from cellprism.features.readings import BROAD, Reading, label_note, off_text, readings
 from cellprism.features.words import display_gene, family, short_set
 
-__all__ = ["Evidence", "Gene", "GeneSet", "Label", "display_gene", "feature_names", "short_set", "shown_set"]
+__all__ = [
+    "Evidence",
+    "Gene",
+    "GeneSet",
+    "Label",
+    "OffLabel",
+    "display_gene",
+    "feature_names",
+    "short_set",
+    "shown_sets",
+]
 
 _TOP = 10
 """Genes of a feature that may stand in its name."""
+_APART_OF = 6  # the best genes among which those are taken that tell features of one lead apart
 _AS_STRONG = 0.5  # a specific gene is preferred when its statistic is at least this share of the strongest
 _CORE_Z = 1.0  # a gene holds in the core cells from this deviate on
-LABEL_LIFT = 0.5
-"""A label is what a feature reads when its share of the core cells goes half of the way from its prevalence to 1."""
 _LABEL_RECALL = 0.5
-_LABEL_GENES = 0.5
 _LEADING, _LEADING_OF = 2, 5  # of a set's genes among the feature's five best ...
 _LEADING_MORE = 4  # ... or so many among its ten best
 _EFFECT = 0.3
 _MARGIN = 10.0
 """Ratio of q values up to which the set with more genes among the feature's own is preferred."""
 _ABOUT_AS_MANY = 0.8
-_ALSO_Q = 0.01
-_HOME_LIFT = 0.35
-_BROAD, _NEARLY_ALL = 0.5, 0.7
-"""Share of active cells from which a feature is called broad, without and with a lead."""
-
-
-@dataclass(frozen=True)
-class Gene:
-    """A gene that is up in the active cells at the stated q."""
-
-    name: str
-    z: float
-    """Calibrated deviate, active against inactive cells."""
-    core_z: float
-    """Welch's t, core cells against all others."""
-
-
-@dataclass(frozen=True)
-class GeneSet:
-    """A gene set that is up at the stated q."""
-
-    name: str
-    qval: float
-    effect: float
-    genes: tuple[str, ...]
-    """Its genes among the feature's ``Evidence.genes``."""
-    at_home: bool = True
-    """Whether its tissue is one that the data show."""
-    process: bool = True
-    """Whether it says what cells do, rather than what they are."""
-    reach: float = float("nan")
-    """Share of random directions with as strong evidence for it."""
-    home_lift: float = float("nan")
-    """How far the core cells lie in the categories in which the set is highest (0: as all cells, 1: all); NaN: unknown."""
-    homes: tuple[tuple[str, str], ...] = ()
-    """Those categories, as (column, value)."""
-    ancestor: str = ""
-    """What it belongs to in its ontology."""
-
-
-@dataclass(frozen=True)
-class Label:
-    """A category that the feature tells from other cells at the stated q."""
-
-    column: str
-    value: str
-    prevalence: float
-    activation_share: float
-    core_precision: float
-    core_recall: float
-    active_recall: float
-    f1: float
-    genes: tuple[str, ...]
-    """Those of ``Evidence.genes`` that are higher in its cells than in others."""
-    markers: tuple[str, ...] = ()
-    """Those of ``Evidence.genes`` that are higher in it than in any other category."""
-
-    @property
-    def lift(self) -> float:
-        """How far its share of the core cells lies on the way from its prevalence (0) to 1."""
-        return (self.core_precision - self.prevalence) / max(1.0 - self.prevalence, 1e-9)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is known of one feature, each piece past its threshold.
-
-    Attributes
-    ----------
-    feature
-        Its number.
-    n_active, n_cells
-        Active cells, and all.
-    genes
-        Up genes, strongest first.
-    sets
-        Up sets, smallest q first.
-    labels
-        Categories, nuisance columns left out.
-    confound
-        Mark of a technical covariate; "" for none.
-    untestable
-        Why the feature could not be tested; "" where it was.
-    regulator
-        Regulator or pathway whose targets are up; "" for none.
-    """
-
-    feature: int
-    n_active: int
-    n_cells: int
-    genes: tuple[Gene, ...] = ()
-    sets: tuple[GeneSet, ...] = ()
-    labels: tuple[Label, ...] = ()
-    confound: str = ""
-    untestable: str = ""
-    regulator: str = ""
+_HOME_LIFT, _HOME_LIFT_BROAD = 0.35, 0.5
+_NEARLY_ALL = 0.7
+"""Share of active cells from which a feature that reads a label is called broad."""
+_LOW = 0.4  # from this share of active cells on, what the inactive ones have may be the stronger evidence
 
 
 @dataclass(frozen=True)
@@ -142,6 +63,7 @@ class _Name:
     n_genes: int
     notes: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
+    of_label: bool = False
 
 
 def feature_names(evidence: Sequence[Evidence]) -> list[str]:
@@ -159,24 +81,38 @@ def feature_names(evidence: Sequence[Evidence]) -> list[str]:
     return [_text(e, told.get(e.feature)) for e in evidence]
 
 
-def shown_set(e: Evidence) -> tuple[str, float] | None:
-    """Set to show beside the name, and its q value.
+def shown_sets(evidence: Sequence[Evidence]) -> dict[int, tuple[str, float]]:
+    """Set to show beside each name, and its q value; features without any are left out.
 
     The leading one; else, among the strongest, the one that shares most genes with what the name says: genes that are
     higher in the leading label, or any that the name may show. Only where there is none, the smallest q of a tissue that
     is at home.
     """
+    best = _best_detectors(evidence)
+    shown = ((e.feature, _shown_set(e, best)) for e in evidence)
+    return {feature: (s.name, s.qval) for feature, s in shown if s is not None}
+
+
+def _shown_set(e: Evidence, best: Mapping[tuple[tuple[str, str], ...], Evidence]) -> GeneSet | None:
     genes = _held(e)
-    label = next(iter(_leading_labels(e, genes)), None)
+    label = next(iter(readings(e, genes)), None)
     said = genes if label is None else [g for g in genes if g in label.genes]
     home = [s for s in e.sets if s.at_home]
     limit = _MARGIN * home[0].qval if home and label is None else 1.0
-    shared = {s.name: sum(g in said for g in s.genes) for s in home if not _elsewhere(s) and s.qval <= limit}
+    shared = {s.name: sum(g in said for g in s.genes) for s in home if not _elsewhere(e, s) and s.qval <= limit}
     sharing = [s for s in home if shared.get(s.name)]
     near = sharing if label else [s for s in sharing if s.qval <= _MARGIN * sharing[0].qval]
     most = max(near, key=lambda s: (shared[s.name], -s.qval), default=None)
-    chosen = _leading_set(e, genes, label) or most or next(iter(home), None)
-    return None if chosen is None else (chosen.name, chosen.qval)
+    known = () if label is None else _known_sets(e, label, best.get(label.key))
+    return _leading_set(e, genes, label, known) or most or next(iter(home), None)
+
+
+def _known_sets(e: Evidence, label: Reading, detector: Evidence | None) -> set[str]:
+    """The set beside the whole label, which tells nothing of a part of it."""
+    if detector is None or detector is e:
+        return set()
+    same = _leading_set(detector, _held(detector), label)
+    return set() if same is None else {same.name}
 
 
 def _text(e: Evidence, name: _Name | None) -> str:
@@ -185,50 +121,71 @@ def _text(e: Evidence, name: _Name | None) -> str:
     text = " · ".join(part for part in (name.lead, "/".join(name.shown)) if part)
     if not text:
         text = f"no evidence ({e.n_active} cells)"
-    elif e.n_active > (_NEARLY_ALL if name.lead else _BROAD) * e.n_cells:
+    elif e.n_active > (_NEARLY_ALL if name.of_label else BROAD) * e.n_cells:
         text = f"broad ({e.n_active / e.n_cells:.0%} of cells): {text}"
     if name.notes:
         text += f" ({'; '.join(name.notes)})"
     return f"[{e.confound}] {text}" if e.confound else text
 
 
-def _name(e: Evidence, best: Mapping[tuple[str, str], Evidence]) -> _Name:
+def _name(e: Evidence, best: Mapping[tuple[tuple[str, str], ...], Evidence]) -> _Name:
     genes = _held(e)
+    read = readings(e, genes)
+    if read:
+        return _of_label(e, genes, read, best.get(read[0].key))
+    off, low = off_text(e), _low(e, genes)
+    if low and not genes:
+        return _Name(low[0].replace(":", " in", 1), (), 0)
     chosen = _leading_set(e, genes)
-    labels = _leading_labels(e, genes)
-    if labels:
-        first = labels[0]
-        detector = best.get((first.column, first.value))
-        whole = detector is e
-        lead = first.value + ("" if whole else ", in part")
-        if len(labels) > 1:
-            lead += f" ({', '.join(label.value for label in labels[1:])})"
-        known: set[str] = set()
-        own = tuple(genes)
-        if not whole and detector is not None:  # what the detector of the whole label has not says what part it is
-            theirs = _held(detector)
-            same = _leading_set(detector, theirs, first)
-            known = {same.name} if same is not None else set()
-            own = _first(genes, [g for g in genes if g not in theirs])
-        chosen = _leading_set(e, genes, first, known)
-        if chosen is not None:
-            mine = [g for g in chosen.genes if g in first.genes]
-            return _Name(f"{lead}: {_set_text(chosen)}", _first(own, mine), 2)
-        return _Name(lead, _first(own, _shown_first(e, own, first, whole)), 2)
+    if off:
+        lead = f"{off}: {_set_text(chosen)}" if chosen is not None and chosen.process else off
+        return _Name(
+            lead, _first(genes, chosen.genes if lead != off and chosen else ()), 2, _low(e, genes, always=True)
+        )
+    notes = label_note(e, genes) + low
     if chosen is not None:
-        return _Name(_set_text(chosen), _first(genes, chosen.genes), 2, _note(e, genes))
+        return _Name(_set_text(chosen), _first(genes, chosen.genes), 2, notes)
     if e.regulator:
-        return _Name(e.regulator, tuple(genes), 2, _note(e, genes))
+        return _Name(e.regulator, tuple(genes), 2, notes)
     specific = [g for g in genes if not family(g)]
     if genes and not specific:
         families = [family(g) for g in genes]
-        return _Name(max(set(families), key=lambda f: (families.count(f), f)), tuple(genes), 2, _note(e, genes))
-    also = next((s for s in e.sets if _stands_behind(s, genes)), None)
-    notes = _note(e, genes) + ((f"also: {_set_text(also)}",) if also is not None else ())
+        return _Name(max(set(families), key=lambda f: (families.count(f), f)), tuple(genes), 2, notes)
+    also = next((s for s in e.sets if _stands_behind(e, s, genes)), None)
+    notes += (f"also: {_set_text(also)}",) if also is not None else ()
     return _Name("", tuple(specific), 3, notes)
 
 
-def _shown_first(e: Evidence, genes: Sequence[str], label: Label, whole: bool) -> list[str]:
+def _of_label(e: Evidence, genes: list[str], read: Sequence[Reading], detector: Evidence | None) -> _Name:
+    """A name that the first reading leads."""
+    first, whole = read[0], detector is e
+    lead = first.text + ("" if whole else ", in part")
+    if len(read) > 1:
+        lead += f" ({', '.join(one.text for one in read[1:])})"
+    own = tuple(genes)
+    if not whole and detector is not None:  # what the detector of the whole label has not says what part it is
+        theirs = _held(detector)
+        own = _first(genes, [g for g in genes if g not in theirs])
+    chosen = _leading_set(e, genes, first, _known_sets(e, first, detector))
+    low = _low(e, genes)
+    if chosen is not None:
+        mine = [g for g in chosen.genes if g in first.genes]
+        return _Name(f"{lead}: {_set_text(chosen)}", _first(own, mine), 2, low, of_label=True)
+    return _Name(lead, _first(own, _shown_first(e, own, first, whole)), 2, low, of_label=True)
+
+
+def _low(e: Evidence, genes: Sequence[str], *, always: bool = False) -> tuple[str, ...]:
+    """A note of what the inactive cells have, where it is more than what the many active ones have."""
+    down = [g for g in e.down if g.core_z >= _CORE_Z and not family(g.name)]
+    if not down or not (always or e.n_active >= _LOW * e.n_cells):
+        return ()
+    strongest = max((g.z for g in e.genes if g.name in genes), default=0.0)
+    if not always and down[0].z <= strongest:
+        return ()
+    return (f"low: {'/'.join(g.name for g in down[:2])}",)
+
+
+def _shown_first(e: Evidence, genes: Sequence[str], label: Reading, whole: bool) -> list[str]:
     """The label's markers, where they are about as strong as the best gene, then genes that are higher in the label."""
     strength = {g.name: g.z * g.core_z for g in e.genes}
     able = [g for g in genes if g in label.genes]
@@ -236,16 +193,16 @@ def _shown_first(e: Evidence, genes: Sequence[str], label: Label, whole: bool) -
     return [g for g in able if g in label.markers and strength[g] >= limit]
 
 
-def _stands_behind(s: GeneSet, genes: Sequence[str]) -> bool:
-    """Whether a set that does not lead is told behind the genes."""
-    own = sum(g in s.genes for g in genes)
-    enough = own >= (_LEADING + 1 if s.process else _LEADING) or (own >= 1 and s.qval < _ALSO_Q)
-    return s.at_home and s.effect >= _EFFECT and not _elsewhere(s) and enough
+def _stands_behind(e: Evidence, s: GeneSet, genes: Sequence[str]) -> bool:
+    """Whether a set that does not lead is told behind the genes; it is not where the feature is broad."""
+    enough = sum(g in s.genes for g in genes) >= (_LEADING + 1 if s.process else _LEADING)
+    return e.n_active <= BROAD * e.n_cells and s.at_home and s.effect >= _EFFECT and not _elsewhere(e, s) and enough
 
 
-def _elsewhere(s: GeneSet) -> bool:
+def _elsewhere(e: Evidence, s: GeneSet) -> bool:
     """Whether a cell type's set is highest in cells that the feature's core cells are not."""
-    return not s.process and s.home_lift < _HOME_LIFT
+    least = _HOME_LIFT_BROAD if e.n_active > BROAD * e.n_cells else _HOME_LIFT
+    return not s.process and s.home_lift < least
 
 
 def _held(e: Evidence) -> list[str]:
@@ -265,40 +222,16 @@ def _first(genes: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(genes, key=lambda g: g not in set(wanted)))
 
 
-def _leading_labels(e: Evidence, genes: Sequence[str]) -> list[Label]:
-    """The label of each column that the core cells are, in the order of the columns."""
-    if not genes:
-        return []
-    best: dict[str, Label] = {}
-    columns = list(dict.fromkeys(label.column for label in e.labels))
-    for label in sorted(e.labels, key=lambda one: (-one.lift, -one.core_recall, one.value)):
-        agree = sum(g in label.genes for g in genes)
-        if e.n_active > _BROAD * e.n_cells and label.activation_share < 0.5:
-            continue
-        if label.lift >= LABEL_LIFT and agree >= max(_LABEL_GENES * len(genes), min(2, len(genes))):
-            best.setdefault(label.column, label)
-    return [best[column] for column in columns if column in best]
-
-
-def _note(e: Evidence, genes: Sequence[str]) -> tuple[str, ...]:
-    """A note of the label of which most of the genes are markers, where none leads."""
-    able = [one for one in e.labels if 2 * sum(g in one.markers for g in genes) >= max(len(genes), 2)]
-    most = max(able, key=lambda one: (sum(g in one.markers for g in genes), one.lift, one.value), default=None)
-    if most is None:
-        return ()
-    return (f"mostly {most.value}" if most.core_precision >= 0.5 else f"enriched in {most.value}",)
-
-
-def _leads(s: GeneSet, genes: Sequence[str]) -> bool:
+def _leads(e: Evidence, s: GeneSet, genes: Sequence[str]) -> bool:
     """Whether a set's genes are enough of the feature's own."""
     mine = [i for i, g in enumerate(genes) if g in s.genes]
     among_first = sum(i < _LEADING_OF for i in mine)
     own = among_first >= _LEADING or len(mine) >= _LEADING_MORE
-    return own and s.at_home and s.effect >= _EFFECT and not _elsewhere(s)
+    return own and s.at_home and s.effect >= _EFFECT and not _elsewhere(e, s)
 
 
 def _leading_set(
-    e: Evidence, genes: Sequence[str], label: Label | None = None, known: Collection[str] = ()
+    e: Evidence, genes: Sequence[str], label: Reading | None = None, known: Collection[str] = ()
 ) -> GeneSet | None:
     """The set whose genes are the feature's own, where no rival has about as many of others.
 
@@ -312,11 +245,11 @@ def _leading_set(
     def agrees(s: GeneSet) -> bool:
         if label is None:
             return True
-        here = s.process or (label.column, label.value) in s.homes[:1]
+        here = s.process or set(label.key) <= set(s.homes[: 1 if len(label.labels) == 1 else None])
         few = _LEADING if s.process else _LEADING + 1
-        return here and s.name not in known and len(own(s) & set(label.genes)) >= few
+        return here and s.name not in known and len(own(s) & label.genes) >= few
 
-    able = [s for s in e.sets if _leads(s, genes) and agrees(s)]
+    able = [s for s in e.sets if _leads(e, s, genes) and agrees(s)]
     if not able:
         return None
     strongest = min(s.qval for s in e.sets if s.at_home)
@@ -344,55 +277,56 @@ def _set_text(s: GeneSet) -> str:
     return f"{text} [{s.ancestor}]" if s.ancestor and s.ancestor not in text else text
 
 
-def _best_detectors(evidence: Sequence[Evidence]) -> dict[tuple[str, str], Evidence]:
-    """Of the features that a label leads and that are active in half of its cells, the one with the largest F1 for it."""
-    best: dict[tuple[str, str], tuple[float, Evidence]] = {}
+def _best_detectors(evidence: Sequence[Evidence]) -> dict[tuple[tuple[str, str], ...], Evidence]:
+    """Of the features that read a label and are active in half of its cells, the one with the largest F1 for it."""
+    best: dict[tuple[tuple[str, str], ...], tuple[float, Evidence]] = {}
     for e in evidence:
         if e.untestable:
             continue
-        for label in _leading_labels(e, _held(e)):
-            key = label.column, label.value
-            if label.active_recall >= _LABEL_RECALL and (key not in best or label.f1 > best[key][0]):
-                best[key] = label.f1, e
+        for one in readings(e, _held(e)):
+            if one.active_recall >= _LABEL_RECALL and (one.key not in best or one.f1 > best[one.key][0]):
+                best[one.key] = one.f1, e
     return {key: e for key, (_, e) in best.items()}
 
 
 def _told_apart(names: Mapping[int, _Name], evidence: Mapping[int, Evidence]) -> dict[int, _Name]:
     """Choose the genes shown: the best ones, and among features of one lead those that the others do not show."""
     out: dict[int, _Name] = {}
-    used: dict[tuple[str, tuple[str, ...]], set[int]] = {}
-    count: dict[str, dict[str, int]] = {}
+    have: dict[str, Counter[str]] = {}
     for name in names.values():
-        genes = count.setdefault(name.lead, {})
-        for g in name.genes:
-            genes[g] = genes.get(g, 0) + 1
+        have.setdefault(name.lead, Counter()).update(name.genes)
+    told: dict[str, Counter[str]] = {lead: Counter() for lead in have}
+    used: set[tuple[str, tuple[str, ...]]] = set()
     for feature in sorted(names, key=lambda f: (-_strength(evidence[f]), f)):
         name = names[feature]
+        seen, common = told[name.lead], have[name.lead]
         shown = name.genes[: name.n_genes]
-        if (name.lead, tuple(sorted(shown))) in used:
-            rare = sorted(name.genes, key=lambda g: (count[name.lead][g], name.genes.index(g)))
-            own = [g for g in rare if g not in name.genes[:1]]
-            shown = (*name.genes[:1], *own[: name.n_genes - 1])
+        if name.lead and any(seen[g] for g in shown[1:]):  # the best gene stays, the others are the feature's own
+            rest = name.genes[1:_APART_OF]
+            apart = sorted(rest, key=lambda g: (seen[g], common[g], rest.index(g)))[: name.n_genes - 1]
+            shown = (*name.genes[:1], *(g for g in rest if g in apart))
         while (name.lead, tuple(sorted(shown))) in used and len(shown) < len(name.genes):
             shown = (*shown, next(g for g in name.genes if g not in shown))
-        used.setdefault((name.lead, tuple(sorted(shown))), set()).add(feature)
+        used.add((name.lead, tuple(sorted(shown))))
+        seen.update(shown)
         out[feature] = replace(name, shown=shown)
-    return _numbered(out)
+    return _numbered(out, {f: e.alike for f, e in evidence.items()})
 
 
 def _strength(e: Evidence) -> float:
     return e.genes[0].z if e.genes else 0.0
 
 
-def _numbered(names: dict[int, _Name]) -> dict[int, _Name]:
-    """Names that are still the same, as their evidence is, say which other feature they are like."""
+def _numbered(names: dict[int, _Name], alike: Mapping[int, int]) -> dict[int, _Name]:
+    """Features of nearly the same activations, and names that are still the same, say which feature they are like."""
     first: dict[tuple[str, tuple[str, ...]], int] = {}
     for feature, name in sorted(names.items()):
         key = name.lead, tuple(sorted(name.shown))
         if not name.shown and not name.lead:
             continue
-        if key in first:
+        if alike[feature] in names:
+            names[feature] = replace(name, notes=(*name.notes, f"like #{alike[feature]}"))
+        elif key in first:
             names[feature] = replace(name, notes=(*name.notes, f"like #{first[key]}"))
-        else:
-            first[key] = feature
+        first.setdefault(key, feature)
     return names

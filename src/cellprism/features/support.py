@@ -15,12 +15,15 @@ from cellprism.features.evidence import Evidence
 from cellprism.features.homes import Homes, label_homes, set_home_lift
 from cellprism.features.question import Question
 from cellprism.features.tissue import SetKind, home_tissues
+from cellprism.features.twins import twins
 
 __all__ = ["TOP_GENES", "name_evidence", "top_genes"]
 
 TOP_GENES = 10
 _SETS = 12
 _WEAK_LIFT = 0.1  # labels below it never matter for a name
+_LOW_GENES = 4
+_OFF_FROM = 0.2  # a feature is told by where it is off from this share of active cells on
 
 
 def top_genes(found: Evidence) -> np.ndarray:
@@ -81,11 +84,15 @@ def name_evidence(
     shown = np.take_along_axis(found.genes.calibrated, np.maximum(top, 0), axis=1)
     genes = np.where((top >= 0) & (shown >= found.critical), top, -1)
     core = core_cells(codes)
-    core_z = core_deviates(core, question.expression, genes)
+    few = np.diff(core.indptr)[:, None]  # of a handful of core cells that happen to be alike, a larger t says no more
+    core_z = np.minimum(core_deviates(core, question.expression, genes), few)
     columns = {c: v for c, v in question.labels.items() if c not in nuisance and c in set(labels["column"])}
     homes = {c: label_homes(question.expression, v) for c, v in columns.items()}
     sets = _sets(found, question, random, genes, display, kinds, ancestors, homes, columns, codes, core)
-    told = _labels(question, labels, genes, display, homes)
+    told, off = _labels(question, labels, genes, display, homes), _off_labels(labels, homes, n_active / codes.shape[0])
+    low = _lowest(found)
+    low_core = core_deviates(core, question.expression, low)
+    twin = twins(codes)
     return [
         naming.Evidence(
             feature=f,
@@ -101,6 +108,13 @@ def name_evidence(
             confound=str(marks[f]),
             untestable=str(found.contrast.reason[f]),
             regulator=regulators.get(f, ""),
+            down=tuple(
+                naming.Gene(display[g], -float(found.genes.calibrated[f, g]), -float(c))
+                for g, c in zip(low[f], low_core[f], strict=True)
+                if g >= 0
+            ),
+            off=off.get(f, ()),
+            alike=int(twin[f]),
         )
         for f in live.tolist()
     ]
@@ -167,9 +181,12 @@ def _labels(
 ) -> dict[int, tuple[naming.Label, ...]]:
     """Labels that the features tell from other cells, and which of the features' genes are higher in them."""
     far = lift(labels["core_precision"].to_numpy(np.float64), labels["prevalence"].to_numpy(np.float64))
-    kept = (labels["qval"] < question.level) & (labels["auroc"] > 0.5) & (far >= _WEAK_LIFT)
+    detected = (labels["qval"] < question.level) & (labels["auroc"] > 0.5) & (far >= _WEAK_LIFT)
+    most = labels.groupby(["feature", "column"], observed=True)["core_recall"].transform("max")
+    as_often = (labels["core_recall"] >= 0.5 * most) & (labels["core_precision"] >= _WEAK_LIFT)
+    kept = detected | as_often
     out: dict[int, list[naming.Label]] = {}
-    for row in labels[kept & labels["column"].isin(list(homes))].to_dict("records"):
+    for row in labels.assign(detected=detected)[kept & labels["column"].isin(list(homes))].to_dict("records"):
         home = homes[row["column"]]
         place = home.categories.get(row["value"])
         if place is None:
@@ -186,7 +203,38 @@ def _labels(
             **measures,
             genes=tuple(display[g] for g in mine if home.higher[place, g]),
             markers=tuple(display[g] for g in mine if home.most[g] == place),
+            detected=bool(row["detected"]),
         )
         out.setdefault(f, []).append(label)
     order = {column: i for i, column in enumerate(homes)}
     return {f: tuple(sorted(mine, key=lambda one: (order[one.column], -one.lift))) for f, mine in out.items()}
+
+
+def _off_labels(
+    labels: pd.DataFrame, homes: Mapping[str, Homes], active: np.ndarray
+) -> dict[int, tuple[naming.OffLabel, ...]]:
+    """Categories in which features of many cells are active half as often as in all cells, or less."""
+    rows = labels[labels["column"].isin(list(homes)) & labels["prevalence"].notna()]
+    share = active[rows["feature"].to_numpy(np.int64)]
+    off = rows["prevalence"] * (1.0 - rows["active_recall"])
+    total = off.groupby([rows["feature"], rows["column"]], observed=True).transform("sum")
+    rows = rows.assign(off_share=off / total.where(total > 0, 1.0))
+    rows = rows[(share >= _OFF_FROM) & (rows["active_recall"].to_numpy() <= 0.5 * share)]
+    out: dict[int, list[naming.OffLabel]] = {}
+    for row in rows.to_dict("records"):
+        measures = {name: float(row[name]) for name in ("prevalence", "active_recall", "off_share")}
+        one = naming.OffLabel(column=str(row["column"]), value=str(row["value"]), **measures)
+        out.setdefault(int(row["feature"]), []).append(one)
+    order = {column: i for i, column in enumerate(homes)}
+    return {f: tuple(sorted(mine, key=lambda one: (order[one.column], -one.off_share))) for f, mine in out.items()}
+
+
+def _lowest(found: Evidence) -> np.ndarray:
+    """(features, :data:`_LOW_GENES`) genes that are most clearly up in the inactive cells, in rank and mean; -1 for none."""
+    z, log2fc = found.genes.calibrated, found.genes.log2fc
+    out = np.full((z.shape[0], _LOW_GENES), -1, dtype=np.int64)
+    for f in np.flatnonzero(found.contrast.testable).tolist():
+        down = np.flatnonzero((log2fc[f] < 0) & (z[f] <= -found.critical))
+        best = down[np.argsort(z[f, down], kind="stable")][:_LOW_GENES]
+        out[f, : best.size] = best
+    return out

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.features.best import best_features
 from cellprism.report.alike import coactive, similar
 from cellprism.report.choice import choice
 from cellprism.report.chunks import feature_chunk, gene_chunks
@@ -225,6 +226,7 @@ def _overview(
         "descriptive": bool(info.get("descriptive", True)),  # without a word from the run, do not claim more
         "expression": info.get("expression"),
         "summary": info.get("summary"),
+        "best": best_features(source.features, source.codes, 10)["feature"].tolist(),
         "warnings": info.get("warnings") or [],
         "label_columns": info.get("label_columns") or [],
         "n_cells": source.n_cells,

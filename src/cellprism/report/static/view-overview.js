@@ -39,7 +39,7 @@ export function overviewView() {
     cautions(o),
     tiles(o, features),
     o.shares.length ? shares(o) : null,
-    el("div", { class: "columns" }, best(features), cellsPanel(maps)),
+    el("div", { class: "columns" }, best(o, features), cellsPanel(maps)),
     landscape(o.landscape),
     method(o),
   );
@@ -117,13 +117,9 @@ function shares(o) {
   return panel("What was found, beside chance", { wide: true, id: "shares" }, key, el("ul", { class: "shares" }, rows));
 }
 
-/** The ten features that a reader should look at first: the best-supported, confounded ones left out. */
-function best(f) {
-  const order = d3
-    .range(f.n)
-    .filter((i) => !f.text("confound", i))
-    .map((i) => ({ i, score: Math.min(20, f.top_set_mlq[i] || 0) / 20 + 2 * Math.max(0, (f.top_label_auroc[i] || 0.5) - 0.5) + (f.stability[i] || 0) / 2 + (f.specific_set_reach[i] <= 0.01 ? 0.5 : 0) }));
-  const rows = d3.sort(order, (d) => -d.score).slice(0, 10);
+/** The ten features that a reader should look at first, as the run ranks them. */
+function best(o, f) {
+  const rows = o.best.map((number) => ({ i: f.feature.indexOf(number) }));
   const line = ({ i }) =>
     el("li", {}, button(f.text("name", i) || `feature ${f.feature[i]}`, () => go({ view: "feature", feature: f.feature[i] }), { class: "link" }),
       el("span", { class: "muted" }, f.text("specific_set", i) || f.text("top_set", i) || f.text("top_genes", i))); // prettier-ignore
