@@ -151,6 +151,12 @@ def evaluate(
     ------
     InputError
         If cells do not agree, codes are negative, or an option is unknown.
+
+    Examples
+    --------
+    >>> found = prism.evaluate(sae, X, {"cell type": types}, rivals=["random", "pca"])
+    >>> sorted(found.mean().index)
+    ['dictionary', 'pca', 'random']
     """
     X = np.ascontiguousarray(check_embedding(embedding), dtype=np.float32)
     n = len(X)
