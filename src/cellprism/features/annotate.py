@@ -182,6 +182,14 @@ def annotate(
     ------
     InputError
         For shapes that do not fit, repeated gene names, bad expression or codes, unmatched gene sets, one stratum.
+
+    Examples
+    --------
+    >>> found = prism.annotate(codes, expression, genes, sets, labels={"cell type": types}, nulls=("permuted",))
+    >>> found.features[["feature", "name", "top_set"]].columns.tolist()
+    ['feature', 'name', 'top_set']
+    >>> sorted(set(found.sets["direction"]))
+    ['down', 'up']
     """
     codes_csc = check_codes(codes, int(np.shape(expression)[0]))
     measured = gene_frame(genes, symbols, modality, int(np.shape(expression)[1]))

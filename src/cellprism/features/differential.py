@@ -114,6 +114,12 @@ def differential(
     ------
     InputError
         When there are not two conditions, or fewer than two donors in one of them.
+
+    Examples
+    --------
+    >>> found = prism.differential(codes, conditions, donors)
+    >>> found.info["unit"], bool((found.table["pval"] <= 1).all())
+    ('donor', True)
     """
     columns = check_codes(codes)
     names, side, notes = _sides(condition, within, conditions, columns.shape[0])

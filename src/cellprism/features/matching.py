@@ -67,6 +67,13 @@ def match(
     ------
     InputError
         If the cells differ in number, or directions do not fit the codes.
+
+    Examples
+    --------
+    >>> found = prism.match(codes, codes)
+    >>> live = np.flatnonzero(codes.sum(axis=0) > 0)
+    >>> bool((found.partner[live] == live).all())
+    True
     """
     r = code_correlation(codes, others, floor)
     live = np.diff(sp.csc_array(codes).indptr) > 0
