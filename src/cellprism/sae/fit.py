@@ -77,6 +77,11 @@ def default_config(X: NDArray[Any]) -> SAEConfig:
     ----------
     X
         (cells, d) embedding.
+
+    Examples
+    --------
+    >>> prism.sae.default_config(X).activation
+    'batchtopk'
     """
     n, d = X.shape
     effective = effective_dimension(X)
@@ -155,6 +160,12 @@ def fit(
     DivergedError
         If the loss becomes NaN or infinite, or the error 10,000 times the first; a FloatingPointError that names the step and the
         remedy and holds the SAE of the last good evaluation.
+
+    Examples
+    --------
+    >>> fitted = prism.fit(X, prism.SAEConfig(width=16, activation="batchtopk", k=4), epochs=5, seed=0)
+    >>> fitted.sae.encode(X).shape == (len(X), 16)
+    True
     """
     X, seed, seeds = check_embedding(X), as_seed(seed), as_whole("seeds", seeds)
     if seeds < 1:

@@ -47,6 +47,12 @@ def load(path: str | Path) -> SAE:
     ------
     InputError
         If a file is missing, unreadable, of a newer format, or does not fit the config.
+
+    Examples
+    --------
+    >>> sae.save("dictionary")
+    >>> prism.load("dictionary").width == sae.width
+    True
     """
     folder = Path(path)
     if not (folder / "config.json").exists() and (folder / "sae" / "config.json").exists():
