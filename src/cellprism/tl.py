@@ -83,6 +83,14 @@ def fit(
     -------
     Fit
         The same result as an object.
+
+    Examples
+    --------
+    >>> fitted = prism.tl.fit(
+    ...     adata, "X_scVI", key="mine", cfg=prism.SAEConfig(width=16, activation="topk", k=4), epochs=3
+    ... )
+    >>> adata.obsm["X_mine"].shape == (adata.n_obs, 16)
+    True
     """
     _refuse_taken(adata, key)
     X = _embedding(adata, rep)
@@ -103,7 +111,13 @@ def fit(
 
 
 def sae(adata: ad.AnnData, key: str = "prism") -> SAE:
-    """The SAE that :func:`fit` stored in ``uns[key]``."""
+    """The SAE that :func:`fit` stored in ``uns[key]``.
+
+    Examples
+    --------
+    >>> prism.tl.sae(adata).width == adata.obsm["X_prism"].shape[1]
+    True
+    """
     stored = _stored(adata, key)
     tensors = {name: torch.as_tensor(np.asarray(value)) for name, value in stored["tensors"].items()}
     # What is not there was None when it was stored: an .h5ad file holds no None.
@@ -164,6 +178,12 @@ def annotate(
     -------
     Annotation
         The same tables as an object.
+
+    Examples
+    --------
+    >>> found = prism.tl.annotate(adata, sets, labels=["cell_type"], nulls=("permuted",))
+    >>> adata.uns["prism"]["features"].shape == found.features.shape
+    True
     """
     stored = _stored(adata, key)
     column = donor if isinstance(donor, str) and (donor != "strata" or donor in adata.obs) else None
@@ -227,6 +247,12 @@ def steer(
     -------
     Effect
         Genes, sets, neighbours, doses and nulls.
+
+    Examples
+    --------
+    >>> found = prism.tl.steer(adata, 1, model=model, to_quantile=0.9, n_null=5)
+    >>> "log2fc" in adata.uns["prism"]["steering"]
+    True
     """
     stored = _stored(adata, key)
     decoder = model if isinstance(model, EmbeddingModel) else embed.load(model)
@@ -277,6 +303,12 @@ def differential(
     -------
     Differential
         The same as an object, see :func:`cellprism.differential`.
+
+    Examples
+    --------
+    >>> found = prism.tl.differential(adata, by="condition", donor="donor")
+    >>> adata.uns["prism"]["differential"]["pval"].is_monotonic_increasing
+    True
     """
     stored = _stored(adata, key)
     for column in (by, *([donor] if donor else [])):
@@ -316,6 +348,12 @@ def match(
     DataFrame
         A row a live feature: ``feature``, ``name``, then for the ``best`` match and for the one-to-one ``partner`` its
         feature, name and correlation of codes.
+
+    Examples
+    --------
+    >>> table = prism.tl.match(adata, adata)
+    >>> bool((table["best_feature"] == table["feature"]).all())
+    True
     """
     stored = _stored(adata, key)
     if isinstance(other, (str, Path)):
@@ -384,6 +422,13 @@ def encode(
     -------
     Encoded
         The same as an object; a misfit is warned of.
+
+    Examples
+    --------
+    >>> new = cells[:50].copy()
+    >>> encoded = prism.tl.encode(new, "RUN", key="coded", model="my_scvi")
+    >>> new.obsm["X_coded"].shape[0]
+    50
     """
     _refuse_taken(adata, key)
     decoder = embed.load(model) if isinstance(model, (str, Path)) else model
