@@ -26,7 +26,10 @@ extensions = [
     "reference",  # pages made from the code: extensions/reference.py
 ]
 source_suffix = {".md": "myst-nb"}
-suppress_warnings = ["ref.python"]  # a name in the text of an attribute that several classes have
+suppress_warnings = [
+    "ref.python",  # a name in the text of an attribute that several classes have
+    "toc.not_included",  # a page may be found by links and the search alone
+]
 exclude_patterns = ["_build", "extensions", "**/.ipynb_checkpoints"]
 templates_path: list[str] = []
 

@@ -134,3 +134,21 @@ def names(folder: Path) -> dict[str, Any]:
         "sets": prism.genesets.bundled(),
         "model": prism.embed.load(folder / "my_scvi"),
     }
+
+
+def example_names(folder: Path) -> dict[str, Any]:
+    """Names that examples in docstrings take for granted: those of the pages, and cells with named features."""
+    given = names(folder)
+    adata = given["cells"].copy()
+    config = prism.SAEConfig(width=16, activation="batchtopk", k=4)
+    fitted = prism.tl.fit(adata, "X_scVI", cfg=config, seeds=1, epochs=20)
+    annotation = prism.tl.annotate(adata, given["sets"], labels=["cell_type"], nulls=("permuted",))
+    return given | {
+        "adata": adata,
+        "fit": fitted,
+        "sae": fitted.sae,
+        "codes": fitted.sae.encode(given["X"]),
+        "annotation": annotation,
+        "expression": given["log1p"],
+        "conditions": adata.obs["condition"].to_numpy(),
+    }

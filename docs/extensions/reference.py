@@ -18,6 +18,13 @@ from cellprism.folder.columns import FILES
 
 __all__ = ["api_pages", "command_page", "file_page", "setup"]
 
+EXAMPLES = """`import cellprism as prism`
+
+Examples take for granted, besides `np` and `pd`: `cells`, an AnnData of counts with an embedding in `obsm["X_scVI"]`; `X`, that embedding;
+`model`, which made it; `sae`, a dictionary of it, and `codes`, its activations; `expression` (log1p), `genes` and `sets` (gene sets);
+`types`, `donors` and `conditions`, a name a cell; `adata`, the cells after `prism.tl.fit` and `prism.tl.annotate`, and `annotation`, what that gave;
+`mdata`, cells with RNA and protein; and `RUN`, a folder that `cellprism run` wrote."""
+
 OUT = Path(__file__).parents[1] / "reference" / "generated"
 
 
@@ -59,7 +66,7 @@ def api_pages() -> dict[str, str]:
     rooms = public_rooms()
     seen: set[int] = set()
     top = [entry("cellprism", name, seen) for name in cellprism.__all__ if name not in rooms]
-    pages = {"cellprism": page("cellprism", ["`import cellprism as prism`"], top)}
+    pages = {"cellprism": page("cellprism", [EXAMPLES], top)}
     for name, room in rooms.items():
         directives = [entry(module, n, seen) for module, names in public_names(room).items() for n in names]
         pages[name] = page(f"cellprism.{name}", [inspect.getdoc(room) or ""], directives)

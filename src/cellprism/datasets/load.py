@@ -19,7 +19,13 @@ __all__ = ["available", "fetch", "load"]
 
 
 def available() -> pd.DataFrame:
-    """A row a data set: name, what, source, checked (what tells that it came whole), cached (whether it is on disk)."""
+    """A row a data set: name, what, source, checked (what tells that it came whole), cached (whether it is on disk).
+
+    Examples
+    --------
+    >>> prism.datasets.available()[["name", "source"]].shape[1]
+    2
+    """
     rows = [
         {
             "name": name,
@@ -56,6 +62,12 @@ def fetch(name: str, *, folder: str | Path | None = None, progress: bool = False
     Files of scanpy are checked by the SHA-256 that scanpy publishes, those of the multiDGD archive on arrival by the
     MD5 that the archive itself gives. 10x Genomics' are checked by their published numbers of cells and features: a
     checksum that could be cited was not found.
+
+    Examples
+    --------
+    Not run by the tests: it fetches from the network.
+
+    >>> prism.datasets.fetch("pbmc3k")  # doctest: +SKIP
     """
     known = _known(name)
     at = Path(folder) if folder is not None else _folder(name)
@@ -74,6 +86,12 @@ def load(name: str, *, folder: str | Path | None = None, progress: bool = False)
     -------
     AnnData or MuData
         MuData (``rna`` and ``protein`` or ``atac``) where there are several modalities.
+
+    Examples
+    --------
+    Not run by the tests: it fetches from the network.
+
+    >>> cells = prism.datasets.load("pbmc3k")  # doctest: +SKIP
     """
     known = _known(name)
     if known.files[0].format in ("weights", "json"):

@@ -33,7 +33,13 @@ _DIMENSIONS = {"pca": "n_components", "dgd": "latent", "drvi": "n_latent", "scvi
 
 
 def dimensions(name: str, d: int) -> dict[str, int]:
-    """The option by which a model that is trained here is asked for ``d`` dimensions."""
+    """The option by which a model that is trained here is asked for ``d`` dimensions.
+
+    Examples
+    --------
+    >>> prism.embed.dimensions("pca", 20)
+    {'n_components': 20}
+    """
     if name not in _DIMENSIONS:
         raise InputError(
             f"the dimensions of an embedding can be asked of {', '.join(_DIMENSIONS)}", repr(name), "leave them out"
@@ -69,6 +75,12 @@ def train(name: str, adata: Any, *, seed: int = 0, progress: bool = False, **opt
     -------
     EmbeddingModel
         ``model.encode(adata)`` gives the embedding of these or other cells.
+
+    Examples
+    --------
+    >>> model = prism.embed.train("pca", cells, n_components=8, seed=0)
+    >>> model.encode(cells).shape == (cells.n_obs, 8)
+    True
     """
     cls = model_class(name)
     if not hasattr(cls, "fit"):
@@ -85,6 +97,11 @@ def load(path: str | Path) -> EmbeddingModel:
     """Read any saved embedding model from its folder, or a folder that scvi-tools wrote (``model.pt``).
 
     The model of a run that split counts sees a part of the molecules of any cell, see :mod:`cellprism.embed.thinned`.
+
+    Examples
+    --------
+    >>> prism.embed.load("my_scvi").encode(cells).shape == X.shape
+    True
     """
     if (Path(path) / "model.pt").is_file() and not (Path(path) / "model.json").is_file():
         return cast(EmbeddingModel, model_class("scvi").open(path))  # a folder that scvi-tools itself wrote

@@ -56,7 +56,13 @@ class EmbeddingModel(Protocol):
 
 
 def is_counts(X: Any) -> bool:
-    """Whether every entry of a dense or sparse matrix is a finite non-negative integer."""
+    """Whether every entry of a dense or sparse matrix is a finite non-negative integer.
+
+    Examples
+    --------
+    >>> prism.embed.is_counts(np.array([[0, 2], [1, 0]])), prism.embed.is_counts(np.array([[0.5]]))
+    (True, False)
+    """
     values = np.asarray(X.data if hasattr(X, "indptr") else X)
     if values.size == 0:
         return True

@@ -153,6 +153,12 @@ def evaluate(
     ------
     InputError
         If cells do not agree, codes are negative, or an option is unknown.
+
+    Examples
+    --------
+    >>> found = prism.evaluate(sae, X, {"cell type": types}, rivals=["random", "pca"])
+    >>> sorted(found.mean().index)
+    ['dictionary', 'pca', 'random']
     """
     refuse_other_order(
         codes=codes, embedding=embedding, truth=truth, expression=expression, counts=counts, replicate=replicate,

@@ -165,6 +165,14 @@ def annotate(
     InputError
         For shapes that do not fit, repeated gene names, bad expression or codes, unmatched gene sets, one stratum, and
         options that do not exist.
+
+    Examples
+    --------
+    >>> found = prism.annotate(codes, expression, genes, sets, labels={"cell type": types}, nulls=("permuted",))
+    >>> found.features[["feature", "name", "top_set"]].columns.tolist()
+    ['feature', 'name', 'top_set']
+    >>> sorted(set(found.sets["direction"]))
+    ['down', 'up']
     """
     asked = chosen(
         EvidenceOptions, evidence, method=method, level=level, min_cells=min_cells, pseudocount=pseudocount,

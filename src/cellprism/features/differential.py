@@ -114,6 +114,12 @@ def differential(
     ------
     InputError
         When there are not two conditions, or fewer than two donors in one of them.
+
+    Examples
+    --------
+    >>> found = prism.differential(codes, conditions, donors)
+    >>> found.info["unit"], bool((found.table["pval"] <= 1).all())
+    ('donor', True)
     """
     refuse_other_order(codes=codes, condition=condition, donor=donor, within=within)
     columns = check_codes(codes)

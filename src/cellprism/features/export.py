@@ -45,6 +45,12 @@ def feature_network(
     ------
     InputError
         When no gene passes.
+
+    Examples
+    --------
+    >>> network = prism.feature_network(annotation.genes, annotation.features, top=20)
+    >>> network.columns.tolist()
+    ['source', 'target', 'weight', 'statistic', 'feature']
     """
     rows = genes[(genes["qval"] <= level) & (genes["log2fc"] != 0)]
     rows = rows.assign(target=rows[column].astype(str), size=rows["statistic"].abs())
@@ -75,6 +81,12 @@ def feature_sets(
     """Up genes of each feature as gene sets, strongest first; features with fewer than ``fewest`` are left out.
 
     Parameters as for :func:`feature_network`.
+
+    Examples
+    --------
+    >>> exported = prism.feature_sets(annotation.genes, annotation.features)
+    >>> all(len(members) >= 3 for members in exported.values())
+    True
     """
     up = genes[genes["statistic"] > 0]
     network = feature_network(up, features, level=level, top=top, column=column)

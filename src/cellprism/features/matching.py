@@ -68,6 +68,13 @@ def match(
     ------
     InputError
         If the cells differ in number, or directions do not fit the codes.
+
+    Examples
+    --------
+    >>> found = prism.match(codes, codes)
+    >>> live = np.flatnonzero(codes.sum(axis=0) > 0)
+    >>> bool((found.partner[live] == live).all())
+    True
     """
     refuse_other_order(codes=codes, others=others)
     r = code_correlation(codes, others, floor)

@@ -27,6 +27,12 @@ def level1_ancestors(names: Iterable[str], ontology: Ontology) -> dict[str, str]
     dict
         Set name -> name of the ancestor (the nearest one, then the narrowest; the term itself at level 1). Sets without
         a known term, and roots, are left out.
+
+    Examples
+    --------
+    >>> ontology = prism.genesets.read_ontology("go-basic.obo")
+    >>> prism.genesets.level1_ancestors(["immune response (GO:0006955)"], ontology)
+    {'immune response (GO:0006955)': 'immune system process'}
     """
     level1 = ontology.terms["level1_name"].to_dict()
     found = {}

@@ -97,6 +97,12 @@ def read_annotations(
     Notes
     -----
     Formats: Gene Ontology documentation, "GO annotation file (GAF) format 2.2" and "GPAD/GPI 2.0".
+
+    Examples
+    --------
+    >>> annotations = prism.genesets.read_annotations("goa_human.gaf", evidence="curated")
+    >>> type(annotations).__name__
+    'Annotations'
     """
     path = Path(path)
     kind, version, columns = _read(path, {"gaf": "GAF", "gpa": "GPAD", "gpad": "GPAD"}, "an annotation file")
@@ -142,7 +148,7 @@ def read_annotations(
 
 
 def read_gpi(path: str | Path) -> dict[str, str]:
-    """Read the symbols of gene products from a GPI 1/2 file, plain or gzipped.
+    r"""Read the symbols of gene products from a GPI 1/2 file, plain or gzipped.
 
     Returns
     -------
@@ -153,6 +159,13 @@ def read_gpi(path: str | Path) -> dict[str, str]:
     ------
     InputError
         If the file cannot be read or is of another format.
+
+    Examples
+    --------
+    >>> with open("symbols.gpi", "w") as file:
+    ...     _ = file.write("!gpi-version: 1.2\nUniProtKB\tP12345\tCD79A\tname\t\tprotein\ttaxon:9606\n")
+    >>> prism.genesets.read_gpi("symbols.gpi")
+    {'P12345': 'CD79A'}
     """
     path = Path(path)
     _, version, columns = _read(path, {"gpi": "GPI"}, "a GPI file")

@@ -41,6 +41,11 @@ def read_gmt(path: str | Path) -> dict[str, list[str]]:
     Notes
     -----
     The format is described in the GSEA user guide, "GMT: Gene Matrix Transposed file format".
+
+    Examples
+    --------
+    >>> len(prism.genesets.read_gmt("my_sets.gmt"))
+    40
     """
     path = Path(path)
     sets: dict[str, list[str]] = {}
@@ -87,6 +92,12 @@ def write_gmt(
     ------
     InputError
         If a set is empty, or a name, description or member holds a tab or a line break or is blank.
+
+    Examples
+    --------
+    >>> prism.genesets.write_gmt({"B": ["CD79A", "MS4A1"]}, "b.gmt")
+    >>> prism.genesets.read_gmt("b.gmt")
+    {'B': ['CD79A', 'MS4A1']}
     """
     descriptions = descriptions or {}
     lines = []

@@ -57,6 +57,12 @@ def read_id_table(path: str | Path, source: str, target: str) -> dict[str, list[
     ------
     InputError
         If the file cannot be read, or lacks one of the columns.
+
+    Examples
+    --------
+    >>> pd.DataFrame({"mouse": ["Cd79a"], "human": ["CD79A"]}).to_csv("orthologs.csv", index=False)
+    >>> prism.genesets.read_id_table("orthologs.csv", "mouse", "human")
+    {'Cd79a': ['CD79A']}
     """
     return id_table(read_table(Path(path), "a table of names"), source, target)
 
@@ -80,6 +86,11 @@ def id_table(table: pd.DataFrame, source: str | None, target: str) -> dict[str, 
     ------
     InputError
         If a column is absent.
+
+    Examples
+    --------
+    >>> prism.genesets.id_table(pd.DataFrame({"symbol": ["CD79A"]}, index=["ENSG00000105369"]), None, "symbol")
+    {'ENSG00000105369': ['CD79A']}
     """
     absent = [column for column in (source, target) if column is not None and column not in table.columns]
     if absent:
@@ -119,6 +130,11 @@ def map_ids(genes: Sequence[str] | NDArray[np.object_], table: Mapping[str, str 
     ------
     InputError
         If no gene is in the table; the message shows names of both.
+
+    Examples
+    --------
+    >>> list(prism.genesets.map_ids(["ENSG00000105369.12", "unknown"], {"ENSG00000105369": "CD79A"}).names)
+    ['CD79A', '']
     """
     lists = _lists(table)
     names = np.full(len(genes), "", dtype=object)
@@ -162,6 +178,11 @@ def map_sets(
     ------
     InputError
         If no member is in the table.
+
+    Examples
+    --------
+    >>> prism.genesets.map_sets({"B cell": ["CD79A", "MS4A1"]}, {"CD79A": "Cd79a", "MS4A1": "Ms4a1"})[0]
+    {'B cell': ['Cd79a', 'Ms4a1']}
     """
     lists = _lists(table)
     members = {name: list(genes) for name, genes in gene_sets.items()}

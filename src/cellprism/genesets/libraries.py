@@ -90,6 +90,12 @@ def fetch_library(name: str, *, url: str = ENRICHR) -> dict[str, list[str]]:
     -----
     Libraries belong to their authors, and some ask for a licence in commercial use (KEGG, MSigDB). The collection is
     described by Kuleshov et al. 2016, doi:10.1093/nar/gkw377.
+
+    Examples
+    --------
+    Not run by the tests: it fetches from the network.
+
+    >>> sets = prism.genesets.fetch_library("hallmark")  # doctest: +SKIP
     """
     name = _SHORT.get(name.lower(), name)
     path = library_path(name)

@@ -50,6 +50,12 @@ def load(
     ------
     InputError
         If nothing is given, one of the names is neither a file nor a known collection, or a collection cannot be had.
+
+    Examples
+    --------
+    >>> sets = prism.genesets.load(["bundled", "my_sets.gmt"])
+    >>> sets["B cell"][:2] == prism.genesets.bundled()["B cell"][:2]
+    True
     """
     given = [names_or_paths] if isinstance(names_or_paths, str | Path) else list(names_or_paths)
     if not given:
@@ -76,6 +82,11 @@ def files_behind(names_or_paths: str | Path | Iterable[str | Path]) -> dict[str,
     dict
         What was given (both parts of an ontology apart) -> the file. ``"bundled"`` has none: the version of the
         package says what it holds.
+
+    Examples
+    --------
+    >>> list(prism.genesets.files_behind(["bundled", "my_sets.gmt"]))
+    ['my_sets.gmt']
     """
     given = [names_or_paths] if isinstance(names_or_paths, str | Path) else list(names_or_paths)
     found: dict[str, Path] = {}

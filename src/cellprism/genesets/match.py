@@ -109,6 +109,12 @@ def match_sets(
     -----
     Names are otherwise compared as they are. Matching without regard to case would join mouse genes to human sets without
     anybody having chosen orthologs, so it is not done; the message says when that is what the data look like.
+
+    Examples
+    --------
+    >>> matched = prism.genesets.match_sets(prism.genesets.bundled(), genes)
+    >>> "are measured" in matched.summary()
+    True
     """
     if min_size < 1 or max_size < min_size:
         raise InputError("set sizes need 1 <= min_size <= max_size", f"{min_size} and {max_size}", "change them")

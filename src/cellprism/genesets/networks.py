@@ -41,6 +41,12 @@ def read_network(
     ------
     InputError
         If the file cannot be read, a column is absent, a weight is not a number, or a pair has two weights.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"source": ["SPI1"], "target": ["LYZ"], "weight": [1.0]})
+    >>> prism.genesets.read_network(table).columns.tolist()
+    ['source', 'target', 'weight']
     """
     frame = table if isinstance(table, pd.DataFrame) else read_table(Path(table), "a network")
     absent = [column for column in (source, target, weight) if column not in frame.columns]
@@ -105,6 +111,12 @@ def fetch_network(name: str, organism: str = "human") -> pd.DataFrame:
     ------
     InputError
         If the name is unknown, or the network is neither on disk nor to be had.
+
+    Examples
+    --------
+    Not run by the tests: it fetches from the network.
+
+    >>> network = prism.genesets.fetch_network("collectri")  # doctest: +SKIP
     """
     if name not in NETWORKS:
         raise InputError("the network must be known", repr(name), f"choose from {', '.join(NETWORKS)}")
@@ -149,6 +161,12 @@ def signed_sets(network: pd.DataFrame, label: str = "", top: int | None = None) 
     ------
     InputError
         If ``top`` is below 1.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"source": ["SPI1", "SPI1"], "target": ["LYZ", "CD3E"], "weight": [1.0, -1.0]})
+    >>> list(prism.genesets.signed_sets(prism.genesets.read_network(table), "mine"))
+    ['SPI1 induced (mine)', 'SPI1 repressed (mine)']
     """
     if top is not None and top < 1:
         raise InputError("top must be at least 1", str(top), "leave it out to keep all targets")
@@ -204,6 +222,13 @@ def regulator_activity(
     -----
     These q values take genes as independent, which genes of one programme are not: they rank regulators of a
     feature, and are descriptive. For calibrated evidence test :func:`signed_sets` as gene sets.
+
+    Examples
+    --------
+    Not run by the tests: it needs the extra genesets, and fetches.
+
+    >>> network = prism.genesets.fetch_network("progeny")  # doctest: +SKIP
+    >>> scores = prism.genesets.regulator_activity(statistics, genes, network)  # doctest: +SKIP
     """
     values = np.atleast_2d(np.asarray(statistics, dtype=float))
     if values.shape[1] != len(symbols):

@@ -84,6 +84,12 @@ def read_ontology(path: str | Path, relations: Collection[str] = ("is_a", "part_
     ------
     InputError
         If obonet is not installed, the file cannot be read or holds no term, or the relations form a cycle.
+
+    Examples
+    --------
+    >>> ontology = prism.genesets.read_ontology("go-basic.obo")
+    >>> type(ontology).__name__
+    'Ontology'
     """
     try:
         import networkx as nx
@@ -192,6 +198,13 @@ def ontology_sets(
     ------
     InputError
         If the namespace is unknown, or no set comes out.
+
+    Examples
+    --------
+    >>> ontology = prism.genesets.read_ontology("go-basic.obo")
+    >>> found = prism.genesets.ontology_sets(ontology, prism.genesets.read_annotations("goa_human.gaf"))
+    >>> "immune response (GO:0006955)" in found.sets
+    True
     """
     import networkx as nx
 

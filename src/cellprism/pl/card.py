@@ -41,6 +41,12 @@ def feature(data: AnnData | Source | str | Path, feature: int, *, by: str | None
     Returns
     -------
     A figure of four axes.
+
+    Examples
+    --------
+    >>> figure = prism.pl.feature(adata, 1)
+    >>> len(figure.axes) >= 4
+    True
     """
     import matplotlib.pyplot as plt
 

@@ -36,6 +36,13 @@ def differential(
         Name of the result in the AnnData.
     ax
         Axes to draw into.
+
+    Examples
+    --------
+    >>> found = prism.tl.differential(adata, by="condition", donor="donor")
+    >>> ax = prism.pl.differential(adata)
+    >>> ax.get_ylabel() != ""
+    True
     """
     table, info = _parts(data, key)
     ax = own_axes(ax, (4.6, 3.8))

@@ -38,6 +38,12 @@ def evaluation(
         Which target; of ``mean`` the single ones are drawn too.
     ax
         Axes to draw into.
+
+    Examples
+    --------
+    >>> ax = prism.pl.evaluation("RUN")
+    >>> "F1" in ax.get_xlabel()
+    True
     """
     table = _table(data)
     rows = table[(table["measure"] == measure) & (table["k"] == k)]

@@ -41,6 +41,11 @@ def volcano(
         So many genes with the smallest p carry their names.
     level
         Genes below this q value are coloured, orange where higher in active cells, blue where lower.
+
+    Examples
+    --------
+    >>> prism.pl.volcano(adata, 1).get_xlabel()
+    'log2 fold change'
     """
     source = as_source(data, key)
     row_of(source, feature)

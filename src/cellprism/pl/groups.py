@@ -49,6 +49,12 @@ def dotplot(
     Notes
     -----
     Colours are relative to the largest mean of each feature, as features have scales of their own.
+
+    Examples
+    --------
+    >>> ax = prism.pl.dotplot(adata, "cell_type", [0, 1, 2])
+    >>> len(ax.get_yticklabels())
+    3
     """
     source = as_source(data, key)
     names, number = _groups(source, by)
@@ -98,6 +104,12 @@ def violin(
         As for :func:`cellprism.pl.cells`.
     by
         Column of the cells; categories keep their order.
+
+    Examples
+    --------
+    >>> ax = prism.pl.violin(adata, 1, "cell_type")
+    >>> ax.figure is not None
+    True
     """
     source = as_source(data, key)
     level = source.codes[:, [row_of(source, feature)]].toarray().ravel()

@@ -40,6 +40,12 @@ def panels(
         Numbers of features.
     columns
         Panels beside each other.
+
+    Examples
+    --------
+    >>> figure = prism.pl.panels(adata, [0, 1, 2], columns=3)
+    >>> len(figure.axes) >= 3
+    True
     """
     import matplotlib.pyplot as plt
 
@@ -76,6 +82,12 @@ def heatmap(
         Numbers of features, in the order drawn; by default the 20 whose leading genes have the largest z.
     genes
         So many of the highest z lead a feature. White: not among the genes kept for the feature.
+
+    Examples
+    --------
+    >>> ax = prism.pl.heatmap(adata, [0, 1, 2], genes=3)
+    >>> len(ax.get_xticklabels()) > 0
+    True
     """
     source = as_source(data, key)
     table = source.genes[source.genes["log2fc"] > 0]

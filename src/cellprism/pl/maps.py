@@ -63,6 +63,11 @@ def cells(
         Axes to draw into.
     size
         Area of a point in square points; by default smaller the more cells there are.
+
+    Examples
+    --------
+    >>> prism.pl.cells(adata, 1).get_xlabel()
+    'map 1'
     """
     source = as_source(data, key)
     row = row_of(source, feature)
@@ -114,6 +119,12 @@ def feature_map(
         So many features with the clearest gene sets carry their names.
     seed
         Of the layout.
+
+    Examples
+    --------
+    >>> ax = prism.pl.feature_map(adata)
+    >>> len(ax.collections) > 0
+    True
     """
     source = as_source(data, key)
     if source.directions is None:

@@ -41,6 +41,12 @@ def steering(effect: Any, *, genes: int = 16, name: str | None = None) -> Figure
     ------
     InputError
         Where the folder holds no experiment.
+
+    Examples
+    --------
+    >>> found = prism.effect(sae, model, X, 1, to_quantile=0.9, n_null=5)
+    >>> len(prism.pl.steering(found, name="feature 1").axes) >= 3
+    True
     """
     import matplotlib.pyplot as plt
 

@@ -44,6 +44,11 @@ def landscape(
         Column that groups candidates.
     ax
         Axes to draw into.
+
+    Examples
+    --------
+    >>> prism.pl.landscape("RUN", "l0", "bits").get_ylabel()
+    'bits a cell'
     """
     rows = choice(_run_info(data))["rows"] if isinstance(data, (str, Path)) else data
     table = pd.DataFrame(rows)
@@ -96,6 +101,12 @@ def recovery(
         Truth level (``Y``, ``X2``, …); by default the first one met.
     ax
         Axes to draw into.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"method": ["cellprism", "pca"], "level": "Y", "mcc": [0.9, 0.6]})
+    >>> prism.pl.recovery(table, "mcc").get_xlabel()
+    'mcc of level Y'
     """
     if isinstance(data, (str, Path)):
         path = Path(data) / "summary.parquet" if Path(data).is_dir() else Path(data)

@@ -102,6 +102,14 @@ def benchmark(
     ------
     InputError
         If the preset or a method is unknown, or the package of a named method is missing.
+
+    Examples
+    --------
+    >>> found = prism.recovery.benchmark(
+    ...     "small", methods=["pca-data", "probe"], cells={"n_cells": 600, "held_out": 200}
+    ... )
+    >>> sorted(set(found.summary["method"]))
+    ['pca-data', 'probe']
     """
     size = preset if isinstance(preset, Preset) else preset_of(preset)
     names = tuple(methods or size.methods)
@@ -167,6 +175,14 @@ def compare(
     Returns
     -------
     Scores a variable and a level.
+
+    Examples
+    --------
+    >>> from cellprism.recovery import Task
+    >>> world = prism.simulate.small(900, held_out=300, seed=0)
+    >>> found = prism.recovery.compare(Task.of(world, world.X), ["pca-data"])
+    >>> found.summary["method"].unique().tolist()
+    ['pca-data']
     """
     _check(methods)
     rows, levels = [], []

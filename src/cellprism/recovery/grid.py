@@ -82,6 +82,12 @@ def grid(
     ------
     InputError
         If the simulation or a variant is unknown.
+
+    Examples
+    --------
+    >>> trials = prism.recovery.grid("small", factors=[2], epochs=5)
+    >>> {trial.factor for trial in trials}
+    {2}
     """
     unknown = [v for v in variants if v not in get_args(Variant)]
     if simulation not in ("small", "large") or unknown:

@@ -74,6 +74,13 @@ def probe(
     ------
     InputError
         If cells do not agree or the split leaves too few on a side.
+
+    Examples
+    --------
+    >>> world = prism.simulate.small(600, held_out=100, seed=0)
+    >>> found = prism.recovery.probe(world.X, {"T": world.obsm["T_truth"]})
+    >>> type(found).__name__
+    'Probe'
     """
     X, known = np.asarray(embedding, dtype=np.float64), Truth.of(truth)
     if X.ndim != 2 or len(X) != known.n_cells or not np.isfinite(X).all():

@@ -61,6 +61,15 @@ def sweep(
     A row a trial and level, and for each width the same of an SAE at its start (``variant`` ``untrained``): the fields
     of the trial, ``width``, ``seed``, ``n_live``, ``l0``, ``redundant``, and the columns of
     :attr:`~cellprism.recovery.Scores.levels`.
+
+    Examples
+    --------
+    >>> from cellprism.recovery import Task
+    >>> world = prism.simulate.small(900, held_out=300, seed=0)
+    >>> trials = prism.recovery.grid("small", factors=[2], epochs=2)[:2]
+    >>> table = prism.recovery.sweep(Task.of(world, world.X), trials)
+    >>> "untrained" in set(table["variant"])
+    True
     """
     if levels is None:
         levels = [name for name in task.truth.levels if name != "Y" or "X2" not in task.truth.levels]
@@ -172,6 +181,14 @@ def sweep_embeddings(
     ------
     InputError
         If the folder holds the parts of another sweep.
+
+    Examples
+    --------
+    Not run by the tests: it takes minutes.
+
+    >>> from cellprism.recovery import PRESETS
+    >>> trials = prism.recovery.grid("small", factors=[2], epochs=2)
+    >>> table = prism.recovery.sweep_embeddings(PRESETS["small"], trials, "sweep")  # doctest: +SKIP
     """
     folder = Path(folder)
     say = report or (lambda line: None)

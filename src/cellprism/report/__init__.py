@@ -60,6 +60,11 @@ def build(
     ------
     InputError
         Where a folder is no run folder, its files disagree, or the two runs share too few cells.
+
+    Examples
+    --------
+    >>> prism.report.build("RUN").name
+    'report.html'
     """
     path = Path(output) if output is not None else Path(run_dir) / "report.html"
     refuse_taken(path, overwrite=overwrite or is_page(path))

@@ -58,5 +58,11 @@ def view(data: AnnData | str | Path, key: str = "prism", *, height: int = 760) -
     ------
     InputError
         Where nothing was fitted under `key`, or the folder is no run folder.
+
+    Examples
+    --------
+    >>> page = prism.view("RUN")
+    >>> type(page).__name__
+    'View'
     """
     return View(page(bundle(as_source(data, key))), height)

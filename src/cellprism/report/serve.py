@@ -51,6 +51,12 @@ def make_app(
         As for :func:`cellprism.report.build`.
     allowed_hosts
         Names under which the server may be addressed.
+
+    Examples
+    --------
+    >>> app = prism.report.make_app("RUN")
+    >>> callable(app)
+    True
     """
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
@@ -164,6 +170,12 @@ def serve(
     ------
     InputError
         Where `run_dir` is no run folder, the port is none or taken, or `host` is open and nobody was allowed.
+
+    Examples
+    --------
+    Not run by the tests: it serves until it is stopped.
+
+    >>> prism.report.serve("RUN")  # doctest: +SKIP
     """
     import uvicorn
 

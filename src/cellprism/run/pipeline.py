@@ -87,6 +87,17 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
     -----
     The place is taken before any work. Whatever ends a run early, the steps that were finished are kept in a work folder,
     which a note on the exception names and ``resume`` goes on from.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from cellprism.run import RunOptions
+    >>> options = RunOptions(
+    ...     data=Path("cells.h5ad"), output=Path("new"), rep="X_scVI", labels=("cell_type",), preset="demo", seeds=2
+    ... )
+    >>> folder = prism.run.run(options)
+    >>> "name" in folder.features
+    True
     """
     if options.resume and (done := _finished(options, say)) is not None:
         return done

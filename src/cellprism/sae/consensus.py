@@ -58,6 +58,13 @@ def consensus(fit: Fit, X: NDArray[Any], *, returned: float = 0.9, share: float 
     InputError
         If the fit has one seed, is a topk (whose features compete for places, so that leaving some out changes the
         others), or nothing returns.
+
+    Examples
+    --------
+    >>> fitted = prism.fit(X, prism.SAEConfig(width=16, activation="batchtopk", k=3), seeds=3, epochs=40)
+    >>> kept = prism.consensus(fitted, X, returned=0.5)
+    >>> kept.sae.width == len(kept.table)
+    True
     """
     check_consensus(1 + len(fit.siblings), fit.sae.config)
     X = check_embedding(X)

@@ -81,6 +81,11 @@ def default_config(X: NDArray[Any]) -> SAEConfig:
     ----------
     X
         (cells, d) embedding.
+
+    Examples
+    --------
+    >>> prism.sae.default_config(X).activation
+    'batchtopk'
     """
     n, d = X.shape
     effective = effective_dimension(X)

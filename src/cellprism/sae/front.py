@@ -77,6 +77,12 @@ def fit(
     DivergedError
         If the loss becomes NaN or infinite, or the error 10,000 times the first; a FloatingPointError that names the step and the
         remedy and holds the SAE of the last good evaluation.
+
+    Examples
+    --------
+    >>> fitted = prism.fit(X, prism.SAEConfig(width=16, activation="batchtopk", k=4), epochs=5, seed=0)
+    >>> fitted.sae.encode(X).shape == (len(X), 16)
+    True
     """
     X, seed, seeds, *_ = check_call(X, seed, seeds, device, checkpoint_every, options)
     if consensus:

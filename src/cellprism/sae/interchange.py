@@ -40,6 +40,13 @@ def export_sae(sae: SAE, path: str | Path, program: Program) -> None:
     ------
     InputError
         If the program has no such activation.
+
+    Examples
+    --------
+    >>> plain = prism.fit(X, prism.SAEConfig(width=16, activation="topk", k=4), epochs=5).sae
+    >>> prism.export_sae(plain, "for_saelens", "saelens")
+    >>> prism.import_sae("for_saelens").width
+    16
     """
     if program not in get_args(Program):
         raise InputError("SAEs are written for saelens, sparsify or dictionary_learning", repr(program), "choose one")
@@ -159,6 +166,13 @@ def import_sae(path: str | Path) -> SAE:
     InputError
         If nothing known lies there, a file is unreadable, or a field or tensor is neither known to be harmless nor has a
         counterpart here.
+
+    Examples
+    --------
+    >>> plain = prism.fit(X, prism.SAEConfig(width=16, activation="topk", k=4), epochs=5).sae
+    >>> prism.export_sae(plain, "from_sparsify", "sparsify")
+    >>> bool(abs(prism.import_sae("from_sparsify").encode(X) - plain.encode(X)).max() < 1e-3)
+    True
     """
     place = Path(path)
     if place.is_file() and place.suffix in (".pt", ".pth"):

@@ -32,6 +32,12 @@ def load(path: str | Path) -> SAE:
     ------
     InputError
         If a file is missing, unreadable, of a newer format, or does not fit the config.
+
+    Examples
+    --------
+    >>> sae.save("dictionary")
+    >>> prism.load("dictionary").width == sae.width
+    True
     """
     config, tensors = read_folder(path)
     empty = np.zeros(0, dtype=np.float32)

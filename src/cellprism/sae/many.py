@@ -72,6 +72,12 @@ def fit_many(
         If there is no config, a list has another length than the configs, or as in :func:`cellprism.fit`.
     DivergedError
         If a model's loss becomes NaN or infinite, or its error 10,000 times the first.
+
+    Examples
+    --------
+    >>> configs = [prism.SAEConfig(width=w, activation="topk", k=2) for w in (8, 16)]
+    >>> [fitted.sae.width for fitted in prism.fit_many(X, configs, epochs=3)]
+    [8, 16]
     """
     X = check_embedding(X)
     configs = list(configs)

@@ -77,6 +77,12 @@ def large(
     References
     ----------
     Schuster, arXiv 2410.11468, "large simulation".
+
+    Examples
+    --------
+    >>> cells = prism.simulate.large(300, 50, held_out=50, seed=0)
+    >>> cells.shape, cells.obsm["X2_truth"].shape[0]
+    ((300, 50), 300)
     """
     model = LargeProcess(
         n_genes=n_genes,
@@ -141,6 +147,11 @@ def multiome(
     ------
     InputError
         As :func:`large`; also if ``n_peaks`` or a probability cannot be met.
+
+    Examples
+    --------
+    >>> prism.simulate.multiome(300, 50, 80, held_out=50, seed=0)["atac"].shape
+    (300, 80)
     """
     if n_peaks < 1 or not 0 <= p_program_peak <= 1 or not 0 <= closed < 1 or gain < 0:
         raise InputError(

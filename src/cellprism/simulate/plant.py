@@ -114,6 +114,12 @@ def plant(
     ------
     InputError
         If the values are not counts, a region is unknown or too small, or too few genes are detected.
+
+    Examples
+    --------
+    >>> made = prism.simulate.plant(cells.X, [prism.simulate.Programme(n_genes=10, share=0.2, fold=4)], seed=0)
+    >>> made.counts.shape == cells.shape, made.activity.shape[1]
+    (True, 1)
     """
     X = whole_counts(counts)
     total = np.asarray(X.sum(axis=1), dtype=np.float64).ravel()

@@ -46,6 +46,12 @@ def small(n_cells: int = 12_000, *, held_out: int = 2_000, mean_activity: float 
     References
     ----------
     Schuster, arXiv 2410.11468, "small simulation".
+
+    Examples
+    --------
+    >>> cells = prism.simulate.small(500, held_out=100, seed=0)
+    >>> cells.shape, cells.obsm["T_truth"].shape
+    ((500, 5), (500, 3))
     """
     if not 0 <= held_out < n_cells:
         raise InputError("held_out must leave a training cell", f"{held_out} of {n_cells}", "hold out fewer cells")

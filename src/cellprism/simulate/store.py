@@ -61,6 +61,12 @@ def large_zarr(
     The expression is never in memory as a whole: the peak is the hidden variables (three arrays of cells x programs)
     and a few hundred cells. The noise-free expression of a measured simulation is not stored; it is
     ``obsm["X2_truth"] @ varm["program_gene"].T``.
+
+    Examples
+    --------
+    >>> path = prism.simulate.large_zarr("cells.zarr", 200, n_genes=40, held_out=50, seed=0)
+    >>> path.name
+    'cells.zarr'
     """
     path = Path(path)
     if path.exists():

@@ -73,6 +73,12 @@ def clean(
     Cleaned
         A feature that reads both is left as it is unless asked otherwise, and the table says which: to change it may
         cost biology that the labels do not hold.
+
+    Examples
+    --------
+    >>> cleaned = prism.clean(sae, X, donors, types)
+    >>> cleaned.embedding.shape == X.shape
+    True
     """
     refuse_other_order(Z=Z, batch=batch, labels=labels)
     Z = np.asarray(Z, dtype=np.float32)

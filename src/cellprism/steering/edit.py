@@ -125,6 +125,12 @@ def steer(
     ------
     InputError
         For a feature that no cell of ``Z`` has: its direction was not learned from these cells.
+
+    Examples
+    --------
+    >>> moved = prism.steer(sae, X, 1, to_quantile=0.9, cells=types == "B")
+    >>> bool(np.array_equal(moved[types != "B"], X[types != "B"]))
+    True
     """
     edit = make_edit(to=to, to_quantile=to_quantile, scale=scale, add=add, off=off)
     refuse_other_order(Z=Z, cells=mask_of(cells))

@@ -125,6 +125,12 @@ def effect(
         Larger choices are sampled down to this many cells, with ``seed``.
     seed
         Of the sample and the nulls.
+
+    Examples
+    --------
+    >>> found = prism.effect(sae, model, X, 1, to_quantile=0.9, cells=types == "B", n_null=5)
+    >>> found.genes[["gene", "log2fc", "null_pval"]].shape == (len(genes), 3)
+    True
     """
     edit = make_edit(to=to, to_quantile=to_quantile, scale=scale, add=add, off=off)
     rng = np.random.default_rng(seed)

@@ -85,6 +85,15 @@ def linked(
     ------
     InputError
         If the gene is not decoded, the model has one modality only, or no feature raises the gene.
+
+    Examples
+    --------
+    >>> joint = prism.embed.train("dgd", mdata, epochs=5, seed=0)
+    >>> Z = joint.encode(mdata)
+    >>> dictionary = prism.fit(Z, prism.SAEConfig(width=12, activation="topk", k=3), epochs=5).sae
+    >>> found = prism.linked(dictionary, joint, Z, "CD79B", adata=mdata, n_null=5)
+    >>> set(found.table["modality"])
+    {'protein'}
     """
     names, modalities = columns(model)
     at = _position(gene, modality, names, modalities)

@@ -56,6 +56,11 @@ def screen(
     -----
     The mean move of the source cells is (quantile - mean activation there) x the feature's decoder direction, so all
     scores are products of three small matrices; no cell is decoded.
+
+    Examples
+    --------
+    >>> prism.screen(sae, X, types, n_null=50).columns.tolist()
+    ['feature', 'source', 'target', 'reach', 'alignment', 'pval']
     """
     refuse_other_order(Z=Z, labels=labels)
     Z = np.asarray(Z, dtype=np.float64)

@@ -67,6 +67,12 @@ def annotate(
     -------
     Annotation
         The same tables as an object.
+
+    Examples
+    --------
+    >>> found = prism.tl.annotate(adata, sets, labels=["cell_type"], nulls=("permuted",))
+    >>> adata.uns["prism"]["features"].shape == found.features.shape
+    True
     """
     kept = stored(adata, key)
     refuse_other_order(adata=adata, donor=donor, depth=options.get("depth"))

@@ -49,6 +49,12 @@ def differential(
     -------
     Differential
         The same as an object, see :func:`cellprism.differential`.
+
+    Examples
+    --------
+    >>> found = prism.tl.differential(adata, by="condition", donor="donor")
+    >>> adata.uns["prism"]["differential"]["pval"].is_monotonic_increasing
+    True
     """
     kept = stored(adata, key)
     for column in (by, *([donor] if donor else [])):

@@ -51,6 +51,13 @@ def encode(
     -------
     Encoded
         The same as an object; a misfit is warned of.
+
+    Examples
+    --------
+    >>> new = cells[:50].copy()
+    >>> encoded = prism.tl.encode(new, "RUN", key="coded", model="my_scvi")
+    >>> new.obsm["X_coded"].shape[0]
+    50
     """
     refuse_taken(adata, key)
     decoder = embed.load(model) if isinstance(model, (str, Path)) else model

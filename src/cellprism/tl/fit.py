@@ -49,6 +49,14 @@ def fit(
     -------
     Fit
         The same result as an object.
+
+    Examples
+    --------
+    >>> fitted = prism.tl.fit(
+    ...     adata, "X_scVI", key="mine", cfg=prism.SAEConfig(width=16, activation="topk", k=4), epochs=3
+    ... )
+    >>> adata.obsm["X_mine"].shape == (adata.n_obs, 16)
+    True
     """
     refuse_taken(adata, key)
     X = embedding(adata, rep)

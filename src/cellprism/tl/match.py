@@ -39,6 +39,12 @@ def match(
     DataFrame
         A row a live feature: ``feature``, ``name``, then for the ``best`` match and for the one-to-one ``partner`` its
         feature, name and correlation of codes.
+
+    Examples
+    --------
+    >>> table = prism.tl.match(adata, adata)
+    >>> bool((table["best_feature"] == table["feature"]).all())
+    True
     """
     kept = stored(adata, key)
     if isinstance(other, (str, Path)):

@@ -53,6 +53,12 @@ def steer(
     -------
     Effect
         Genes, sets, neighbours, doses and nulls.
+
+    Examples
+    --------
+    >>> found = prism.tl.steer(adata, 1, model=model, to_quantile=0.9, n_null=5)
+    >>> "log2fc" in adata.uns["prism"]["steering"]
+    True
     """
     kept = stored(adata, key)
     decoder = model if isinstance(model, EmbeddingModel) else embed.load(model)

@@ -23,7 +23,13 @@ TABLES = ("features", "genes", "sets", "labels")
 
 
 def sae(adata: ad.AnnData, key: str = "prism") -> SAE:
-    """The SAE that :func:`fit` stored in ``uns[key]``."""
+    """The SAE that :func:`fit` stored in ``uns[key]``.
+
+    Examples
+    --------
+    >>> prism.tl.sae(adata).width == adata.obsm["X_prism"].shape[1]
+    True
+    """
     kept = stored(adata, key)
     tensors = {name: torch.as_tensor(np.asarray(value)) for name, value in kept["tensors"].items()}
     # What is not there was None when it was stored: an .h5ad file holds no None.

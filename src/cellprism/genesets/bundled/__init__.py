@@ -23,6 +23,11 @@ def bundled() -> dict[str, list[str]]:
     -----
     The members were chosen for this package from what the literature says of each cell type or process. They are
     meant for naming, not as complete lists of a pathway. :func:`bundled_sources` tells where to read about each.
+
+    Examples
+    --------
+    >>> "B cell" in prism.genesets.bundled()
+    True
     """
     with as_file(files(__name__) / "cellprism_sets.gmt") as path:
         return read_gmt(path)
@@ -36,6 +41,11 @@ def bundled_sources() -> pd.DataFrame:
     pandas.DataFrame
         Columns ``set``, ``kind`` ("cell_type" or "process"), ``tissue``, ``description``, ``source`` (DOI) and
         ``title`` (author, year, short title).
+
+    Examples
+    --------
+    >>> len(prism.genesets.bundled_sources()) == len(prism.genesets.bundled())
+    True
     """
     with as_file(files(__name__) / "sources.tsv") as path:
         return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
@@ -50,6 +60,11 @@ def former_symbols() -> dict[str, str]:
         Former symbol -> present one. Only renames that leave no doubt: the former symbol names no other gene. Not all
         of HGNC, but the families that were renamed as a whole (histones, aminoacyl-tRNA synthetases, ATP synthase)
         and single genes that occur in common sets.
+
+    Examples
+    --------
+    >>> len(prism.genesets.former_symbols()) > 100
+    True
     """
     with as_file(files(__name__) / "former_symbols.tsv") as path:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)

@@ -102,6 +102,12 @@ def choose_recipe(X: ArrayLike, *, preset: str = "standard", seed: int = 0, prog
     ------
     InputError
         If X cannot be used or the preset is unknown.
+
+    Examples
+    --------
+    >>> recipe = prism.choose_recipe(X, preset="quick", seed=0)
+    >>> len(recipe.reasons) > 0
+    True
     """
     X, seed = check_embedding(X), as_seed(seed)
     return _choose(X, np.arange(len(X)), preset, seed, progress)
@@ -167,6 +173,12 @@ def fit_auto(
     -------
     Fit
         ``options["recipe"]`` holds :meth:`Recipe.to_dict`.
+
+    Examples
+    --------
+    >>> fitted = prism.fit_auto(X, preset="quick", seed=0)
+    >>> "reasons" in fitted.options["recipe"]
+    True
     """
     X, seed = check_embedding(X), as_seed(seed)
     if consensus:
