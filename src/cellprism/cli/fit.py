@@ -50,46 +50,26 @@ def fit(
 
     Without --width, --k, --activation and --config the configuration is chosen from the embedding.
     """
-    from cellprism.cli.common import console, say
+    from cellprism.cli.common import say
     from cellprism.data.checks import already_told, check_embedding, remarks
     from cellprism.data.text import read_yaml
-    from cellprism.errors import InputError
-    from cellprism.features.stability import fit_matches
-    from cellprism.run.folder import check_output, staged
+    from cellprism.run.folder import check_output
     from cellprism.run.options import RunOptions
-    from cellprism.run.write import recipe_records, write_json, write_landscape
+    from cellprism.run.write import recipe_records
     from cellprism.sae import SAEConfig
     from cellprism.sae import fit as train
 
     one_model = {"--width": width, "--k": k, "--activation": activation, "--config": config, "--epochs": epochs}
     one_model |= {"--seeds": seeds if seeds > 1 else None, "--consensus": consensus or None}
     one_model |= {"--preset": preset if preset != "standard" else None}
-    beside = [name for name, value in one_model.items() if value is not None]
-    if sweep is None and memory_budget is not None:
-        raise InputError("`--memory-budget` is of a sweep", f"{memory_budget:g} without --sweep", "leave it out")
-    if sweep is not None and beside:
-        raise InputError(
-            "`--sweep` takes the models from its file", f"{', '.join(beside)} beside it", "write them into the file"
-        )
-    chosen = [name for name in ("--width", "--k", "--activation") if one_model[name] is not None]
-    if config is not None and chosen:
-        raise InputError(
-            "`--config` takes the model from its file", f"{', '.join(chosen)} beside it", "write them into the file"
-        )
+    _check_together([name for name, value in one_model.items() if value is not None], sweep, memory_budget)
     check_output(output, overwrite=overwrite)
     source = load_embedding(embedding, rep)
     X = check_embedding(source.values, source.cells)
     for remark in remarks(X, source.cells):
         say(remark)
     if sweep is not None:
-        _sweep(
-            X,
-            sweep,
-            output,
-            seed=seed,
-            overwrite=overwrite,
-            memory_budget=(8 if memory_budget is None else memory_budget) * 2**30,
-        )
+        _sweep(X, sweep, output, seed=seed, overwrite=overwrite, gib=8 if memory_budget is None else memory_budget)
         return
     cfg: SAEConfig | None
     if config is not None:
@@ -114,6 +94,33 @@ def fit(
     about = recipe_records(fitted)
     for reason in about.get("recipe", {}).get("reasons", ()):
         say(reason)
+    _write(fitted, X, about, output, seed=seed, overwrite=overwrite)
+    _tell(fitted, output)
+
+
+def _check_together(given: list[str], sweep: Path | None, memory_budget: float | None) -> None:
+    """Refuse options of one model, those that are given, beside a file that says the same."""
+    from cellprism.errors import InputError
+
+    if sweep is None and memory_budget is not None:
+        raise InputError("`--memory-budget` is of a sweep", f"{memory_budget:g} without --sweep", "leave it out")
+    if sweep is not None and given:
+        raise InputError(
+            "`--sweep` takes the models from its file", f"{', '.join(given)} beside it", "write them into the file"
+        )
+    chosen = [name for name in ("--width", "--k", "--activation") if name in given]
+    if "--config" in given and chosen:
+        raise InputError(
+            "`--config` takes the model from its file", f"{', '.join(chosen)} beside it", "write them into the file"
+        )
+
+
+def _write(fitted: Any, X: Any, about: dict[str, Any], output: Path, *, seed: int, overwrite: bool) -> None:
+    """Write the model, its siblings of other seeds and what is known of them into the folder."""
+    from cellprism.features.stability import fit_matches
+    from cellprism.run.folder import staged
+    from cellprism.run.write import write_json, write_landscape
+
     with staged(output, overwrite=overwrite) as folder:
         fitted.sae.save(folder)
         fitted.history.to_parquet(folder / "training.parquet", index=False)
@@ -129,6 +136,12 @@ def fit(
             write_landscape(folder, about["landscape"])
         write_json(folder / "run.json", {"metrics": fitted.metrics, **about})
         write_log(folder)
+
+
+def _tell(fitted: Any, output: Path) -> None:
+    """Say how good the model is."""
+    from cellprism.cli.common import console, say
+
     m = fitted.metrics
     if fitted.consensus is not None:
         first = fitted.options["before_consensus"]
@@ -147,7 +160,7 @@ def fit(
     )
 
 
-def _sweep(X: Any, path: Path, output: Path, *, seed: int, overwrite: bool, memory_budget: float) -> None:
+def _sweep(X: Any, path: Path, output: Path, *, seed: int, overwrite: bool, gib: float) -> None:
     """Train all models of a sweep file and write ``summary.parquet``, ``landscape.png`` and a folder a model."""
     import matplotlib
 
@@ -167,7 +180,7 @@ def _sweep(X: Any, path: Path, output: Path, *, seed: int, overwrite: bool, memo
             read_yaml(path),
             seed=seed,
             progress=VOICE.shows_progress and sys.stderr.isatty(),
-            memory_budget=memory_budget,
+            memory_budget=gib * 2**30,
         )
     with staged(output, overwrite=overwrite) as folder:
         table.to_parquet(folder / "summary.parquet", index=False)

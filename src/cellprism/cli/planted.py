@@ -60,9 +60,8 @@ def planted(
     import shutil
 
     from cellprism import embed as models
-    from cellprism.cli.common import console, say
+    from cellprism.cli.common import say
     from cellprism.data.text import read_yaml
-    from cellprism.evaluation.found import standing
     from cellprism.evaluation.planted import over_grid
     from cellprism.evaluation.planted import planted as execute
     from cellprism.run.folder import check_output, staged
@@ -92,6 +91,14 @@ def planted(
     with staged(output, overwrite=overwrite) as folder:
         found.save(folder)
     shutil.rmtree(parts)
+    _tell(found, output)
+
+
+def _tell(found: Any, output: Path) -> None:
+    """Print how all methods stand, and where the tables lie."""
+    from cellprism.cli.common import console
+    from cellprism.evaluation.found import standing
+
     out = console()
     out.print("\nPlanted programmes on held-out cells:", highlight=False)
     out.print(standing(found.recovery, found.summary).round(3).to_string(index=False), highlight=False, soft_wrap=True)
