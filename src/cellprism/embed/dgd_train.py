@@ -83,6 +83,69 @@ class Representation:
         self.value[at] = leaf.detach() - self.lr * scaled
 
 
+class _Passes:
+    """Passes over cells, which change representations, and where they learn the rest; arguments as for :func:`train`."""
+
+    def __init__(
+        self,
+        net: DGDNet,
+        data: Sequence[sparse.csr_array],
+        batch: NDArray[np.int64] | None,
+        zs: Representation,
+        cs: Representation | None,
+        options: TrainOptions,
+        rng: np.random.Generator,
+    ) -> None:
+        self.net, self.data, self.zs, self.cs, self.options, self.rng = net, data, zs, cs, options, rng
+        self.device = zs.value.device
+        fused = self.device.type in {"cpu", "cuda"}
+        adam = {"betas": options.betas, "weight_decay": options.weight_decay, "fused": fused}
+        prior = [p for m in (net.prior, net.batch_prior) if m is not None for p in m.parameters()]
+        self.optimisers = [
+            torch.optim.Adam(net.decoder.parameters(), lr=options.lr, **adam),  # type: ignore[arg-type]
+            torch.optim.Adam(prior, lr=options.lr_prior, betas=options.betas, fused=fused),
+        ]
+        self.labels = None if batch is None else torch.as_tensor(batch, device=self.device)
+        self.weights = [p for name, p in net.decoder.named_parameters() if name.endswith("weight")]
+
+    def run(self, rows: NDArray[np.intp], learn: bool) -> float:
+        """One pass over these cells; their mean negative log density."""
+        total = 0.0
+        for p in self.net.parameters():
+            p.requires_grad_(learn)
+        shuffled = self.rng.permutation(rows) if learn else rows
+        for start in range(0, len(shuffled), self.options.batch_size):
+            total += self._step(np.sort(shuffled[start : start + self.options.batch_size]), learn)
+        return total / max(len(rows), 1)
+
+    def _step(self, chunk: NDArray[np.intp], learn: bool) -> float:
+        """One step on a batch of cells; their summed negative log density before it."""
+        net, zs, cs, options = self.net, self.zs, self.cs, self.options
+        at = torch.as_tensor(chunk, device=self.device)
+        counts = [counts_batch(X[chunk], self.device) for X in self.data]
+        zb, cb = zs.rows(at), None if cs is None else cs.rows(at)
+        density = net.log_likelihood(zb, cb, counts).sum()
+        density = density + net.log_prior(zb, cb, None if self.labels is None else self.labels[at]).sum()
+        loss = -density
+        told = density.item() if not density.requires_grad else density.detach().item()
+        if learn:
+            # Once a cell, as multiDGD has it: counted once in all, the joint maximum is a mixture that shrinks
+            # onto its means, with every cell on one of them.
+            loss = loss - net.log_prior_of_parameters() * len(chunk)
+            for o in self.optimisers:
+                o.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if learn:
+            if options.l1:
+                penalise(self.weights, options.l1)
+            for o in self.optimisers:
+                o.step()
+        zs.step(at, zb)
+        if cs is not None and cb is not None:
+            cs.step(at, cb)
+        return -float(told)
+
+
 def train(
     net: DGDNet,
     data: Sequence[sparse.csr_array],
@@ -115,61 +178,20 @@ def train(
         Trained representations; a dict an epoch with the mean negative log density a cell.
     """
     rng = np.random.default_rng(seed)
-    device = z.device
     n = len(z)
     order = rng.permutation(n)
     n_out = min(round(options.holdout * n), n - 1)
     held, used = np.sort(order[:n_out]), np.sort(order[n_out:])
     zs = Representation(z, options.lr_z, options.betas)
     cs = None if c is None else Representation(c, options.lr_z, options.betas)
-    fused = device.type in {"cpu", "cuda"}
-    adam = {"betas": options.betas, "weight_decay": options.weight_decay, "fused": fused}
-    prior = [p for m in (net.prior, net.batch_prior) if m is not None for p in m.parameters()]
-    optimisers = [
-        torch.optim.Adam(net.decoder.parameters(), lr=options.lr, **adam),  # type: ignore[arg-type]
-        torch.optim.Adam(prior, lr=options.lr_prior, betas=options.betas, fused=fused),
-    ]
-    labels = None if batch is None else torch.as_tensor(batch, device=device)
-    weights = [p for name, p in net.decoder.named_parameters() if name.endswith("weight")]
-
-    def one_pass(rows: NDArray[np.intp], learn: bool) -> float:
-        total = 0.0
-        for p in net.parameters():
-            p.requires_grad_(learn)
-        shuffled = rng.permutation(rows) if learn else rows
-        for start in range(0, len(shuffled), options.batch_size):
-            chunk = np.sort(shuffled[start : start + options.batch_size])
-            at = torch.as_tensor(chunk, device=device)
-            counts = [counts_batch(X[chunk], device) for X in data]
-            zb, cb = zs.rows(at), None if cs is None else cs.rows(at)
-            density = net.log_likelihood(zb, cb, counts).sum()
-            density = density + net.log_prior(zb, cb, None if labels is None else labels[at]).sum()
-            loss = -density
-            total -= density.item() if not density.requires_grad else density.detach().item()
-            if learn:
-                # Once a cell, as multiDGD has it: counted once in all, the joint maximum is a mixture that shrinks
-                # onto its means, with every cell on one of them.
-                loss = loss - net.log_prior_of_parameters() * len(chunk)
-                for o in optimisers:
-                    o.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            if learn:
-                if options.l1:
-                    penalise(weights, options.l1)
-                for o in optimisers:
-                    o.step()
-            zs.step(at, zb)
-            if cs is not None and cb is not None:
-                cs.step(at, cb)
-        return total / max(len(rows), 1)
-
+    passes = _Passes(net, data, batch, zs, cs, options, rng)
     history: list[dict[str, float]] = []
     best, best_state, waited = float("inf"), None, 0
     with shown(options.epochs, progress) as advance:
         for epoch in range(options.epochs):
-            row = {"epoch": float(epoch), "train": one_pass(used, True)}
+            row = {"epoch": float(epoch), "train": passes.run(used, True)}
             if n_out:
-                row["held_out"] = one_pass(held, False)
+                row["held_out"] = passes.run(held, False)
             history.append(row)
             advance(row)
             if not n_out:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,10 +138,8 @@ def effect(
     Z = np.asarray(Z, dtype=np.float32)
     if adata is not None and adata.n_obs != Z.shape[0]:
         raise InputError("adata must hold the cells of the embedding", f"{adata.n_obs} for {Z.shape[0]}", "match them")
-    rows = chosen_cells(cells, Z.shape[0])
-    n_chosen = rows.size
-    if rows.size > max_cells:
-        rows = np.sort(rng.choice(rows, max_cells, replace=False))
+    chosen = chosen_cells(cells, Z.shape[0])
+    rows = chosen if chosen.size <= max_cells else np.sort(rng.choice(chosen, max_cells, replace=False))
     codes = sae.encode(Z) if codes is None else codes
     width = codes.shape[1]
     features, before, after = edited_values(codes, feature, edit, rows)
@@ -162,39 +160,20 @@ def effect(
     observed = change(move)
     log2fc = observed.mean(0)
 
-    by_dose, values = [], []
-    for dose in DOSES:
-        level = np.maximum(before + dose * (after - before), 0.0)
-        by_dose.append(change(moved(sae, width, features, before, level)).mean(0) if dose else np.zeros_like(log2fc))
-        values.append(float(level.mean()))
-    curve = np.asarray(by_dose)
-
-    live = np.flatnonzero(np.asarray((codes != 0).sum(0)).ravel())
-    others = np.setdiff1d(live, features)
-    kinds: list[NullKind] = ["covariance", "pairs"]
-    if others.size:
-        kinds.append("features")
+    curve, values = _dose_curve(
+        lambda level: change(moved(sae, width, features, before, level)).mean(0), before, after, log2fc
+    )
     null: dict[NullKind, NDArray[np.float32]] = {}
     null_after: list[NDArray[np.float32]] = []
-    for kind in kinds:
-        directions = feature_directions(sae, width, others, rng) if kind == "features" else None
-        drawn = random_directions(kind, n_null, Z, rng, directions)
-        moves = null_moves(move, drawn)
+    for kind, moves in _null_moves(sae, codes, features, move, Z, n_null, rng):
         null[kind] = np.asarray([change(m).mean(0) for m in moves])
         if kind == "covariance":
             null_after = [Z[rows] + m for m in moves]
 
     genes = gene_table(names, symbols, modality, observed, null["covariance"], curve)
-    measured = first_of(symbols)
     named, M = membership(gene_sets or {}, symbols)
-    sets = set_table(named, M, log2fc, null["covariance"], measured)
-    is_target = None
-    if targets is not None:
-        wanted = set(targets)
-        is_target = np.asarray([g in wanted or s in wanted for g, s in zip(names, symbols, strict=True)])
-        if not is_target.any():
-            raise InputError("target genes must be among the decoded ones", f"{sorted(wanted)[:5]}", "check the names")
-
+    sets = set_table(named, M, log2fc, null["covariance"], first_of(symbols))
+    is_target = None if targets is None else _are_targets(targets, names, symbols)
     nulls = null_table(null, is_target)
     doses = pd.DataFrame({"dose": DOSES, "value": values, "strength": np.sqrt((curve**2).mean(1))})
     doses = pd.concat([doses, pd.DataFrame(curve, columns=pd.Index(names))], axis=1)
@@ -203,7 +182,7 @@ def effect(
         "features": features.tolist(),
         "edit": {"kind": edit.kind, "amount": edit.amount},
         "cells": int(rows.size),
-        "cells_chosen": int(n_chosen),
+        "cells_chosen": int(chosen.size),
         "activation_before": float(before.mean()),
         "activation_after": float(after.mean()),
         "n_null": n_null,
@@ -212,6 +191,50 @@ def effect(
         **strength_summary(log2fc, null, is_target),
     }
     return Effect(genes, sets, table, doses, nulls, Z[rows] + move, rows, summary)
+
+
+def _dose_curve(
+    change: Callable[[NDArray[Any]], NDArray[np.float32]],
+    before: NDArray[Any],
+    after: NDArray[Any],
+    like: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], list[float]]:
+    """The mean change at each dose, zeros ``like`` the full one at none, and the mean activation there."""
+    by_dose, values = [], []
+    for dose in DOSES:
+        level = np.maximum(before + dose * (after - before), 0.0)
+        by_dose.append(change(level) if dose else np.zeros_like(like))
+        values.append(float(level.mean()))
+    return np.asarray(by_dose), values
+
+
+def _null_moves(
+    sae: Dictionary,
+    codes: sparse.csr_array,
+    features: NDArray[np.intp],
+    move: NDArray[Any],
+    Z: NDArray[np.float32],
+    n: int,
+    rng: np.random.Generator,
+) -> Iterator[tuple[NullKind, list[NDArray[np.float32]]]]:
+    """Each kind of null move that there is, n of them; other features serve only where some are alive."""
+    live = np.flatnonzero(np.asarray((codes != 0).sum(0)).ravel())
+    others = np.setdiff1d(live, features)
+    kinds: list[NullKind] = ["covariance", "pairs"]
+    if others.size:
+        kinds.append("features")
+    for kind in kinds:
+        directions = feature_directions(sae, codes.shape[1], others, rng) if kind == "features" else None
+        yield kind, null_moves(move, random_directions(kind, n, Z, rng, directions))
+
+
+def _are_targets(targets: Sequence[str], names: Sequence[str], symbols: Sequence[str]) -> NDArray[np.bool_]:
+    """Which decoded features are meant, by name or symbol."""
+    wanted = set(targets)
+    found = np.asarray([g in wanted or s in wanted for g, s in zip(names, symbols, strict=True)])
+    if not found.any():
+        raise InputError("target genes must be among the decoded ones", f"{sorted(wanted)[:5]}", "check the names")
+    return found
 
 
 def plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from cellprism.numba_cache import FASTMATH, compiled
 from cellprism.sae.steps.coded.barrier import meet
 from cellprism.sae.steps.coded.select import Bars, Entries, Selection, Team, room, select, share_of_cells
+from cellprism.sae.steps.shared.adam import adam_flat
 from cellprism.sae.steps.shared.epochs import (
     Adam,
     Batches,
@@ -22,8 +23,7 @@ from cellprism.sae.steps.shared.epochs import (
     Told,
     Weights,
     clipping,
-    learn,
-    learn_biases,
+    flat,
     pace,
     settle_biases,
 )
@@ -116,17 +116,14 @@ def _by_feature(lo: int, hi: int, n: int, entries: Entries, to: Order) -> None:
 
 @compiled(fastmath=FASTMATH)
 def _gradients(
-    part: int, scale: Any, entries: Entries, residuals: Residuals, order: Order, of: Weights, unit: bool, fired: Any
-) -> None:
+    part: int, scale: Any, W: Any, D: Any, gW: Any, gc: Any, gD: Any, xs: Any, value: Any, by_code: Any, residual: Any,
+    segment: Any, parts: Any, first: Any, place: Any, unit: bool, fired: Any,
+) -> None:  # fmt: skip
     """Gradients of a part of the features from their entries. Rows without entries are 0.
 
     ``fired`` says whose rows hold the last step's and is brought up to date. The part's sums take the gradient by the
     encoder's input and the squared length of all gradients.
     """
-    W, D = of.encoder.value, of.decoder.value
-    gW, gc, gD = of.encoder.gradient, of.encoder_bias.gradient, of.decoder.gradient
-    xs, value, by_code, first, place = entries.xs, entries.value, entries.by_code, order.first, order.place
-    residual, segment, parts = residuals.residual, residuals.segment, residuals.parts
     w = len(W)
     r, prefixes = W.shape[1], residual.shape[1]
     parts[part] = 0
@@ -204,7 +201,7 @@ def _bias_gradients(n: int, scale: Any, from_: Residuals, of: Biases, objective:
             by_decoder[i] += residual[cell, 0, i]
     for i in range(r):
         by_decoder[i] *= scale
-    return settle_biases(of, objective, squared)
+    return settle_biases(by_decoder, by_input, objective, squared)
 
 
 @compiled()
@@ -222,7 +219,17 @@ def coded_epoch(
     lo, hi = w * first_part // PARTS, w * end_part // PARTS
     tile, state = room(r, entries, selection.whole), bars.state.copy()
     order = Order(np.zeros(w + 2, np.int64), np.empty(w + 1, np.int64), np.empty(entries.value.size, np.int64))
-    for t in range(len(rule.rates)):
+    W, gW, gc = of.encoder.value, of.encoder.gradient, of.encoder_bias.gradient
+    D, gD = of.decoder.value, of.decoder.gradient
+    W1, gW1, mW, vW = flat(of.encoder, lo * r, hi * r)
+    D1, gD1, mD, vD = flat(of.decoder, lo * r, hi * r)
+    c1, gc1, mc, vc = flat(of.encoder_bias, lo, hi)
+    b, gb, mb, vb = flat(of.biases.decoder, 0, r)
+    s, gs, ms, vs = flat(of.biases.input, 0, r)
+    xs, value, by_code, first, place = entries.xs, entries.value, entries.by_code, order.first, order.place
+    residual, segment, parts, fired = residuals.residual, residuals.segment, residuals.parts, told.fired
+    beta1, beta2, rates = rule.beta1, rule.beta2, rule.rates
+    for t in range(len(rates)):
         n = min(cells.size, len(cells.order) - t * cells.size)
         numbers = n * residuals.residual.shape[1] * r
         scale = np.float32(2 / numbers)
@@ -232,19 +239,25 @@ def coded_epoch(
         meet(team.counter, team.threads)
         _by_feature(lo, hi, n, entries, order)
         for part in range(first_part, end_part):
-            _gradients(part, scale, entries, residuals, order, of, objective.unit, told.fired)
+            _gradients(
+                part, scale, W, D, gW, gc, gD, xs, value, by_code, residual, segment, parts, first, place,
+                objective.unit, fired,
+            )  # fmt: skip
         _tick(lo, hi, n, told)
         meet(team.counter, team.threads)
         squared = _bias_gradients(n, scale, residuals, of.biases, objective)
-        clip, paced = clipping(rule, squared), pace(rule, t)
-        learn(of.encoder, lo * r, hi * r, clip, rule, paced)
-        learn(of.decoder, lo * r, hi * r, clip, rule, paced)
-        learn(of.encoder_bias, lo, hi, clip, rule, paced)
+        clip = clipping(rule.limit, squared)
+        size, over = pace(rates[t], rule.taken + t + 1, beta1, beta2)
+        adam_flat(W1, gW1, mW, vW, clip, beta1, beta2, size, over)
+        adam_flat(D1, gD1, mD, vD, clip, beta1, beta2, size, over)
+        adam_flat(c1, gc1, mc, vc, clip, beta1, beta2, size, over)
         if objective.unit:
-            _unit_rows(lo, hi, of.decoder.value)
+            _unit_rows(lo, hi, D)
         if team.thread == 0:
             told.losses[0] = _sum(residuals.squared, n) / numbers
-            learn_biases(of.biases, objective, clip, rule, paced)
+            adam_flat(b, gb, mb, vb, clip, beta1, beta2, size, over)
+            if objective.free:
+                adam_flat(s, gs, ms, vs, clip, beta1, beta2, size, over)
         meet(team.counter, team.threads)
     if team.thread == 0:
         bars.state[:] = state

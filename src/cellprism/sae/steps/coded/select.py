@@ -143,7 +143,7 @@ def _fetch(
     """Cells ``a`` ... ``a + size`` of the batch that starts at ``first``, without entries yet."""
     x, order, turned, added = cells.x, cells.order, tile.turned, tile.shift
     mine, xs, count = to.x, to.xs, to.count
-    shift(of.biases, objective, added)
+    shift(of.biases.decoder.value, of.biases.input.value, objective, added)
     for q in range(size):
         row = order[first + a + q]
         for i in range(x.shape[1]):

@@ -12,26 +12,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellprism.numba_cache import FASTMATH, compiled
+from cellprism.sae.steps.shared.adam import adam_flat
 from cellprism.sae.steps.shared.epochs import (
     Adam,
     Batches,
-    Biases,
     Objective,
     Told,
     Weights,
     clipping,
-    learn,
-    learn_biases,
+    flat,
     pace,
     settle_biases,
     shift,
 )
 
-__all__ = ["fused_epoch"]
+__all__ = ["Batch", "fused_epoch"]
 
 
-class _Batch(NamedTuple):
-    """The cells of a step, by dimension so that loops run over cells."""
+class Batch(NamedTuple):
+    """Room for the cells of a step, by dimension so that loops run over cells."""
 
     xs: Any
     """(r, batch) as the encoder sees them."""
@@ -46,9 +45,11 @@ class _Batch(NamedTuple):
 
 
 # Rows are named by index and not passed as slices: each slice would count a reference, which costs more than the loop.
+# All functions are written into the one that calls them: a call hands over seven numbers an array, as often as a feature
+# passes, which took up to a sixth of a step (d 5, width 800).
 
 
-@compiled(fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH, inline="always")
 def _activate(xs: Any, n: int, W: Any, j: int, bias: Any, out: Any) -> None:
     """``relu(W[j] @ xs + bias)`` on n cells."""
     r = W.shape[1]
@@ -73,7 +74,7 @@ def _activate(xs: Any, n: int, W: Any, j: int, bias: Any, out: Any) -> None:
         out[q] = max(out[q], np.float32(0))
 
 
-@compiled(fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH, inline="always")
 def _add_decoded(a: Any, n: int, D: Any, j: int, e: Any) -> None:
     """``e += D[j] * a`` by dimension."""
     for i in range(D.shape[1]):
@@ -82,7 +83,7 @@ def _add_decoded(a: Any, n: int, D: Any, j: int, e: Any) -> None:
             e[i, q] += d * a[q]
 
 
-@compiled(fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH, inline="always")
 def _pull_back(e: Any, n: int, D: Any, j: int, scale: Any, press: Any, a: Any, out: Any) -> None:
     """Gradient by the pre-activation: ``scale * D[j] @ e + press`` where the feature fired, else 0."""
     r = D.shape[1]
@@ -109,7 +110,7 @@ def _pull_back(e: Any, n: int, D: Any, j: int, scale: Any, press: Any, a: Any, o
         out[q] = out[q] if a[q] > 0 else np.float32(0)
 
 
-@compiled(fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH, inline="always")
 def _products(g: Any, xs: Any, a: Any, e: Any, n: int, j: int, by_encoder: Any, by_decoder: Any) -> None:
     """``by_encoder[j] = xs @ g`` and ``by_decoder[j] = e @ a``, four dimensions at a time."""
     r = by_encoder.shape[1]
@@ -137,7 +138,7 @@ def _products(g: Any, xs: Any, a: Any, e: Any, n: int, j: int, by_encoder: Any, 
         i += 1
 
 
-@compiled(fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH, inline="always")
 def _total(a: Any, n: int) -> Any:
     s = np.float32(0)
     for q in range(n):
@@ -145,7 +146,7 @@ def _total(a: Any, n: int) -> Any:
     return s
 
 
-@compiled(fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH, inline="always")
 def _row_total(a: Any, i: int, n: int) -> Any:
     s = np.float32(0)
     for q in range(n):
@@ -153,7 +154,7 @@ def _row_total(a: Any, i: int, n: int) -> Any:
     return s
 
 
-@compiled(fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH, inline="always")
 def _squared(a: Any, i: int, n: int) -> Any:
     s = np.float32(0)
     for q in range(n):
@@ -161,26 +162,20 @@ def _squared(a: Any, i: int, n: int) -> Any:
     return s
 
 
-@compiled(fastmath=FASTMATH)
-def _take(cells: Batches, t: int, of: Biases, objective: Objective, batch: _Batch) -> int:
-    """Fetch the cells of step ``t``; how many they are."""
-    x, order, first = cells.x, cells.order, t * cells.size
-    xs, e, bias, added = batch.xs, batch.residual, of.decoder.value, batch.shift
-    size: int = min(cells.size, x.shape[1] - first)
-    shift(of, objective, added)
+@compiled(fastmath=FASTMATH, inline="always")
+def _take(x: Any, order: Any, first: int, n: int, bias: Any, added: Any, xs: Any, e: Any) -> None:
+    """Fetch n cells: with what is added in ``xs``, taken off the decoder's bias in ``e``, both by dimension."""
     for i in range(len(x)):
-        for q in range(size):
+        for q in range(n):
             v = x[i, order[first + q]]
             e[i, q] = bias[i] - v
             xs[i, q] = v + added[i]
-    return size
 
 
-@compiled(fastmath=FASTMATH)
-def _reconstruct(batch: _Batch, n: int, of: Weights) -> float:
+@compiled(fastmath=FASTMATH, inline="always")
+def _reconstruct(xs: Any, n: int, W: Any, c: Any, D: Any, a: Any, e: Any, gb: Any) -> float:
     """Add all features' parts to the residual, whose sums are the gradient of the decoder's bias; its mean square."""
-    W, c, D, gb = of.encoder.value, of.encoder_bias.value, of.decoder.value, of.biases.decoder.gradient
-    xs, a, e, r = batch.xs, batch.codes, batch.residual, len(batch.residual)
+    r = len(e)
     for j in range(len(W)):
         _activate(xs, n, W, j, c[j], a)
         _add_decoded(a, n, D, j, e)
@@ -193,12 +188,12 @@ def _reconstruct(batch: _Batch, n: int, of: Weights) -> float:
     return mean
 
 
-@compiled(fastmath=FASTMATH)
-def _gradients(batch: _Batch, n: int, of: Weights, objective: Objective, told: Told) -> tuple[float, float]:
+@compiled(fastmath=FASTMATH, inline="always")
+def _gradients(
+    xs: Any, e: Any, n: int, W: Any, c: Any, D: Any, a: Any, g: Any, gW: Any, gc: Any, gD: Any, gs: Any,
+    objective: Objective, silent: Any, fired: Any,
+) -> tuple[float, float]:  # fmt: skip
     """The gradients of all features, and by what is added to the input; the penalty, and the features' squared length."""
-    W, c, D, gs = of.encoder.value, of.encoder_bias.value, of.decoder.value, of.biases.input.gradient
-    gW, gc, gD = of.encoder.gradient, of.encoder_bias.gradient, of.decoder.gradient
-    xs, e, a, g, silent, fired = batch.xs, batch.residual, batch.codes, batch.slope, told.silent, told.fired
     w, r = W.shape
     zero, scale = np.float32(0), np.float32(2 / (n * r))
     strength = np.float32(objective.l1 / (n * math.sqrt(r)) if objective.by_norm else objective.l1 / (n * w))
@@ -233,7 +228,7 @@ def _gradients(batch: _Batch, n: int, of: Weights, objective: Objective, told: T
     return penalty, squared
 
 
-@compiled(fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH, inline="always")
 def _unit_rows(rows: Any) -> None:
     r = rows.shape[1]
     for j in range(len(rows)):
@@ -243,21 +238,31 @@ def _unit_rows(rows: Any) -> None:
 
 
 @compiled(fastmath=FASTMATH)
-def fused_epoch(cells: Batches, of: Weights, objective: Objective, rule: Adam, told: Told) -> None:
+def fused_epoch(cells: Batches, of: Weights, objective: Objective, rule: Adam, batch: Batch, told: Told) -> None:
     """All steps of an epoch; ``cells.x`` is (r, cells)."""
-    w, r = of.encoder.value.shape
-    xs, residual = np.empty((r, cells.size), np.float32), np.empty((r, cells.size), np.float32)
-    codes, slope = np.empty(cells.size, np.float32), np.empty(cells.size, np.float32)
-    batch = _Batch(xs, residual, codes, slope, np.empty(r, np.float32))
-    for t in range(len(rule.rates)):
-        n = _take(cells, t, of.biases, objective, batch)
-        told.losses[0] = _reconstruct(batch, n, of)
-        told.losses[1], squared = _gradients(batch, n, of, objective, told)
-        squared = settle_biases(of.biases, objective, squared)
-        clip, paced = clipping(rule, squared), pace(rule, t)
-        learn(of.encoder, 0, w * r, clip, rule, paced)
-        learn(of.decoder, 0, w * r, clip, rule, paced)
-        learn(of.encoder_bias, 0, w, clip, rule, paced)
-        learn_biases(of.biases, objective, clip, rule, paced)
+    x, order, rates, silent, fired, losses = cells.x, cells.order, rule.rates, told.silent, told.fired, told.losses
+    W, gW, D, gD = of.encoder.value, of.encoder.gradient, of.decoder.value, of.decoder.gradient
+    w, r = W.shape
+    W1, gW1, mW, vW = flat(of.encoder, 0, w * r)
+    D1, gD1, mD, vD = flat(of.decoder, 0, w * r)
+    c, gc, mc, vc = flat(of.encoder_bias, 0, w)
+    b, gb, mb, vb = flat(of.biases.decoder, 0, r)
+    s, gs, ms, vs = flat(of.biases.input, 0, r)
+    xs, e, a, g, added = batch.xs, batch.residual, batch.codes, batch.slope, batch.shift
+    beta1, beta2 = rule.beta1, rule.beta2
+    for t in range(len(rates)):
+        n = min(cells.size, x.shape[1] - t * cells.size)
+        shift(b, s, objective, added)
+        _take(x, order, t * cells.size, n, b, added, xs, e)
+        losses[0] = _reconstruct(xs, n, W, c, D, a, e, gb)
+        losses[1], squared = _gradients(xs, e, n, W, c, D, a, g, gW, gc, gD, gs, objective, silent, fired)
+        clip = clipping(rule.limit, settle_biases(gb, gs, objective, squared))
+        size, over = pace(rates[t], rule.taken + t + 1, beta1, beta2)
+        adam_flat(W1, gW1, mW, vW, clip, beta1, beta2, size, over)
+        adam_flat(D1, gD1, mD, vD, clip, beta1, beta2, size, over)
+        adam_flat(c, gc, mc, vc, clip, beta1, beta2, size, over)
+        adam_flat(b, gb, mb, vb, clip, beta1, beta2, size, over)
+        if objective.free:
+            adam_flat(s, gs, ms, vs, clip, beta1, beta2, size, over)
         if objective.unit:
-            _unit_rows(of.decoder.value)
+            _unit_rows(D)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cellprism.numba_cache import FASTMATH, compiled
+from cellprism.sae.steps.shared.adam import adam_flat
 from cellprism.sae.steps.shared.bar import bar_of
 from cellprism.sae.steps.shared.epochs import (
     Adam,
@@ -26,8 +27,7 @@ from cellprism.sae.steps.shared.epochs import (
     Objective,
     Told,
     clipping,
-    learn,
-    learn_biases,
+    flat,
     pace,
     settle_biases,
     shift,
@@ -237,36 +237,32 @@ def _unit_norms(P: Any, first: int, r: int, w: int, length: Any) -> None:
 
 
 @compiled(fastmath=FASTMATH)
-def _take(cells: Batches, t: int, of: Rows, objective: Objective, selection: Bars, batch: Batch) -> int:
-    """Fetch the cells of step ``t`` and find each one's bar; how many they are."""
-    x, order, first, P, bias = cells.x, cells.order, t * cells.size, of.rows.value, of.biases.decoder.value
-    xs, e, bar, along, added = batch.xs, batch.residual, batch.bar, batch.along, batch.shift
-    k, memory = selection.k, selection.memory
-    size: int = min(cells.size, len(order) - first)
-    shift(of.biases, objective, added)
-    for q in range(size):
+def _take(
+    x: Any, order: Any, first: int, n: int, P: Any, b: Any, added: Any, k: int, memory: Any, xs: Any, e: Any, bar: Any,
+    along: Any,
+) -> None:  # fmt: skip
+    """Fetch n cells and find each one's bar."""
+    for q in range(n):
         cell = order[first + q]
-        for i in range(len(bias)):
+        for i in range(len(b)):
             v = x[cell, i]
-            e[q, i] = bias[i] - v
+            e[q, i] = b[i] - v
             xs[q, i] = v + added[i]
         bar[q] = 0
         if k > 0:
             _encode(P, P.shape[1], q, xs, along)
             bar[q] = bar_of(along, P.shape[1], k, memory[cell])
             memory[cell] = bar[q]
-    if size % 2:
-        bar[size] = np.inf  # a cell without codes makes a pair
-    return size
+    if n % 2:
+        bar[n] = np.inf  # a cell without codes makes a pair
 
 
 @compiled(fastmath=FASTMATH)
-def _reconstruct(batch: Batch, n: int, of: Rows) -> float:
+def _reconstruct(xs: Any, n: int, r: int, P: Any, bar: Any, e: Any, gb: Any) -> float:
     """Add the codes' part to the residual, and turn that into the gradient; the mean squared error."""
-    P, xs, bar, e, gb = of.rows.value, batch.xs, batch.bar, batch.residual, of.biases.decoder.gradient
     for q in range(0, n, 2):
         _decode_pair(P, P.shape[1], q, xs, bar, e)
-    error, numbers = 0.0, n * of.dimensions
+    error, numbers = 0.0, n * r
     scale = np.float32(2 / numbers)
     for i in range(len(gb)):
         gb[i] = 0
@@ -279,26 +275,28 @@ def _reconstruct(batch: Batch, n: int, of: Rows) -> float:
 
 
 @compiled(fastmath=FASTMATH)
-def _gradients_of_all(batch: Batch, n: int, of: Rows, objective: Objective, told: Told) -> float:
+def _gradients_of_all(
+    xs: Any, e: Any, n: int, r: int, width: int, P: Any, G: Any, gs: Any, bar: Any, tile: Any, along: Any,
+    objective: Objective, silent: Any, fired: Any,
+) -> float:  # fmt: skip
     """The gradients of the rows, and by what is added to the input; the penalty."""
-    P, G, gs, w = of.rows.value, of.rows.gradient, of.biases.input.gradient, of.rows.value.shape[1]
-    R, r = len(gs), of.dimensions
+    R, w = len(gs), P.shape[1]
     bias, first, total = R, R + 1, 2 * R + 1
     by_norm, l1 = objective.by_norm, objective.l1
-    strength = np.float32(l1 / (n * math.sqrt(r)) if by_norm else l1 / (n * of.width))
+    strength = np.float32(l1 / (n * math.sqrt(r)) if by_norm else l1 / (n * width))
     weighted = by_norm and l1 > 0
     if weighted:
         _press_by_norm(P, first, r, w, strength)
     else:
         for f in range(w):
             P[total, f] = strength
-    _gradients(P, G, n + n % 2, batch.xs, batch.residual, batch.bar, batch.tile)
+    _gradients(P, G, n + n % 2, xs, e, bar, tile)
     penalty = _dot(P, total, G, total, w)
-    _note_firing(G, total, of.width, n, told.silent, told.fired)
+    _note_firing(G, total, width, n, silent, fired)
     if weighted and not objective.unit:
         _pull_norms(P, G, first, r, w, strength)
     if objective.unit:
-        _hold_norms(P, G, first, r, w, batch.along)
+        _hold_norms(P, G, first, r, w, along)
     for i in range(R):
         gs[i] = _dot(G, bias, P, i, w)
     return float(penalty)
@@ -309,19 +307,29 @@ def narrow_epoch(
     cells: Batches, of: Rows, objective: Objective, selection: Bars, rule: Adam, batch: Batch, told: Told
 ) -> None:
     """All steps of an epoch; ``cells.x`` (cells, R) and the biases (R,) are padded as the rows are."""
-    G, total, w = of.rows.gradient, len(of.rows.value) - 1, of.rows.value.shape[1]
-    first = len(of.biases.decoder.value) + 1
-    for t in range(len(rule.rates)):
-        n = _take(cells, t, of, objective, selection, batch)
-        told.losses[0] = _reconstruct(batch, n, of)
-        told.losses[1] = _gradients_of_all(batch, n, of, objective, told)
+    x, order, rates, silent, fired, losses = cells.x, cells.order, rule.rates, told.silent, told.fired, told.losses
+    xs, e, bar, tile, along, added = batch.xs, batch.residual, batch.bar, batch.tile, batch.along, batch.shift
+    k, memory, P, G, r = selection.k, selection.memory, of.rows.value, of.rows.gradient, of.dimensions
+    total, w, R = len(P) - 1, P.shape[1], len(of.biases.decoder.value)
+    rows, g, m, v = flat(of.rows, 0, total * w)
+    b, gb, mb, vb = flat(of.biases.decoder, 0, R)
+    s, gs, ms, vs = flat(of.biases.input, 0, R)
+    beta1, beta2 = rule.beta1, rule.beta2
+    for t in range(len(rates)):
+        n = min(cells.size, len(order) - t * cells.size)
+        shift(b, s, objective, added)
+        _take(x, order, t * cells.size, n, P, b, added, k, memory, xs, e, bar, along)
+        losses[0] = _reconstruct(xs, n, r, P, bar, e, gb)
+        losses[1] = _gradients_of_all(xs, e, n, r, of.width, P, G, gs, bar, tile, along, objective, silent, fired)
         squared = 0.0
         if rule.limit > 0:
             for i in range(total):
                 squared += _dot(G, i, G, i, w)
-        squared = settle_biases(of.biases, objective, squared)
-        clip, paced = clipping(rule, squared), pace(rule, t)
-        learn(of.rows, 0, total * w, clip, rule, paced)
-        learn_biases(of.biases, objective, clip, rule, paced)
+        clip = clipping(rule.limit, settle_biases(gb, gs, objective, squared))
+        size, over = pace(rates[t], rule.taken + t + 1, beta1, beta2)
+        adam_flat(rows, g, m, v, clip, beta1, beta2, size, over)
+        adam_flat(b, gb, mb, vb, clip, beta1, beta2, size, over)
+        if objective.free:
+            adam_flat(s, gs, ms, vs, clip, beta1, beta2, size, over)
         if objective.unit:
-            _unit_norms(of.rows.value, first, of.dimensions, w, batch.along)
+            _unit_norms(P, R + 1, r, w, along)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cellprism.numba_cache import compiled
-from cellprism.sae.steps.shared.adam import adam_flat, start_moments
+from cellprism.sae.steps.shared.adam import start_moments
 from cellprism.sae.steps.way import Setting, StepResult
 
 __all__ = [
@@ -25,10 +25,10 @@ __all__ = [
     "adam",
     "clipping",
     "finished",
-    "learn",
-    "learn_biases",
+    "flat",
     "objective",
     "pace",
+    "room",
     "settle_biases",
     "shift",
     "told",
@@ -119,14 +119,20 @@ def _parameters(setting: Setting) -> list[Tensor]:
     return own if sae.input_bias is None else [*own, sae.input_bias]
 
 
+def room(*shape: int) -> NDArray[np.float32]:
+    """Numbers to be written; they begin with a cache line, as all of torch's do."""
+    made: NDArray[np.float32] = torch.empty(shape, dtype=torch.float32).numpy()
+    return made
+
+
 def weights(setting: Setting) -> Weights:
     """The parameters in memory, with Adam's moments and room for gradients."""
     sae, state = setting.sae, setting.optimiser.state
     start_moments(setting.optimiser, _parameters(setting))
 
     def learned(p: Tensor) -> Learned:
-        values, *moments = (v.detach().numpy() for v in (p, state[p]["exp_avg"], state[p]["exp_avg_sq"]))
-        return Learned(values, np.empty_like(values), *moments)
+        mine = state[p]
+        return Learned(p.detach().numpy(), room(*p.shape), mine["exp_avg"].numpy(), mine["exp_avg_sq"].numpy())
 
     r = sae.decoder.shape[1]
     nothing = Learned(*(np.zeros(r, np.float32) for _ in range(4)))
@@ -167,55 +173,42 @@ def finished(setting: Setting, steps: int, of: Told) -> StepResult:
     return StepResult(reconstruction + penalty, reconstruction, penalty, 0.0, torch.as_tensor(of.fired))
 
 
-# Arrays are taken out of their records before a loop: taking one out counts a reference, which costs more than most loops.
+# Numba counts references to whatever a function takes or takes out of a record, except where all that it takes is plain
+# arrays and numbers. In short steps counting costs more than the loops, so records are taken apart once an epoch.
 
 
 @compiled()
-def shift(of: Biases, objective: Objective, to: Any) -> None:
-    """What is added to each dimension of a cell before it is encoded."""
-    by_decoder, by_input = of.decoder.value, of.input.value
+def flat(of: Learned, lo: int, hi: int) -> tuple[Any, Any, Any, Any]:
+    """Value, gradient and moments of the numbers ``lo:hi`` of a parameter."""
+    return of.value.ravel()[lo:hi], of.gradient.ravel()[lo:hi], of.mean.ravel()[lo:hi], of.square.ravel()[lo:hi]
+
+
+@compiled()
+def shift(by_decoder: Any, by_input: Any, objective: Objective, to: Any) -> None:
+    """What is added to each dimension of a cell before it is encoded, from the values of the biases."""
     for i in range(len(to)):
         to[i] = -by_decoder[i] if objective.tied else (by_input[i] if objective.free else np.float32(0))
 
 
 @compiled()
-def settle_biases(of: Biases, objective: Objective, squared: float) -> float:
-    """Take the encoder's part off the decoder's bias where they are tied; add to the squared length of all gradients."""
-    mine, through_input = of.decoder.gradient, of.input.gradient
-    for i in range(len(mine)):
+def settle_biases(by_decoder: Any, by_input: Any, objective: Objective, squared: float) -> float:
+    """Take the encoder's part off the gradient of the decoder's bias where they are tied; add to all's squared length."""
+    for i in range(len(by_decoder)):
         if objective.tied:
-            mine[i] -= through_input[i]
-        squared += mine[i] * mine[i]
+            by_decoder[i] -= by_input[i]
+        squared += by_decoder[i] * by_decoder[i]
         if objective.free:
-            squared += through_input[i] * through_input[i]
+            squared += by_input[i] * by_input[i]
     return squared
 
 
 @compiled()
-def clipping(rule: Adam, squared: float) -> Any:
+def clipping(limit: float, squared: float) -> Any:
     """The factor on all gradients that keeps their length, whose square is given, to the limit."""
-    return np.float32(min(1.0, rule.limit / (math.sqrt(squared) + 1e-6))) if rule.limit > 0 else np.float32(1)
+    return np.float32(min(1.0, limit / (math.sqrt(squared) + 1e-6))) if limit > 0 else np.float32(1)
 
 
 @compiled()
-def pace(rule: Adam, t: int) -> tuple[Any, Any]:
-    """Step size, and the factor on the root of the second moments, at step ``t`` of the epoch."""
-    turn = rule.taken + t + 1
-    return np.float32(rule.rates[t] / (1 - rule.beta1**turn)), np.float32(1 / math.sqrt(1 - rule.beta2**turn))
-
-
-@compiled()
-def learn(of: Learned, lo: int, hi: int, clip: Any, rule: Adam, paced: tuple[Any, Any]) -> None:
-    """A step of Adam on the numbers ``lo:hi`` of a parameter."""
-    adam_flat(
-        of.value.ravel()[lo:hi], of.gradient.ravel()[lo:hi], of.mean.ravel()[lo:hi], of.square.ravel()[lo:hi],
-        clip, rule.beta1, rule.beta2, paced[0], paced[1],
-    )  # fmt: skip
-
-
-@compiled()
-def learn_biases(of: Biases, objective: Objective, clip: Any, rule: Adam, paced: tuple[Any, Any]) -> None:
-    """A step of Adam on the biases that are learned."""
-    learn(of.decoder, 0, of.decoder.value.size, clip, rule, paced)
-    if objective.free:
-        learn(of.input, 0, of.input.value.size, clip, rule, paced)
+def pace(rate: float, turn: int, beta1: float, beta2: float) -> tuple[Any, Any]:
+    """Step size, and the factor on the root of the second moments, at the ``turn``-th step, counted from 1."""
+    return np.float32(rate / (1 - beta1**turn)), np.float32(1 / math.sqrt(1 - beta2**turn))
