@@ -149,9 +149,7 @@ def effect(
 
     part = None if adata is None else adata[rows]
     names, modality = columns(model)
-    symbols = names if symbols is None else [str(s) for s in symbols]
-    if len(symbols) != len(names):
-        raise InputError("symbols must name every decoded feature", f"{len(symbols)} for {len(names)}", "give them all")
+    symbols = _one_each(symbols, names)
     base = decode_rates(model, Z[rows], part)
 
     def change(by: NDArray[Any]) -> NDArray[np.float32]:
@@ -191,6 +189,14 @@ def effect(
         **strength_summary(log2fc, null, is_target),
     }
     return Effect(genes, sets, table, doses, nulls, Z[rows] + move, rows, summary)
+
+
+def _one_each(symbols: Sequence[str] | None, names: list[str]) -> list[str]:
+    """A symbol a decoded feature: its name where none are given."""
+    found = names if symbols is None else [str(s) for s in symbols]
+    if len(found) != len(names):
+        raise InputError("symbols must name every decoded feature", f"{len(found)} for {len(names)}", "give them all")
+    return found
 
 
 def _dose_curve(
