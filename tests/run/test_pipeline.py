@@ -291,7 +291,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {name: about["sha256"] for name, about in files.items() if name not in ("run.json", "run.log")}
 
 
-@pytest.mark.parametrize("where", ["annotate", "write_tables", "gene_set_table"])
+@pytest.mark.parametrize("where", ["annotate_with", "write_tables", "gene_set_table"])
 @pytest.mark.parametrize("chosen", [{}, {"rep": None, "embed": "pca", "components": 5}], ids=["rep", "embed"])
 def test_a_stopped_run_goes_on_from_its_finished_steps_and_ends_the_same(
     inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, chosen: Any
@@ -315,7 +315,7 @@ def test_a_stopped_run_goes_on_from_its_finished_steps_and_ends_the_same(
 def test_a_run_goes_on_only_with_its_own_options_and_input(
     inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go_until("annotate", monkeypatch, inputs, tmp_path / "out")
+    go_until("annotate_with", monkeypatch, inputs, tmp_path / "out")
     with pytest.raises(InputError, match="options that the run was started with") as refused:
         go(inputs, tmp_path / "out", resume=True, seed=1)
     assert "seed 1, then 0" in str(refused.value)

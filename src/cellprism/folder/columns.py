@@ -257,6 +257,7 @@ FILES: Final[dict[str, TableFile]] = {
             "difference": "this dictionary less the rival, over the same cells",
             "low": "lower end of the 95 % interval",
             "high": "upper end",
+            "pval": "one-sided: that this dictionary is no better",
             "targets": "targets behind a mean; 1 of a single one",
         },
     ),

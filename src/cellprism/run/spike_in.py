@@ -10,6 +10,7 @@ import pandas as pd
 
 from cellprism import embed
 from cellprism.data.expression import take_matrix
+from cellprism.data.state import whole
 from cellprism.errors import InputError
 from cellprism.evaluation.planted import DICTIONARY
 from cellprism.evaluation.spike_in import spike_in
@@ -56,9 +57,11 @@ def spike_in_run(
             "run with --embed, or plant them with `cellprism benchmark planted`",
         )
     matrix = take_matrix(data, layer=arguments["layer"], raw=arguments["raw"])
-    if matrix.state != "counts":
+    if matrix.state != "counts" or not whole(matrix.values):
         raise InputError(
-            "programmes are planted in counts", f"{matrix.state} values in {matrix.where}", "run on counts"
+            "programmes are planted in raw counts",
+            f"{matrix.state} values{'' if whole(matrix.values) else ' with fractions'} in {matrix.where}",
+            "run on counts",
         )
     fixed = {name: arguments[name] for name in ("width", "k", "activation")}
     options = RunOptions(data=folder.path, output=folder.path, embed=model, **fixed)

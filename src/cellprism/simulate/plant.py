@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from cellprism.data.state import recognise, to_log1p
+from cellprism.data.state import recognise, to_log1p, whole
 from cellprism.errors import InputError
 
 __all__ = ["Depth", "Planted", "Programme", "cluster_regions", "plant", "whole_counts"]
@@ -219,8 +219,9 @@ def whole_counts(counts: Any) -> sparse.csr_array:
     values.sum_duplicates()
     values.eliminate_zeros()
     state = recognise(values, "the counts", "give raw counts")
-    if state != "counts":
-        raise InputError("programmes are planted in raw counts", f"{state} values", "give the counts themselves")
+    if state != "counts" or not whole(values):
+        met = "counts times a number" if state == "counts" else f"{state} values"
+        raise InputError("programmes are planted in raw counts", met, "give the counts themselves")
     return values
 
 
