@@ -63,7 +63,7 @@ def test_structure_is_shared_over_data_seeds_and_cells_do_not_depend_on_their_nu
         {"n_cell_types": 1, "p_type_program": 0.0},
         {"n_programs": 1, "n_genes": 1},
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),  # no addresses: workers must agree on names
 )
 def test_other_sizes(sizes):
     adata = large(**({"n_cells": 50, "n_genes": 40} | sizes))
@@ -155,7 +155,7 @@ def test_peaks_open_with_their_programs():
         (Measurement, {"theta": 0.0}),
         (Measurement, {"dropout": 1.0}),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),  # no addresses: workers must agree on names
 )
 def test_refuses(call, bad):
     with pytest.raises(InputError):
