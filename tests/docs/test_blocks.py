@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def listed(path: Path) -> list[Block]:
     return [b for b in blocks(path) if b.language in RUN]
 
 
+SLOW = {"planted.md", "embedding-models.md"}
 WITH_BLOCKS = [path for path in PAGES if listed(path)]
 
 
@@ -49,8 +51,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore::cellprism.errors.CellsLeftOut")
-@pytest.mark.parametrize("path", WITH_BLOCKS, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.slow if path.name in SLOW else ()) for path in WITH_BLOCKS],
+    ids=[str(path.relative_to(ROOT)) for path in WITH_BLOCKS],
+)
 def test_blocks_run(path: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if path.name == "scvi.md" and find_spec("scvi") is None:
+        pytest.skip("this page needs scvi-tools, and has a test of its own with them: tests/test_scvi_page.py")
     workspace.copy(made, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(PRESETS, "run", replace(PRESETS["demo"], seeds=2, nulls=("random",)))  # quick

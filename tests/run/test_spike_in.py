@@ -59,6 +59,7 @@ def test_a_run_on_an_embedding_of_others_is_refused(made):
         module.spike_in_run(folder, counts_adata(400, 60), 5)
 
 
+@pytest.mark.slow
 def test_evaluate_takes_spike_ins_into_its_table(made, capsys):
     folder = made("whole", embed="pca", components=5, labels=("cell_type",))
     result = call(capsys, "evaluate", folder.path, "--quick", "--spike-in", 2)

@@ -161,6 +161,7 @@ def test_regions_say_which_programs_are_on():
     assert told > alone + 0.01
 
 
+@pytest.mark.slow
 def test_axes_of_many_kinds_of_cells_are_told_apart():
     X, truth = world(programs=40, kinds=100, cells=3_000, d=40, noise=0.5, seed=1)
     for seed in range(3):
