@@ -275,7 +275,7 @@ def test_map_colours_and_layouts(visit, small_page):
     assert tab.locator(".map-key li").count() >= 3
     tab.locator(".field", has_text="near by").locator("select").select_option("map")
     assert "layout=map" in tab.url
-    assert tab.locator(".overlay .name").count() > 3
+    expect(tab.locator(".overlay .name").nth(3)).to_be_attached()  # they are drawn after the points
 
 
 def test_map_is_coloured_by_groups_of_sets(visit, small_page, small_run):
