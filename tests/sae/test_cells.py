@@ -6,7 +6,7 @@ import torch
 from sae.cases import VARIANTS, embedding
 
 from cellprism.data.checks import check_embedding
-from cellprism.errors import InputError
+from cellprism.errors import EmbeddingRemark, InputError
 from cellprism.sae import SAE, SAEConfig
 from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.scaling import fit_scaling
@@ -104,6 +104,7 @@ def test_of_many_cells_a_sample_is_read(monkeypatch: pytest.MonkeyPatch) -> None
     training.fit_config(X, config)
     monkeypatch.setattr(training, "_READ_LEAST", 500)
     monkeypatch.setattr(training, "_READING_BYTES", 6 * 8 * 4 * 700)
-    first, again = (training.fit_config(X, config, seeds=2) for _ in range(2))
+    with pytest.warns(EmbeddingRemark, match="700 of 1,800 training cells"):
+        first, again = (training.fit_config(X, config, seeds=2) for _ in range(2))
     assert seen == [1_800, 700, 700, 700, 700]
     np.testing.assert_array_equal(first.sae.decoder_directions(), again.sae.decoder_directions())

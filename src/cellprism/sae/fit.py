@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from cellprism.data.checks import check_embedding
-from cellprism.errors import InputError
+from cellprism.errors import EmbeddingRemark, InputError
 from cellprism.progress import bars
 from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.checkpoint import Checkpoint, fingerprint
@@ -135,6 +136,12 @@ def fit_config(
     if cfg.init == "geometry":
         # Read off the training cells as they are, so there is nothing to train.
         read, tested = (_sample_to_read(rows, X.shape[1], seed) for rows in (kept, held if len(held) else kept))
+        if len(read) < len(kept):
+            warnings.warn(
+                f"{len(read):,} of {len(kept):,} training cells, drawn at random, are read, so that memory does not grow with them",
+                EmbeddingRemark,
+                stacklevel=2,
+            )
         (found,) = readings(X[read], X[tested], [cfg], range(seed, seed + seeds), progress)
         saes, histories = zip(*found, strict=True)
         return make_fit(X, saes, histories, held, training, len(kept), seed)
