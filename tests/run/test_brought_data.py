@@ -21,6 +21,7 @@ from cellprism.errors import InputError
 from cellprism.genesets.gmt import write_gmt
 from cellprism.report.from_anndata import source_of
 from cellprism.run import RunFolder, RunOptions, run
+from cellprism.run.evaluation import evaluate_folder
 
 N = 200
 I = np.arange(N)
@@ -101,6 +102,46 @@ def test_proteins_that_scvi_tools_keeps_in_obsm_are_tested(sets: Path) -> None:
     folder = go(cells, sets, labels=("cell_type",))
     assert set(folder.genes["modality"].astype(str)) == {"rna", "protein"}
     assert folder.info["label_columns"] == ["cell_type"]
+
+
+@pytest.mark.parametrize("told", ["obsm:protein_expression", "mod:adt"])
+def test_rivals_do_not_read_the_truth(sets: Path, told: str) -> None:
+    """A protein that is asked for would find itself among the columns of expression: F1 1."""
+    cells = study()
+    rng = np.random.default_rng(0)
+    names = [f"P{i}" for i in range(6)]
+    high = rng.random((N, 6)) < 0.4  # known to no gene
+    counts = rng.poisson(np.where(high, 60, 4))
+    if told == "mod:adt":
+        adt = ad.AnnData(sp.csr_matrix(counts.astype(np.float32)), obs=pd.DataFrame(index=cells.obs_names))
+        adt.var_names = names
+        brought = multimodal(rna=cells.copy(), adt=adt)
+        brought.obsm["X_emb"], brought.obsm["X_umap"] = cells.obsm["X_emb"], cells.obsm["X_umap"]
+    else:
+        brought = cells
+        brought.obsm["protein_expression"] = pd.DataFrame(counts, index=cells.obs_names, columns=names)
+    folder = go(brought, sets)
+    assert folder.info["modalities"] == {"expression": {"rna": 40, "protein": 6}, "embedding": None}
+    found = evaluate_folder(folder, truth=[told], full=False)
+    single = found.table[(found.table["measure"] == "probe_f1") & (found.table["dictionary"] == "gene")]
+    assert set(single["target"]) == {"mean", *(f"{name}: high" for name in names)}
+    assert single["value"].max() < 0.8
+    assert "without protein: the truth is measured there" in found.notes[-1]
+
+
+def test_rivals_read_what_the_embedding_was_made_of(sets: Path) -> None:
+    rna, prot = study(), counts_adata(N, 6, seed=1)
+    prot.var_names = [f"P{i}" for i in range(6)]
+    rna.obs["kind"] = np.where(prot.X[:, 0].toarray().ravel() > 3, "a", "b")  # a protein alone tells it
+    both = multimodal(rna=rna, prot=prot)
+    both.obs["kind"] = rna.obs["kind"]
+    both.obsm["X_umap"] = rna.obsm["X_umap"]
+    folder = go(both, sets, rep=None, embed="pca", components=4, labels=("kind",))
+    assert folder.info["modalities"] == {"expression": {"rna": 40, "protein": 6}, "embedding": ["rna"]}
+    assert any("without protein: the embedding was not made of it" in n for n in folder.info["evaluation"]["notes"])
+    single = folder.evaluation[(folder.evaluation["measure"] == "probe_f1") & (folder.evaluation["k"] == 1)]
+    values = single[single["target"] == "kind: a"].set_index("dictionary")["value"]
+    assert values["gene"] < 0.95
 
 
 # -- strata, donors and what is missing in them ------------------------------------------------------------------

@@ -15,7 +15,8 @@ def evaluate(
     truth: Annotated[
         list[str] | None,
         typer.Option(
-            help="Column that the embedding was not told, or obsm:KEY for proteins; may be repeated. "
+            help="Column that the embedding was not told, obsm:KEY for proteins, or mod:NAME for a modality; may be "
+            "repeated. "
             "Default: the labels of the run."
         ),
     ] = None,

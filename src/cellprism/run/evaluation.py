@@ -11,10 +11,12 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from cellprism.data.checks import already_told
-from cellprism.data.modalities import modalities
+from cellprism.data.modalities import modalities, renamed
 from cellprism.data.read import describe_keys, read_cells
+from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
 from cellprism.evaluation.evaluate import evaluate
 from cellprism.evaluation.result import THIS, Evaluation, headline, rival_words
@@ -25,6 +27,7 @@ from cellprism.run.folder import RunFolder
 from cellprism.run.gene_sets import gene_set_table
 from cellprism.run.inputs import Inputs
 from cellprism.run.options import PRESETS, RunOptions
+from cellprism.run.read_by_rivals import modality_record, modality_told, read_by_rivals
 from cellprism.run.spike_in import spike_in_run
 from cellprism.run.write import write_json
 from cellprism.sae import Fit, load
@@ -40,20 +43,23 @@ def evaluate_inputs(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.
         c: inputs.kept[c].to_numpy() for c in (options.strata, options.donor) if c is not None and c in inputs.kept
     }
     full = PRESETS[options.preset].evaluation == "full"
-    return evaluate(
+    record = modality_record(inputs.expression.modality, inputs.embedded)
+    values, genes, said = read_by_rivals(inputs.expression.values, inputs.expression.genes, record)
+    found = evaluate(
         fitted.sae if full else codes,
         inputs.embedding,
         {c: labels[c].to_numpy(dtype=object) for c in asked if c not in units},
-        expression=inputs.expression.values,
-        genes=inputs.expression.genes,
+        expression=values,
+        genes=genes if values is not None else None,
         gene_sets=_measured(gene_set_table(inputs.matched, inputs.expression.genes, options.gene_sets))
-        if full
+        if full and values is not None
         else None,
-        counts=inputs.expression.values if full and inputs.thinned else None,
+        counts=values if full and inputs.thinned else None,
         batch=units,
         preset=PRESETS[options.preset].evaluation,
         seed=options.seed,
     )
+    return dataclasses.replace(found, notes=(*found.notes, said)) if said else found
 
 
 def evaluation_tables(found: Evaluation) -> dict[str, pd.DataFrame]:
@@ -98,8 +104,8 @@ def evaluate_folder(
     folder
         Of ``cellprism run``.
     truth
-        Columns of the run's cells or of ``obs`` of its data, or ``obsm:KEY`` for a table of proteins; none: the label
-        columns of the run.
+        Columns of the run's cells or of ``obs`` of its data; ``obsm:KEY`` for a table of proteins, ``mod:NAME`` for a
+        modality of a MuData; none: the label columns of the run.
     replicate, within
         Columns of donors or replicates, and of cell types, as for :func:`cellprism.evaluate`.
     hierarchy
@@ -124,15 +130,19 @@ def evaluate_folder(
     planted = spike_in_run(folder, columns.data(), spike_in, seed=seed, report=report) if spike_in else None
     wanted = list(dict.fromkeys([*names, *hierarchy]))
     thinned = bool(info.get("thinned"))
-    values, genes = folder.expression or (None, None)
+    values, genes, said = (
+        read_by_rivals(*folder.expression, info.get("modalities"), modality_told(wanted))
+        if folder.expression is not None
+        else (None, [], "")
+    )
     sets = folder.optional("gene_sets")
     with already_told():
         found = evaluate(
             load(folder.sae),
             np.asarray(folder.embedding),
-            {name.removeprefix("obsm:"): columns.of(name) for name in wanted},
+            {name.removeprefix("obsm:").removeprefix("mod:"): columns.of(name) for name in wanted},
             expression=values,
-            genes=genes,
+            genes=genes if values is not None else None,
             gene_sets=_measured(sets) if full and values is not None and sets is not None else None,
             counts=values if thinned and full and info.get("expression") == "measured" else None,
             replicate=None if replicate is None else columns.of(replicate),
@@ -141,6 +151,8 @@ def evaluate_folder(
             preset="full" if full else "cheap",
             seed=seed,
         )
+    if said:
+        found = dataclasses.replace(found, notes=(*found.notes, said))
     if planted is not None:
         table = pd.concat([found.table, planted], ignore_index=True)
         found = dataclasses.replace(found, table=table, notes=(*planted.attrs["said"], *found.notes))
@@ -167,10 +179,12 @@ class _Columns:
         self.folder = folder
         self.path = Path(data if data is not None else folder.info["input"]["data"]["path"])
         self._data: ad.AnnData | None = None
+        self._parts: dict[str, ad.AnnData] = {}
+        self._rows: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
     def of(self, name: str) -> Any:
         """Values of a column (cells,), or of a table (cells, columns)."""
-        if name in self.folder.cells and not name.startswith("obsm:"):
+        if name in self.folder.cells and not name.startswith(("obsm:", "mod:")):
             values = self.folder.cells[name]
             return values.to_numpy(dtype=object) if values.dtype.kind not in "fiu" else values.to_numpy()
         data = self.data()
@@ -183,12 +197,27 @@ class _Columns:
                     "give one of these",
                 )
             return data.obsm[key]
+        if name.startswith("mod:"):
+            return self._modality(name.removeprefix("mod:"))
         if name not in data.obs:
             raise InputError(
                 "a column is one of obs", f"{name!r}; there are {describe_keys(data.obs.columns)}", "give one of these"
             )
         values = data.obs[name]
         return values.to_numpy(dtype=object) if values.dtype.kind not in "fiu" else values.to_numpy()
+
+    def _modality(self, name: str) -> pd.DataFrame:
+        """Values of a modality, a column each."""
+        self.data()
+        key = renamed([name])[name]
+        if key not in self._parts:
+            raise InputError(
+                "--truth mod:NAME names a modality of the data",
+                f"{name!r}; there are {', '.join(self._parts)}",
+                "give one",
+            )
+        part = self._parts[key][self._rows]
+        return pd.DataFrame(as_csr(part.X, f"the modality {name!r}").toarray(), columns=part.var_names.astype(str))
 
     def data(self) -> ad.AnnData:
         """The data of the run, its cells in the run's order."""
@@ -197,11 +226,13 @@ class _Columns:
                 raise InputError(
                     "the data of a run must be where they were", f"no {self.path}", "give the path with --data"
                 )
-            first = next(iter(modalities(read_cells(self.path)).values()))
+            self._parts = modalities(read_cells(self.path))
+            first = next(iter(self._parts.values()))
             rows = pd.Index(first.obs_names.astype(str)).get_indexer(pd.Index(self.folder.cells["cell"].astype(str)))
             if (rows < 0).any():
                 raise InputError(
                     "the data hold every cell of the run", f"{int((rows < 0).sum())} are missing", "give its data"
                 )
+            self._rows = rows
             self._data = first[rows]
         return self._data

@@ -24,6 +24,8 @@ class Inputs:
     embedding: NDArray[np.float32]
     """(cells, d)."""
     embedding_source: str
+    embedded: tuple[str, ...] | None
+    """Modalities that it was made of; None where it was given."""
     expression: Expression
     symbols: Symbols
     gene_sets: dict[str, list[str]]

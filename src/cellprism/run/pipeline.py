@@ -30,6 +30,7 @@ from cellprism.run.inputs import Inputs
 from cellprism.run.nulls import null_codes
 from cellprism.run.options import PRESETS, RunOptions
 from cellprism.run.prepare import prepare
+from cellprism.run.read_by_rivals import modality_record
 from cellprism.run.shares import share_records
 from cellprism.run.steps import Steps, same_options
 from cellprism.run.write import (
@@ -270,6 +271,7 @@ def _about(
         "thinned": inputs.thinned,
         "expression": inputs.expression_kind,
         "expression_states": inputs.expression.states,
+        "modalities": modality_record(inputs.expression.modality, inputs.embedded),
         "embedding_source": inputs.embedding_source,
         "map_source": inputs.map[1],
         "gene_sets": inputs.matched.summary(),

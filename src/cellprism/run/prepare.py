@@ -94,6 +94,7 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
     return Inputs(
         embedding=embedding,
         embedding_source=made.source,
+        embedded=None if made.model is None else tuple(made.model.modalities),
         expression=expression,
         symbols=symbols,
         gene_sets=sets,
