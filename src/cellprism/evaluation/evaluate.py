@@ -113,7 +113,8 @@ def evaluate(
         What the embedding was not told of the cells: a mapping or table, name -> categories (cells,), or numbers
         (cells,) or tables of numbers (cells, proteins), which are split in two where there are two groups.
     expression
-        (cells, genes) log1p expression, for single genes and NMF as rivals, and as what few features predict.
+        (cells, genes) log1p expression, for single genes and NMF as rivals, and as what few features predict. Leave out
+        columns that are the truth themselves (the proteins that are asked for).
     genes, gene_sets
         Names of the columns of ``expression``, and sets of them: whether features of disjoint cells carry the same sets.
     counts
