@@ -84,6 +84,9 @@ def test_donors_choose_and_score_apart_and_are_warned_of(world: dict[str, Any]) 
     found = prism.evaluate(leak, world["embedding"], world["truth"], replicate=donor, rivals=["random"])
     assert found.features["fold"].nunique() == 3
     assert {"transfer_f1", "transfer_auroc", "batch_f1", "batch_auroc"} <= set(found.table["measure"])
+    held = found.differences.query("measure == 'transfer_auroc' and target == 'mean'")
+    assert held["rival"].tolist() == ["random"]
+    assert held["low"].item() > 0
     assert any("feature 6 reads replicate: x (AUROC 1.00)" in note for note in found.notes)
     assert not found.table.query("measure.str.startswith('probe') and target.str.startswith('replicate')").size
 

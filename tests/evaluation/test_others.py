@@ -51,7 +51,14 @@ def test_a_feature_that_holds_everywhere_transfers_and_one_of_one_donor_does_not
     }
     rows = Rows()
     column = Column.of("stim", np.where(on, "stim", "ctrl"), ("stim",))
-    transfer(codes, [column], donor, kind, rows)
+    records = transfer(codes, [column], donor, kind, rows)
+    gaps = pd.DataFrame(records, columns=["measure", "target", "rival", "k", "difference", "low", "high", "pval", "n"])
+    assert (gaps["rival"] == "one").all()  # the first dictionary less each other
+    for measure, gap in (("transfer_f1", 1.0), ("transfer_auroc", 0.5)):
+        of = gaps[gaps["measure"] == measure].set_index("target")
+        assert list(of.index) == ["stim: stim", "mean"]
+        assert (of[["difference", "low", "high"]] == gap).all(axis=None)  # the same in every context
+        assert of["pval"].tolist() == [1 / 1001] * 2
     assert rows.value("transfer_f1", "stim: stim", "all") == 1
     assert rows.value("transfer_auroc", "stim: stim", "all") == 1
     assert rows.value("transfer_f1", "stim: stim", "one") == 0

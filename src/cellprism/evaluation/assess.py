@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 __all__ = [
+    "DRAWS",
     "MANY_TARGETS",
     "MEASURES",
     "Calls",
@@ -19,6 +20,7 @@ __all__ = [
     "interval",
     "judge",
     "mean_draws",
+    "no_better",
 ]
 
 MEASURES = ("f1", "precision", "recall", "auroc")

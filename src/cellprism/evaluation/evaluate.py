@@ -195,7 +195,9 @@ def evaluate(
     features = _feature_table(setting, calls)
     warned = _warnings(batch, replicate, found[THIS], X, out, seed)
     if replicate is not None and targets:
-        transfer(found, columns, np.asarray(replicate), None if within is None else np.asarray(within), out.add)
+        kinds = None if within is None else np.asarray(within)
+        held = transfer(found, columns, np.asarray(replicate), kinds, out.add, seed)
+        differences = pd.concat([differences, pd.DataFrame(held, columns=differences.columns)], ignore_index=True)
     if hierarchy is not None:
         absorption(found, columns, hierarchy, folds, out.add)
     if counts is not None:

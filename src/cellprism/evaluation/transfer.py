@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -10,14 +11,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from cellprism.evaluation.assess import auroc_parts, interval
+from cellprism.evaluation.assess import DRAWS, auroc_parts, interval, mean_draws, no_better
 from cellprism.evaluation.probing import best_features
 from cellprism.evaluation.targets import MIN_CELLS, Column
 
 __all__ = ["transfer"]
 
 _CONTEXTS = 20
-_DRAWS = 1_000
 
 
 def transfer(
@@ -27,27 +27,77 @@ def transfer(
     within: NDArray[Any] | None,
     add: Callable[..., None],
     seed: int = 0,
-) -> None:
+) -> list[tuple[Any, ...]]:
     """Rows ``transfer_f1`` and ``transfer_auroc``: means over the contexts in which a feature is chosen.
 
     A context is a replicate, or a replicate and a cell type. The feature and its threshold are chosen there, and scored in
     all cells that share neither with it. The 20 largest contexts with ten cells of the target and ten others are taken;
     with three or more the interval is over contexts. There is no ceiling: a probe that is chosen elsewhere is no bound.
+
+    Returns
+    -------
+    list
+        Differences of the first dictionary to each other one, paired over the same contexts: records of
+        :attr:`~cellprism.evaluation.result.Evaluation.differences`.
     """
     rep = np.unique(np.asarray(replicate, dtype=str), return_inverse=True)[1]
     kind = np.zeros(len(rep), dtype=np.intp)
     if within is not None:
         kind = np.unique(np.asarray(within, dtype=str), return_inverse=True)[1]
+    targets: list[str] = []
+    scored: dict[str, list[NDArray[np.float64]]] = {name: [] for name in found}
     for column in columns:
         for category in column.asked:
             contexts = _contexts(column, category, rep, kind, within is not None)
+            if not contexts:
+                continue
+            targets.append(column.target(category))
             for name, codes in found.items():
-                scored = [_scored(codes, column, category, folds) for folds in contexts]
-                for i, measure in enumerate(("f1", "auroc")):
-                    values = np.array([s[i] for s in scored])
-                    if len(values):
-                        low, high = _over_contexts(values, seed)
-                        add(f"transfer_{measure}", column.target(category), name, 1, values.mean(), low, high, np.nan)
+                scored[name].append(np.array([_scored(codes, column, category, folds) for folds in contexts]))
+    mine, *others = found
+    records: list[tuple[Any, ...]] = []
+    for i, measure in enumerate(("transfer_f1", "transfer_auroc")):
+        for name in found:
+            _rows(targets, [s[:, i] for s in scored[name]], seed, partial(_tell, add, measure, name))
+        for name in others:
+            gaps = [a[:, i] - b[:, i] for a, b in zip(scored[mine], scored[name], strict=True)]
+            _rows(targets, gaps, seed, partial(_record, records, measure, name))
+    return records
+
+
+def _rows(
+    targets: Sequence[str],
+    values: Sequence[NDArray[np.float64]],
+    seed: int,
+    tell: Callable[[str, float, NDArray[np.float64], int], None],
+) -> None:
+    """Mean over contexts of each target, and mean over targets, each with its draws."""
+    if not targets:
+        return
+    rng = np.random.default_rng(seed)
+    means = np.array([v.mean() for v in values])
+    draws = np.stack([_over_contexts(v, rng) for v in values], axis=1)
+    for target, mean, drawn in zip(targets, means, draws.T, strict=True):
+        tell(target, float(mean), drawn, 1)
+    tell("mean", float(means.mean()), mean_draws(means, draws, rng), len(means))
+
+
+def _tell(
+    add: Callable[..., None], measure: str, name: str, target: str, value: float, draws: NDArray[np.float64], n: int
+) -> None:
+    add(measure, target, name, 1, value, *interval(draws), np.nan)
+
+
+def _record(
+    records: list[tuple[Any, ...]],
+    measure: str,
+    name: str,
+    target: str,
+    value: float,
+    draws: NDArray[np.float64],
+    n: int,
+) -> None:
+    records.append((measure, target, name, 1, value, *interval(draws), no_better(draws), n))
 
 
 def _contexts(
@@ -74,8 +124,8 @@ def _scored(codes: sp.csr_array, column: Column, category: int, folds: NDArray[n
     return f1, area.value
 
 
-def _over_contexts(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
+def _over_contexts(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """(draws,) means over resampled contexts; NaN for fewer than three."""
     if len(values) < 3:
-        return np.nan, np.nan
-    rng = np.random.default_rng(seed)
-    return interval(rng.choice(values, (_DRAWS, len(values))).mean(axis=1))
+        return np.full(DRAWS, np.nan)
+    return np.asarray(rng.choice(values, (DRAWS, len(values))).mean(axis=1))
