@@ -1,4 +1,4 @@
-"""Draw the figures of docs/recovery.md and write its tables from benchmarks/results/.
+"""Draw the figures of docs/recovery-record.md and write its tables from benchmarks/results/.
 
 Usage: python benchmarks/recovery_page.py [--reduced DIR]   DIR: what `cellprism benchmark reduced -o DIR` wrote
 """
@@ -21,7 +21,7 @@ from cellprism.recovery import METHODS
 from cellprism.recovery.grid import UNTRAINED, Variant
 from cellprism.recovery.plots import COLOURS, landscape_by_level, probe_against_loss
 
-PAGE = Path(__file__).parent.parent / "docs" / "recovery.md"
+PAGE = Path(__file__).parent.parent / "docs" / "recovery-record.md"
 LEVELS = ["X2", "X1", "X0"]
 
 
