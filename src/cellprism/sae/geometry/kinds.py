@@ -10,7 +10,7 @@ from scipy.cluster.hierarchy import to_tree, ward
 from scipy.stats import norm
 
 from cellprism.sae.correlation import code_correlation
-from cellprism.sae.geometry.unmix import axes_read
+from cellprism.sae.geometry.unmix import whitened
 from cellprism.sae.scaling import fit_scaling
 
 __all__ = ["MOST_KINDS", "Kinds", "broad", "other_sides", "read_kinds"]
@@ -133,12 +133,8 @@ def read_kinds(
     rng = np.random.default_rng(seed)
     cells = np.sort(rng.permutation(len(X))[:_LOOKED_AT])
     centred = np.asarray(X[cells], dtype=np.float64) - mean
-    axes = axes_read(*centred.shape)
-    forward, forward_half = (
-        fit_scaling(centred, "whiten", power).forward.astype(np.float64)[:, ::-1][:, :axes] for power in (1.0, 0.5)
-    )
-    white, half = centred @ forward, centred @ forward_half
-    forward, white = forward / white.std(axis=0), white / white.std(axis=0)
+    forward, white = whitened(centred, fit_scaling(centred, "whiten"))
+    half = centred @ fit_scaling(centred, "whiten", 0.5).forward.astype(np.float64)[:, ::-1][:, : white.shape[1]]
     views = [half] + ([] if across is None else [_without(half, side) for side in across[cells].T])
     size = min(_GROUPED, int(_SHARE * len(cells)))
     samples = [np.sort(rng.permutation(len(cells))[:size]) for _ in range(2)]

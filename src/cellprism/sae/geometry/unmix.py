@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
 
-from cellprism.sae.scaling import fit_scaling
+from cellprism.sae.scaling import AffineScaling, fit_scaling
 
-__all__ = ["MAX_AXES", "Unmixing", "axes_read", "joint_diagonaliser", "region_covariances", "unmix"]
+__all__ = ["MAX_AXES", "Unmixing", "axes_read", "joint_diagonaliser", "region_covariances", "unmix", "whitened"]
 
 _REGIONS = ((2.5, 80), (1.5, 160))
 """Cells a region and axis, and most regions: larger regions are known better, smaller ones hold fewer kinds of cells."""
@@ -31,6 +31,9 @@ MAX_AXES = 200
 """Readouts of an embedding at most: a step costs regions x axes^3."""
 _CELLS, _SCARCE = 5, 20
 """Cells a dimension from which on all axes are read, and cells an axis that are read where there are fewer."""
+_FAINTEST = 5e-4
+"""Variance of the last axis that is read, relative to the first one's: over it lie all axes of the simulated worlds, programs of
+which are on the faintest (9e-4), and of principal components (0.01); docs/recipe-record.md has the trials."""
 _RIDGE = 1e-3  # of the mean variance of 1: keeps the logarithm of a vanished variance finite
 
 
@@ -50,6 +53,36 @@ class Unmixing(NamedTuple):
 def axes_read(n: int, d: int) -> int:
     """Leading principal axes of ``n`` cells in ``d`` dimensions that can be read: covariances of regions need cells."""
     return max(1, min(d, MAX_AXES, n if n >= _CELLS * d else n // _SCARCE))
+
+
+def whitened(centred: NDArray[np.float64], scaling: AffineScaling) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The axes that are read, the largest first.
+
+    Of the :func:`axes_read` axes those that carry a two-thousandth of the first one's variance or more. Averages over tokens
+    and other smooth maps into many dimensions have a long tail of axes without noise and without programs, curves of the
+    axes before them, which whitening would make as loud as these.
+
+    Parameters
+    ----------
+    centred
+        (cells, d).
+    scaling
+        That whitens them.
+
+    Returns
+    -------
+    NDArray
+        (d, axes): columns that take cells to the axes, each of standard deviation 1.
+    NDArray
+        (cells, axes).
+    """
+    forward = scaling.forward.astype(np.float64)[:, ::-1][:, : axes_read(*centred.shape)]
+    white = centred @ forward
+    sd = white.std(axis=0)
+    forward, white = forward / sd, white / sd
+    variance = 1 / np.square(forward).sum(axis=0)  # along each axis, in units of the embedding
+    read = max(1, int((variance >= _FAINTEST * variance[0]).sum()))
+    return forward[:, :read], white[:, :read]
 
 
 def region_covariances(
@@ -150,17 +183,13 @@ def unmix(X: NDArray[np.floating], *, seed: int = 0) -> Unmixing:
     Returns
     -------
     Unmixing
-        As many axes as the embedding has directions of variance, at most 200, and one for 20 cells where there are fewer than five
-        cells a dimension. From larger regions, or from smaller ones
-        where these are better on regions that neither has seen.
+        As many axes as :func:`whitened` reads: at most 200, and one for 20 cells where there are fewer than five cells a
+        dimension. From larger regions, or from smaller ones where these are better on regions that neither has seen.
     """
     X64 = np.asarray(X, dtype=np.float64)
     scaling = fit_scaling(X64, "whiten")
-    forward = scaling.forward.astype(np.float64)[:, ::-1][:, : axes_read(*X64.shape)]  # largest variance first
     centred = X64 - scaling.mean
-    white = centred @ forward
-    sd = white.std(axis=0)
-    forward, white = forward / sd, white / sd
+    forward, white = whitened(centred, scaling)
     r = forward.shape[1]
 
     def regions(cells: float, most: int, seed: int) -> NDArray[np.intp]:
