@@ -415,6 +415,10 @@ def test_compare_two_models(visit, small_run, tmp_path):
     tab = visit(build(small_run, tmp_path / "two.html", other=other), "compare=,")
     panel = tab.locator("[data-panel=models]")
     assert "100%" in panel.locator(".note").inner_text()  # the same codes: every feature finds its twin
+    assert "shared" in panel.locator(".tiles").inner_text()
+    panel.locator("select").nth(0).select_option("other")
+    assert panel.locator("tbody button").first.inner_text().startswith("twin of ")
+    panel.locator("select").nth(0).select_option("")
     panel.locator("tbody button").first.click()
     expect(tab.locator("[data-panel=half-other]")).to_be_visible()
     assert "yes, r 1.00" in tab.inner_text("[data-panel=overlap]")
