@@ -23,6 +23,7 @@ _DENSE: Final = 0.05  # share of entries above which a dense product is faster
 _MANY: Final = 2**24  # pairs beyond which only the strongest of each feature are kept
 _KEPT: Final = 64
 _AXES: Final = 512
+_NONE: Final = 1e-12  # a score up to it is none
 
 
 class Rows:
@@ -39,6 +40,7 @@ class Rows:
         self.n, self.columns = given.shape
         self.total = np.asarray(given.sum(axis=1), dtype=np.float64)
         self.square = np.asarray(given.multiply(given).sum(axis=1), dtype=np.float64)
+        self.positive = bool((given.data >= 0).all())
         self.values = given.toarray() if given.nnz > _DENSE * max(1, self.n * self.columns) else given
 
     def permuted(self, order: NDArray[np.intp]) -> Rows:
@@ -51,34 +53,35 @@ class Rows:
         return np.asarray(self.total / max(1, self.columns))
 
 
-Finish = Callable[[NDArray[np.float64], Rows, slice, Rows], NDArray[np.float64]]
+Array = NDArray[np.float64]
+At = NDArray[np.intp]
+Finish = Callable[[Array, "Rows", At, "Rows", At], Array]
+"""Scores out of products of rows: of some (i, j), or of a block where i is a column and j a row."""
 
 
-def _scaled(product: NDArray[np.float64], a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    scale = np.outer(a, b)
+def _scaled(product: Array, scale: Array) -> Array:
     return np.clip(np.divide(product, scale, out=np.zeros_like(product), where=scale > 0), -1.0, 1.0)
 
 
-def _spread(rows: Rows) -> NDArray[np.float64]:
+def _spread(rows: Rows) -> Array:
     """Root of the summed squares about the mean; 0 where that is rounding."""
     about = rows.square - rows.columns * rows.centre**2
     return np.sqrt(np.where(about > 1e-12 * rows.square, about, 0.0))
 
 
-def correlation(product: NDArray[np.float64], a: Rows, part: slice, b: Rows) -> NDArray[np.float64]:
+def correlation(product: Array, a: Rows, i: At, b: Rows, j: At) -> Array:
     """Pearson's r over columns; 0 for rows that do not vary."""
-    return _scaled(product - a.columns * np.outer(a.centre[part], b.centre), _spread(a)[part], _spread(b))
+    return _scaled(product - a.columns * a.centre[i] * b.centre[j], _spread(a)[i] * _spread(b)[j])
 
 
-def cosine(product: NDArray[np.float64], a: Rows, part: slice, b: Rows) -> NDArray[np.float64]:
+def cosine(product: Array, a: Rows, i: At, b: Rows, j: At) -> Array:
     """Cosine; 0 for rows of zeros."""
-    return _scaled(product, np.sqrt(a.square[part]), np.sqrt(b.square))
+    return _scaled(product, np.sqrt(a.square)[i] * np.sqrt(b.square)[j])
 
 
-def jaccard(product: NDArray[np.float64], a: Rows, part: slice, b: Rows) -> NDArray[np.float64]:
+def jaccard(product: Array, a: Rows, i: At, b: Rows, j: At) -> Array:
     """Share of the columns that both have among those that either has, of rows of ones and zeros."""
-    either = a.total[part][:, None] + b.total[None] - product
-    return np.divide(product, either, out=np.zeros_like(product), where=either > 0)
+    return _scaled(product, a.total[i] + b.total[j] - product)
 
 
 _FINISH: Final[dict[Word, Finish]] = {"correlation": correlation, "cosine": cosine, "jaccard": jaccard}
@@ -119,16 +122,26 @@ class Likeness:
     second: Rows
     null: Permutations | Mirrors
 
-    def blocks(self, second: Rows | None = None) -> Iterator[tuple[int, NDArray[np.float64]]]:
-        """First row, and (rows, features of the second) scores, block by block."""
+    def blocks(self, second: Rows | None = None) -> Iterator[tuple[int, Array | sp.csr_array]]:
+        """First row, and (rows, features of the second) scores, block by block.
+
+        Rows without negative values that never meet score at most 0, so where both are sparse, so are the scores.
+        """
         b = self.second if second is None else second
         right: Any = b.values.T
+        sparse = sp.issparse(self.first.values) and sp.issparse(right) and self.first.positive and b.positive
         step = max(1, _BLOCK // max(1, b.n))
+        every = np.arange(b.n)[None]
         for start in range(0, self.first.n, step):
             part = slice(start, min(start + step, self.first.n))
             product: Any = self.first.values[part] @ right
+            if sparse:
+                i, j = (at.astype(np.intp) for at in sp.coo_array(product).coords)
+                score = _FINISH[self.word](product.tocoo().data, self.first, start + i, b, j)
+                yield start, sp.csr_array((score, (i, j)), shape=product.shape)
+                continue
             product = product.toarray() if sp.issparse(product) else np.asarray(product)
-            yield start, _FINISH[self.word](product, self.first, part, b)
+            yield start, _FINISH[self.word](product, self.first, np.arange(part.start, part.stop)[:, None], b, every)
 
     def scores(self, many: int = _MANY, kept: int = _KEPT) -> sp.csr_array:
         """(features, features of the second) scores above 0.
@@ -143,15 +156,15 @@ class Likeness:
     def _strongest(self, kept: int) -> sp.csr_array:
         parts = []
         for _, block in self.blocks():
-            if kept < block.shape[1]:
-                at = np.argpartition(block, -kept, axis=1)[:, -kept:]
-                value = np.take_along_axis(block, at, axis=1)
-                row = np.repeat(np.arange(len(block)), kept)
-                found = sp.csr_array((value.ravel(), (row, at.ravel())), shape=block.shape)
-            else:
-                found = sp.csr_array(block)
-            found.data[found.data <= 1e-12] = 0.0
+            found = sp.csr_array(block)
+            found.data[found.data <= _NONE] = 0.0
             found.eliminate_zeros()
+            if kept < block.shape[1]:
+                row = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
+                order = np.lexsort((-found.data, row))
+                rank = np.arange(len(order)) - found.indptr[row]  # rows stand together, the strongest first
+                best = order[rank < kept]
+                found = sp.csr_array((found.data[best], (row[best], found.indices[best])), shape=found.shape)
             parts.append(found)
         return sp.csr_array(sp.vstack(parts, format="csr")) if parts else sp.csr_array((0, self.second.n))
 
@@ -168,7 +181,9 @@ class Likeness:
             # A mirror is s0 (I - V V') + V diag(s) V': what lies beyond the axes has one sign of its own.
             rest, signs = rng.choice((-1.0, 1.0)), rng.choice((-1.0, 1.0), axes.shape[1])
             turned = a * (signs - rest)
-            found = ((start, rest * one + turned[start : start + len(one)] @ b.T) for start, one in self.blocks())
+            found = (
+                (start, rest * _dense(one) + turned[start : start + one.shape[0]] @ b.T) for start, one in self.blocks()
+            )
             yield _largest(found, self.first.n, self.second.n)
 
     def _axes(self) -> NDArray[np.float64]:
@@ -193,12 +208,14 @@ class Likeness:
         return np.concatenate(parts) if parts else np.empty((0, axes.shape[1]))
 
 
-def _largest(
-    blocks: Iterator[tuple[int, NDArray[np.float64]]], n: int, m: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _largest(blocks: Iterator[tuple[int, Array | sp.csr_array]], n: int, m: int) -> tuple[Array, Array]:
     rows, columns = np.zeros(n), np.zeros(m)
     for start, block in blocks:
-        if block.size:
-            rows[start : start + len(block)] = block.max(axis=1)
-            np.maximum(columns, block.max(axis=0), out=columns)
-    return np.maximum(rows, 0.0), columns
+        for axis, out in ((1, rows[start : start + block.shape[0]]), (0, columns)):
+            found = block.max(axis=axis)
+            np.maximum(out, found.toarray().ravel() if sp.issparse(block) else found, out=out)
+    return rows, columns
+
+
+def _dense(block: Array | sp.csr_array) -> Array:
+    return block if isinstance(block, np.ndarray) else np.asarray(block.toarray())

@@ -9,6 +9,7 @@ from cellprism.pl.many import heatmap, panels
 from cellprism.pl.maps import cells, feature_map
 from cellprism.pl.steering import steering
 from cellprism.pl.sweeps import landscape, recovery
+from cellprism.pl.terms import terms
 
 __all__ = [
     "cells",
@@ -22,6 +23,7 @@ __all__ = [
     "panels",
     "recovery",
     "steering",
+    "terms",
     "violin",
     "volcano",
 ]

@@ -22,6 +22,7 @@ from cellprism.report.pack import Quantised, pack, smallest
 from cellprism.report.pair import match_block
 from cellprism.report.source import Source
 from cellprism.report.steered import steered
+from cellprism.report.terms import terms_block
 from cellprism.report.themes import feature_groups, membership
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def _blocks(source: Source, packing: Packing) -> dict[str, bytes]:
     blocks["cell-names"] = pack({}, {"cells": text(source.cells["cell"]) if "cell" in source.cells else []})
     blocks["cells"] = _cells(source)
     blocks["features"] = _features(source, evidence)
+    blocks["terms"] = terms_block(source)
     info = as_json(source.info)
     blocks["overview"] = pack({}, _overview(source, info, evidence, bounds, gene_bounds))
     return blocks
