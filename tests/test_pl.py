@@ -238,6 +238,15 @@ def test_terms_are_probed_and_counted(run):
         pl.terms(run, level=1e-300)
 
 
+def test_modules_are_framed_in_their_order(run):
+    ax = pl.modules(run)
+    assert " modules of " in ax.get_title()
+    columns = pl.modules(run, within="cell_type").get_title()
+    assert columns != ""
+    with pytest.raises(InputError, match="column of theirs"):
+        pl.modules(run, within="nothing")
+
+
 def test_draws_into_given_axes(run, number):
     ax = plt.subplots()[1]
     assert pl.volcano(run, number, ax=ax) is ax

@@ -7,6 +7,7 @@ from cellprism.pl.genes import volcano
 from cellprism.pl.groups import dotplot, violin
 from cellprism.pl.many import heatmap, panels
 from cellprism.pl.maps import cells, feature_map
+from cellprism.pl.modules import modules
 from cellprism.pl.steering import steering
 from cellprism.pl.sweeps import landscape, recovery
 from cellprism.pl.terms import terms
@@ -20,6 +21,7 @@ __all__ = [
     "feature_map",
     "heatmap",
     "landscape",
+    "modules",
     "panels",
     "recovery",
     "steering",
