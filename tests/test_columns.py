@@ -30,7 +30,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[set[str]
     for words in (
         ["differential", run, "--by", "condition", "-o", folder / "differential"],
         ["steer", run, "--model", folder / "my_scvi", "--feature", 1, "--to-quantile", 0.9, "-o", folder / "steering"],
-        ["match", run, run, "-o", folder / "match.parquet"],
+        *(
+            ["match", run, run, "--by", by, "--permutations", 9, "-o", folder / by / "match.parquet"]
+            for by in ("codes", "decoder", "sets")
+        ),
         ["export", run, "--network", folder / "network.parquet"],
         ["fit", folder / "geneformer.npy", "--width", 16, "--k", 4, "--seeds", 2, "--consensus", "-o", folder / "fit"],
         ["annotate", run / "codes.npz", cells, "--labels", "cell_type", "-o", folder / "annotation"],

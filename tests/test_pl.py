@@ -223,6 +223,30 @@ def test_recovery_orders_methods_by_their_mean(tmp_path):
         pl.recovery(table.drop(columns="method"))
 
 
+def test_terms_are_probed_and_counted(run):
+    source = read_source(run)
+    sets = source.sets
+    up = sets[(sets["direction"] == "up") & (sets[["qval_rank", "qval_ora"]].min(axis=1) < 0.05)]
+    first, probe, counts = pl.terms(run, word="cell").axes
+    assert len(drawn(first)) == up["feature"].nunique()
+    hit = up[up["set"].str.contains("cell", case=False)]["feature"].nunique()
+    assert f"of {up['feature'].nunique()} features" in probe.get_title()
+    assert f" {hit} of" in probe.get_title()
+    assert sum(bar.get_height() for bar in counts.patches) == up["feature"].nunique()
+    assert len(pl.terms(run).axes) == 2
+    with pytest.raises(InputError, match="features with some"):
+        pl.terms(run, level=1e-300)
+
+
+def test_modules_are_framed_in_their_order(run):
+    ax = pl.modules(run)
+    assert " modules of " in ax.get_title()
+    columns = pl.modules(run, within="cell_type").get_title()
+    assert columns != ""
+    with pytest.raises(InputError, match="column of theirs"):
+        pl.modules(run, within="nothing")
+
+
 def test_draws_into_given_axes(run, number):
     ax = plt.subplots()[1]
     assert pl.volcano(run, number, ax=ax) is ax

@@ -415,10 +415,30 @@ def test_compare_two_models(visit, small_run, tmp_path):
     tab = visit(build(small_run, tmp_path / "two.html", other=other), "compare=,")
     panel = tab.locator("[data-panel=models]")
     assert "100%" in panel.locator(".note").inner_text()  # the same codes: every feature finds its twin
+    assert "shared" in panel.locator(".tiles").inner_text()
+    panel.locator("select").nth(0).select_option("other")
+    assert panel.locator("tbody button").first.inner_text().startswith("twin of ")
+    panel.locator("select").nth(0).select_option("")
     panel.locator("tbody button").first.click()
     expect(tab.locator("[data-panel=half-other]")).to_be_visible()
     assert "yes, r 1.00" in tab.inner_text("[data-panel=overlap]")
     assert tab.inner_text("[data-panel=half-other] h3").startswith("twin of ")
+
+
+def test_terms_are_mapped_counted_and_probed(visit, small_page, small_run):
+    sets = pd.read_parquet(small_run / "sets.parquet")
+    q = sets[["qval_rank", "qval_ora"]].min(axis=1)
+    up = sets[(sets.direction == "up") & (q < 0.05)]
+    tab = visit(small_page, "view=terms")
+    assert f"{up.feature.nunique()} of " in tab.inner_text("output.told")
+    first = tab.locator("[data-panel=term-list] tbody tr").first.locator("td").all_inner_texts()
+    assert int(first[-1]) == up.drop_duplicates(["feature", "set"])["set"].value_counts().max()
+    tab.locator("input.find").fill("regulatory t")
+    mine = up[up["set"].str.contains("regulatory T")]
+    expect(tab.locator("output.told")).to_contain_text(
+        f"{mine.feature.nunique()} of {up.feature.nunique()} features have one of the 1 gene sets"
+    )
+    assert "word=regulatory" in tab.url
 
 
 def test_steering_is_on_the_card(visit, tmp_path):

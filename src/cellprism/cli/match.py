@@ -3,65 +3,76 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from cellprism.cli.parameters import takes
 from cellprism.cli.shared import ReplaceFile
+from cellprism.features.options import CompareOptions
 
 __all__ = ["register"]
 
 
+@takes(CompareOptions)
 def match(
+    given: dict[str, Any],
     first: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
-    second: Annotated[Path, typer.Argument(help="Run folder of the same cells.", show_default=False)],
+    second: Annotated[Path, typer.Argument(help="Another run folder.", show_default=False)],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Table to write: .csv or .parquet.", show_default=False)
     ],
+    others: Annotated[Path | None, typer.Option(help="The same table for the second run: .csv or .parquet.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Page to write (.html) that shows both runs side by side.")] = None,
     overwrite: ReplaceFile = False,
 ) -> None:
-    """Match the features of two runs of the same cells by the correlation of their codes."""
-    import numpy as np
-    import pandas as pd
+    """Match the features of two runs one to one, and tell which are shared, split, merged or unique, and which by chance.
 
-    from cellprism.cli.common import console
+    Runs of the same cells are matched by codes; of other cells by genes or sets.
+    """
+    from cellprism.cli.common import console, say
     from cellprism.errors import InputError
-    from cellprism.features.matching import match as match_codes
-    from cellprism.files import refuse_taken, replacing
-    from cellprism.run.folder import RunFolder
+    from cellprism.features.comparison import compare
+    from cellprism.features.dictionary import folder_dictionary
+    from cellprism.files import refuse_taken
+    from cellprism.options import check
 
-    if output.suffix not in (".csv", ".parquet"):
-        raise InputError("the table is written as .csv or .parquet", str(output), "give a name that ends so")
-    refuse_taken(output, overwrite=overwrite)
-    a, b = RunFolder.open(first), RunFolder.open(second)
-    rows = pd.Index(b.cells["cell"]).get_indexer(pd.Index(a.cells["cell"]))
-    shared = np.flatnonzero(rows >= 0)
-    if len(shared) < 20:
-        raise InputError(
-            "two runs are matched on the cells they share, at least 20",
-            f"{len(shared)} shared of {len(rows)} and {len(b.cells)}",
-            "run both models on the same cells, with the same cell names",
-        )
-    found = match_codes(a.codes[shared], b.codes[rows[shared]])
-    table = a.features[["feature", "name"]].copy()
-    other = b.features.set_index("feature")["name"]
-    for what, partner, correlation in (
-        ("best", found.best, found.best_correlation),
-        ("partner", found.partner, found.partner_correlation),
-    ):
-        table[f"{what}_feature"] = partner[table["feature"]]
-        table[f"{what}_name"] = other.reindex(table[f"{what}_feature"]).to_numpy()
-        table[f"{what}_correlation"] = correlation[table["feature"]]
-    with replacing(output, overwrite=overwrite) as beside:
-        if output.suffix == ".csv":
+    tables = [path for path in (output, others) if path is not None]
+    for path in tables:
+        if path.suffix not in (".csv", ".parquet"):
+            raise InputError("the table is written as .csv or .parquet", str(path), "give a name that ends so")
+    for path in (*tables, *([page] if page else [])):
+        refuse_taken(path, overwrite=overwrite)
+    options = CompareOptions(**given)
+    check(options, lambda name: f"--{name}")
+    say(f"comparing features by {options.by}")
+    found = compare(folder_dictionary(first, options.by), folder_dictionary(second, options.by), options)
+    _write(found.table, output, overwrite=overwrite)
+    if others is not None:
+        _write(found.others, others, overwrite=overwrite)
+    if page is not None:
+        from cellprism.report import build
+
+        build(first, page, other=second, comparison=found, overwrite=overwrite, say=say)
+    out, score = console(), found.info["score"]
+    out.print(f"{len(found.table):,} features against {len(found.others):,} by {options.by}, {found.info['basis']}: {output}",
+              highlight=False, soft_wrap=True)  # fmt: skip
+    for which, counts in (("first", found.info["relations"]), ("second", found.info["relations_there"])):
+        told = ", ".join(f"{n:,} {word}" for word, n in counts.items())
+        out.print(f"  of the {which}: {told} ({score} of {found.info['level']:g} and more)", highlight=False)
+    if options.permutations:
+        clear = int((found.table["partner_qval"] < 0.05).sum())
+        out.print(f"  {clear:,} one-to-one partners that chance would not give (q < 0.05)", highlight=False)
+
+
+def _write(table: Any, path: Path, *, overwrite: bool) -> None:
+    from cellprism.files import replacing
+
+    with replacing(path, overwrite=overwrite) as beside:
+        if path.suffix == ".csv":
             table.to_csv(beside, index=False)
         else:
             table.to_parquet(beside, index=False)
-    share = float((table["partner_correlation"] > 0.7).mean())
-    console().print(
-        f"{len(shared):,} shared cells; {share:.0%} of {len(table):,} features have a one-to-one partner at r > 0.7: {output}",
-        highlight=False,
-    )
 
 
 def register(app: typer.Typer) -> None:

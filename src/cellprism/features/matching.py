@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from cellprism.data.order import refuse_other_order
 from cellprism.errors import InputError
+from cellprism.features.annotate import Annotation
+from cellprism.features.assignment import best_of_rows, one_to_one
+from cellprism.features.comparison import Comparison, compare
+from cellprism.features.dictionary import Dictionary, dictionary_of
+from cellprism.features.options import By, CompareOptions
+from cellprism.folder import RunFolder
+from cellprism.options import documented
 from cellprism.sae.correlation import code_correlation
 
-__all__ = ["Match", "match"]
+__all__ = ["Match", "match", "match_codes"]
+
+_Known = Dictionary | RunFolder | Annotation | str | Path
 
 
 class Match(NamedTuple):
@@ -39,7 +48,98 @@ class Match(NamedTuple):
         )
 
 
+@overload
 def match(
+    first: _Known,
+    second: _Known,
+    *,
+    by: By = ...,
+    level: float | None = ...,
+    permutations: int = ...,
+    within: str | None = ...,
+    seed: int = ...,
+) -> Comparison: ...
+
+
+@overload
+def match(
+    first: Any,
+    second: Any,
+    directions: NDArray[Any] | None = ...,
+    other_directions: NDArray[Any] | None = ...,
+    *,
+    floor: float = ...,
+) -> Match: ...
+
+
+@documented(CompareOptions)
+def match(
+    first: Any,
+    second: Any,
+    directions: NDArray[Any] | None = None,
+    other_directions: NDArray[Any] | None = None,
+    *,
+    floor: float = 0.0,
+    by: By = CompareOptions.by,
+    level: float | None = CompareOptions.level,
+    permutations: int = CompareOptions.permutations,
+    within: str | None = CompareOptions.within,
+    seed: int = CompareOptions.seed,
+) -> Match | Comparison:
+    """Match the features of two dictionaries: of other seeds, widths, embeddings, cells or data sets.
+
+    Parameters
+    ----------
+    first, second
+        Two run folders or annotations, which are compared ``by`` what they know, beside a null. Or two matrices of codes
+        (cells, width) and (cells, other width), sparse or dense, non-negative, of the same cells in the same order; best of
+        cells that trained neither: these are matched by correlation alone, and the options below are not theirs.
+    directions, other_directions
+        With codes: (width, d) and (other width, d) decoder directions of both, for the cosine.
+    floor
+        With codes: correlations up to it count as none; raise it to save memory with very wide dictionaries.
+    {CompareOptions}
+
+    Returns
+    -------
+    Comparison
+        Of folders or annotations: tables for both sides, with relations (shared, split, merged, unique), p and q values.
+    Match
+        Of codes: a row a feature of the first.
+
+    Raises
+    ------
+    InputError
+        If the two have too little in common: cells, genes or sets of the same names, or one embedding space; or the cells of
+        codes differ in number, or directions do not fit them.
+
+    Examples
+    --------
+    >>> found = prism.match(codes, codes)
+    >>> live = np.flatnonzero(codes.sum(axis=0) > 0)
+    >>> bool((found.partner[live] == live).all())
+    True
+    >>> prism.match("RUN", "RUN", by="sets", permutations=19).table.columns[:3].tolist()
+    ['feature', 'name', 'relation']
+    """
+    options = CompareOptions(by, level, permutations, within, seed)
+    known = [dictionary_of(one, by) for one in (first, second)]
+    if known[0] is not None and known[1] is not None:
+        if directions is not None or other_directions is not None or floor:
+            raise InputError("directions and a floor go with matrices of codes", "them beside a run", "leave them out")
+        return compare(known[0], known[1], options)
+    if known != [None, None]:
+        raise InputError("two of a kind are matched", "a run or annotation and an array", "give two run folders")
+    if options != CompareOptions():
+        raise InputError(
+            "codes alone are matched by their correlation",
+            "options for runs",
+            "give run folders, or leave the options out",
+        )
+    return match_codes(first, second, directions, other_directions, floor=floor)
+
+
+def match_codes(
     codes: Any,
     others: Any,
     directions: NDArray[Any] | None = None,
@@ -47,7 +147,7 @@ def match(
     *,
     floor: float = 0.0,
 ) -> Match:
-    """Match the features of two dictionaries by the correlation of their codes.
+    """Match the features of two dictionaries by the correlation of their codes; see :func:`match`.
 
     Parameters
     ----------
@@ -68,22 +168,13 @@ def match(
     ------
     InputError
         If the cells differ in number, or directions do not fit the codes.
-
-    Examples
-    --------
-    >>> found = prism.match(codes, codes)
-    >>> live = np.flatnonzero(codes.sum(axis=0) > 0)
-    >>> bool((found.partner[live] == live).all())
-    True
     """
     refuse_other_order(codes=codes, others=others)
     r = code_correlation(codes, others, floor)
     live = np.diff(sp.csc_array(codes).indptr) > 0
-    best, best_r = _best(r)
-    partner = _one_to_one(r)
-    partner_r = np.zeros(r.shape[0])
+    best, best_r = best_of_rows(r)
+    partner, partner_r = one_to_one(r)
     met = partner >= 0
-    partner_r[met] = r[np.flatnonzero(met), partner[met]]
     best_r[~live] = np.nan
     partner_r[~live] = np.nan
     cosine = np.full(r.shape[0], np.nan)
@@ -91,34 +182,6 @@ def match(
         a, b = _unit(directions, r.shape[0]), _unit(other_directions, r.shape[1])
         cosine[met] = np.einsum("fd,fd->f", a[met], b[partner[met]])
     return Match(best, best_r, partner, partner_r, cosine)
-
-
-def _best(r: sp.csr_array) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    best = np.full(r.shape[0], -1, dtype=np.intp)
-    value = np.zeros(r.shape[0])
-    rows = np.repeat(np.arange(r.shape[0]), np.diff(r.indptr))
-    order = np.lexsort((r.data, rows))  # the last entry of each row is its largest
-    rows = rows[order]
-    last = np.flatnonzero(np.diff(rows, append=-1))
-    best[rows[last]] = r.indices[order][last]
-    value[rows[last]] = r.data[order][last]
-    return best, value
-
-
-def _one_to_one(r: sp.csr_array) -> NDArray[np.intp]:
-    """Column of each row in the matching with the largest sum, -1 where a row stays alone.
-
-    A feature may stay alone at no gain: each row has a private column of (almost) zero weight beside the real ones, so
-    that a full matching exists and sparse candidates suffice.
-    """
-    n, m = r.shape
-    if not r.nnz:
-        return np.full(n, -1, dtype=np.intp)
-    alone = sp.diags_array(np.full(n, 1e-9), format="csr")
-    rows, columns = min_weight_full_bipartite_matching(sp.hstack([r, alone], format="csr"), maximize=True)
-    partner = np.full(n, -1, dtype=np.intp)
-    partner[rows] = np.where(columns < m, columns, -1)
-    return partner
 
 
 def _unit(directions: NDArray[Any], width: int) -> NDArray[np.float64]:

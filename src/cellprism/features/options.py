@@ -9,10 +9,11 @@ from typing import Literal
 from cellprism.errors import InputError
 from cellprism.options import check, described, option
 
-__all__ = ["EvidenceOptions", "Keep", "Method", "NameOptions", "NullOptions", "TableOptions"]
+__all__ = ["By", "CompareOptions", "EvidenceOptions", "Keep", "Method", "NameOptions", "NullOptions", "TableOptions"]
 
 Method = Literal["ranksum", "welch", "paper"]
 Keep = Literal["significant", "all"]
+By = Literal["codes", "decoder", "genes", "sets"]
 
 
 @described
@@ -98,3 +99,27 @@ class NameOptions:
     confounds: Sequence[str] | None = option(
         None, "Label columns that are technical; continuous ones by default, and the strata."
     )
+
+
+@described
+@dataclass(frozen=True)
+class CompareOptions:
+    """How two dictionaries are compared."""
+
+    by: By = option(
+        "codes",
+        "What makes features alike: codes (correlation over the cells that both have), decoder (cosine of directions in one "
+        "embedding), genes (correlation of signed statistics over the symbols that both tested) or sets (Jaccard index of "
+        "significant gene sets, up and down apart).",
+    )
+    level: float | None = option(
+        None,
+        "Score from which on a feature counts as found; default 0.5, of sets 0.25.",
+        above=0,
+        most=1,
+    )
+    permutations: int = option(199, "Draws of the null behind p values; 0 = none.", least=0)
+    within: str | None = option(
+        None, "Column of labels within which cells are permuted, so that a match says more than these labels; by codes."
+    )
+    seed: int = option(0, "Of the draws.", least=0)

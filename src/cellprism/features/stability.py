@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
-from cellprism.features.matching import Match, match
+from cellprism.features.matching import Match, match_codes
 from cellprism.sae.correlation import code_correlation
 from cellprism.sae.fit import Fit
 
@@ -146,7 +146,7 @@ def _matches(
     sibling_directions: Sequence[NDArray[Any]] | None,
 ) -> list[Match]:
     where = [None] * len(sibling_codes) if sibling_directions is None else list(sibling_directions)
-    return [match(codes, other, directions, to) for other, to in zip(sibling_codes, where, strict=True)]
+    return [match_codes(codes, other, directions, to) for other, to in zip(sibling_codes, where, strict=True)]
 
 
 def _summary(

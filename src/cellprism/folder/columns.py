@@ -71,6 +71,17 @@ _RECOVERY: Final = {
     "visible_fraction": "share of the cells in which the variable is visible",
 }
 
+
+def _scored(what: str) -> dict[str, str]:
+    return {
+        f"{what}_correlation": "by codes: Pearson's r over shared cells; by genes: of signed statistics over shared symbols",
+        f"{what}_cosine": "by decoder: cosine of the directions",
+        f"{what}_jaccard": "by sets: Jaccard index of the significant gene sets",
+        f"{what}_pval": "that any feature of the other run scores as high by chance",
+        f"{what}_qval": "Benjamini-Hochberg over the features of the run",
+    }
+
+
 FILES: Final[dict[str, TableFile]] = {
     "features.parquet": TableFile(
         "`run`, `annotate`: a row a feature that is active in some cell.",
@@ -324,16 +335,17 @@ FILES: Final[dict[str, TableFile]] = {
         },
     ),
     "match output (.csv, .parquet)": TableFile(
-        "`match`: a row a feature of the first run.",
+        "`match`: a row a feature of the first run; with `--others` the same of the second.",
         {
             "feature": _FEATURE,
             "name": "of the first run",
-            "best_feature": "best match in the second run",
+            "relation": "shared, split, merged, mixed, unclear (chance reaches it too), unique or silent (nothing to compare)",
+            "best_feature": "best match in the second run; -1 if none",
             "best_name": "its name",
-            "best_correlation": "of the codes over shared cells",
+            **_scored("best"),
             "partner_feature": "one-to-one match; -1 if none",
             "partner_name": "its name",
-            "partner_correlation": "of the codes over shared cells",
+            **_scored("partner"),
         },
     ),
     "export network (.csv, .tsv, .parquet)": TableFile(

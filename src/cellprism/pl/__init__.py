@@ -7,8 +7,10 @@ from cellprism.pl.genes import volcano
 from cellprism.pl.groups import dotplot, violin
 from cellprism.pl.many import heatmap, panels
 from cellprism.pl.maps import cells, feature_map
+from cellprism.pl.modules import modules
 from cellprism.pl.steering import steering
 from cellprism.pl.sweeps import landscape, recovery
+from cellprism.pl.terms import terms
 
 __all__ = [
     "cells",
@@ -19,9 +21,11 @@ __all__ = [
     "feature_map",
     "heatmap",
     "landscape",
+    "modules",
     "panels",
     "recovery",
     "steering",
+    "terms",
     "violin",
     "volcano",
 ]

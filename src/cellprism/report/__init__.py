@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cellprism.files import refuse_taken, replacing
 from cellprism.report.cap import LIMIT, one_file
 from cellprism.report.notebook import View, view
 from cellprism.report.serve import make_app, serve
 from cellprism.report.source import read_source
+
+if TYPE_CHECKING:
+    from cellprism.features.comparison import Comparison
 
 __all__ = ["View", "build", "make_app", "serve", "view"]
 
@@ -27,6 +31,7 @@ def build(
     output: str | Path | None = None,
     *,
     other: str | Path | None = None,
+    comparison: Comparison | None = None,
     max_megabytes: float = LIMIT / 1e6,
     name: str | None = None,
     overwrite: bool = False,
@@ -41,7 +46,10 @@ def build(
     output
         The file to write; ``None`` is ``report.html`` in `run_dir`.
     other
-        The run folder of another model on the same cells, to be shown beside this one under "Compare".
+        Another run folder, to be shown beside this one under "Compare".
+    comparison
+        Which feature of one is which of the other, from :func:`cellprism.match`; by default by their codes on the cells that
+        both have.
     max_megabytes
         Largest size of the file. A larger page keeps less evidence a feature; where that is not enough, the file is a
         short page that says how to open the run with :func:`serve`.
@@ -69,7 +77,7 @@ def build(
     path = Path(output) if output is not None else Path(run_dir) / "report.html"
     refuse_taken(path, overwrite=overwrite or is_page(path))
     source, second = read_source(run_dir), None if other is None else read_source(other)
-    text, told = one_file(source, second, name or str(run_dir), limit=int(max_megabytes * 1e6))
+    text, told = one_file(source, second, name or str(run_dir), comparison=comparison, limit=int(max_megabytes * 1e6))
     if told:
         say(told)
     with replacing(path, overwrite=overwrite or is_page(path)) as beside:

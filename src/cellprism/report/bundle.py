@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,11 @@ from cellprism.report.pack import Quantised, pack, smallest
 from cellprism.report.pair import match_block
 from cellprism.report.source import Source
 from cellprism.report.steered import steered
+from cellprism.report.terms import terms_block
 from cellprism.report.themes import feature_groups, membership
+
+if TYPE_CHECKING:
+    from cellprism.features.comparison import Comparison
 
 __all__ = ["Bundle", "Packing", "bundle"]
 
@@ -61,7 +65,13 @@ class Packing:
     """Whether the expression of single cells is kept, where it is small enough."""
 
 
-def bundle(source: Source, *, other: Source | None = None, packing: Packing | None = None) -> Bundle:
+def bundle(
+    source: Source,
+    *,
+    other: Source | None = None,
+    comparison: Comparison | None = None,
+    packing: Packing | None = None,
+) -> Bundle:
     """Turn the tables of a run into blocks.
 
     Parameters
@@ -69,7 +79,9 @@ def bundle(source: Source, *, other: Source | None = None, packing: Packing | No
     source
         The run.
     other
-        A run of another model on the same cells, to be compared with; its blocks are named ``other.…``.
+        Another run, to be compared with; its blocks are named ``other.…``.
+    comparison
+        Counterparts of their features; by default by their codes on the cells that both have.
     packing
         What to keep; by default what suits one file.
     """
@@ -77,7 +89,7 @@ def bundle(source: Source, *, other: Source | None = None, packing: Packing | No
     blocks = _blocks(source, packing)
     if other is not None:
         blocks |= {f"other.{name}": block for name, block in _blocks(other, packing).items()}
-        blocks["match"] = match_block(source, other)
+        blocks["match"] = match_block(source, other, comparison)
     summary = source.info.get("summary") or f"{source.n_features:,} features of {source.n_cells:,} cells."
     return Bundle(blocks, title=f"cellprism · {source.n_features:,} features", summary=str(summary))
 
@@ -110,6 +122,7 @@ def _blocks(source: Source, packing: Packing) -> dict[str, bytes]:
     blocks["cell-names"] = pack({}, {"cells": text(source.cells["cell"]) if "cell" in source.cells else []})
     blocks["cells"] = _cells(source)
     blocks["features"] = _features(source, evidence)
+    blocks["terms"] = terms_block(source)
     info = as_json(source.info)
     blocks["overview"] = pack({}, _overview(source, info, evidence, bounds, gene_bounds))
     return blocks

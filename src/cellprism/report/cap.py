@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cellprism.report.bundle import Packing, bundle
 from cellprism.report.page import bare_page, page
 from cellprism.report.source import Source
+
+if TYPE_CHECKING:
+    from cellprism.features.comparison import Comparison
 
 __all__ = ["LIMIT", "Made", "one_file"]
 
@@ -28,12 +31,14 @@ class Made(NamedTuple):
     told: str
 
 
-def one_file(source: Source, other: Source | None, name: str, *, limit: int = LIMIT) -> Made:
+def one_file(
+    source: Source, other: Source | None, name: str, *, comparison: Comparison | None = None, limit: int = LIMIT
+) -> Made:
     """Make the page of a run as one file of at most `limit` bytes.
 
     Parameters
     ----------
-    source, other
+    source, other, comparison
         As for :func:`cellprism.report.bundle.bundle`.
     name
         The run folder as a command would name it.
@@ -49,7 +54,7 @@ def one_file(source: Source, other: Source | None, name: str, *, limit: int = LI
     smallest = 4 / 3 * A_CODE * codes  # base64 of the activations alone
     size = 0
     for packing in TIGHTER if smallest <= limit else ():
-        made = bundle(source, other=other, packing=packing)
+        made = bundle(source, other=other, comparison=comparison, packing=packing)
         size = round(4 / 3 * made.size)
         if size > limit:
             continue

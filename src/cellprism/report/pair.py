@@ -1,55 +1,71 @@
-"""Two runs of the same cells on one page: which feature of one is which of the other."""
+"""Two runs on one page: which feature of one is which of the other."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import sparse
 
-from cellprism.errors import InputError
-from cellprism.report.columns import text
-from cellprism.report.pack import Quantised, pack
+from cellprism.report.columns import minus_log10, pool
+from cellprism.report.pack import Quantised, pack, smallest
 from cellprism.report.source import Source
+
+if TYPE_CHECKING:
+    from cellprism.features.comparison import Comparison
 
 __all__ = ["match_block"]
 
-FEWEST = 20
 
-
-def match_block(first: Source, second: Source) -> bytes:
-    """Match the features of two runs by the correlation of their codes over the cells that both have.
+def match_block(first: Source, second: Source, comparison: Comparison | None = None) -> bytes:
+    """The counterparts of two runs; by default by the correlation of their codes over the cells that both have.
 
     Returns
     -------
     A block with, for each row of the first feature table, the row of its one-to-one partner (-1: none) and of its best
-    counterpart in the second, and their correlations.
+    counterpart in the second, their scores, the relation and q; and the best counterpart of each row of the second.
 
     Raises
     ------
     InputError
-        Where the runs share fewer than 20 cells by name.
+        Where the runs share too little.
     """
-    names = [
-        pd.Index(text(s.cells["cell"])) if "cell" in s.cells else pd.RangeIndex(s.n_cells) for s in (first, second)
-    ]
-    at = names[1].get_indexer(names[0]) if names[1].is_unique else np.full(first.n_cells, -1)
-    shared = np.flatnonzero(at >= 0)
-    if len(shared) < FEWEST:
-        raise InputError(
-            "two runs are compared on the cells that both have, at least 20",
-            f"{len(shared)} cells of the same name",
-            "run both models on the same cells, with the same cell names",
-        )
-    from cellprism.features.matching import match  # loads torch, which a page of one run does not need
+    found = comparison or _by_codes(first, second)
+    here, there, score = found.table, found.others, found.info["score"]
+    rows = [pd.Index(source.features["feature"]) for source in (first, second)]
 
-    a, b = sparse.csr_array(first.codes)[shared], sparse.csr_array(second.codes)[at[shared]]
-    found = match(a, b)
+    def at(rows_there: pd.Index, numbers: pd.Series) -> NDArray[np.int32]:
+        return rows_there.get_indexer(pd.Index(numbers)).astype(np.int32)
+
+    here = here.set_index("feature").loc[rows[0]]
+    there = there.set_index("feature").loc[rows[1]]
+    words, words_there = pool(here["relation"].tolist()), pool(there["relation"].tolist())
     return pack(
         {
-            "partner": found.partner.astype(np.int32),
-            "partner_r": Quantised(found.partner_correlation, finest=1e-4),
-            "best": found.best.astype(np.int32),
-            "best_r": Quantised(found.best_correlation, finest=1e-4),
+            "partner": at(rows[1], here["partner_feature"]),
+            "partner_r": Quantised(here[f"partner_{score}"], finest=1e-4),
+            "partner_mlq": Quantised(minus_log10(here["partner_qval"]), finest=0.01),
+            "best": at(rows[1], here["best_feature"]),
+            "best_r": Quantised(here[f"best_{score}"], finest=1e-4),
+            "relation": smallest(words[0]),
+            "back": at(rows[0], there["best_feature"]),
+            "back_r": Quantised(there[f"best_{score}"], finest=1e-4),
+            "back_mlq": Quantised(minus_log10(there["best_qval"]), finest=0.01),
+            "relation_back": smallest(words_there[0]),
         },
-        {"cells": len(shared)},
+        {key: found.info[key] for key in ("by", "score", "basis", "level", "permutations")}
+        | {"relations": words[1], "relations_back": words_there[1]},
     )
+
+
+def _by_codes(first: Source, second: Source) -> Comparison:
+    from cellprism.features.comparison import compare  # loads torch, which a page of one run does not need
+    from cellprism.features.dictionary import Dictionary
+
+    def side(source: Source) -> Dictionary:
+        table = source.features[["feature"]].assign(name=source.features.get("name", ""))
+        return Dictionary(table, codes=sparse.csr_array(source.codes), cells=source.cells)
+
+    return compare(side(first), side(second))

@@ -3,42 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
+from cellprism.data.embedding import embedding_from_obsm
 from cellprism.data.sparse import as_csr
-from cellprism.errors import InputError
-from cellprism.features.matching import match as _match
-from cellprism.run.folder import RunFolder
-from cellprism.tl.stored import names_of, stored
+from cellprism.features.comparison import compare
+from cellprism.features.dictionary import Dictionary, dictionary_of
+from cellprism.features.options import By, CompareOptions
+from cellprism.options import documented
+from cellprism.tl.stored import names_of, sae, stored
 
 __all__ = ["match"]
 
 
-_FEWEST_SHARED = 20
-
-
+@documented(CompareOptions)
 def match(
-    adata: ad.AnnData, other: ad.AnnData | str | Path, key: str = "prism", other_key: str = "prism"
+    adata: ad.AnnData,
+    other: ad.AnnData | str | Path,
+    key: str = "prism",
+    other_key: str = "prism",
+    *,
+    by: By = CompareOptions.by,
+    level: float | None = CompareOptions.level,
+    permutations: int = CompareOptions.permutations,
+    within: str | None = CompareOptions.within,
+    seed: int = CompareOptions.seed,
 ) -> pd.DataFrame:
-    """Which features return in another dictionary, over the cells that both have, found by name.
+    """Which features return in another dictionary; see :func:`cellprism.match`.
 
     Parameters
     ----------
     adata
         After :func:`fit`; gets the table in ``uns[key]["match"]``.
     other
-        Another AnnData, the same one with another key, or a run folder.
+        Another AnnData, the same one with another key, or a run folder; cells are found by name.
     key, other_key
         Names of the results of :func:`fit`.
+    {CompareOptions}
 
     Returns
     -------
     DataFrame
-        A row a live feature: ``feature``, ``name``, then for the ``best`` match and for the one-to-one ``partner`` its
-        feature, name and correlation of codes.
+        A row a live feature: ``feature``, ``name``, ``relation``, then for the ``best`` match and for the one-to-one
+        ``partner`` its feature, name, score, p and q value, as in :class:`cellprism.features.comparison.Comparison`.
 
     Examples
     --------
@@ -46,37 +58,30 @@ def match(
     >>> bool((table["best_feature"] == table["feature"]).all())
     True
     """
+    theirs = dictionary_of(other, by)
+    found = compare(
+        _dictionary(adata, key, by, within),
+        theirs if theirs is not None else _dictionary(other, other_key, by, within),
+        CompareOptions(by, level, permutations, within, seed),
+    )
+    adata.uns[key]["match"] = found.table
+    return found.table
+
+
+def _dictionary(adata: Any, key: str, by: str, within: str | None) -> Dictionary:
     kept = stored(adata, key)
-    if isinstance(other, (str, Path)):
-        folder = RunFolder.open(other)
-        theirs, names, features = folder.codes, pd.Index(folder.cells["cell"].astype(str)), folder.features
-    else:
-        there = stored(other, other_key)
-        theirs, names = as_csr(other.obsm[f"X_{other_key}"], "the matrix of codes"), other.obs_names
-        features = pd.DataFrame(there.get("features", {"feature": [], "name": []}))
-    if not (names.is_unique and adata.obs_names.is_unique):
-        raise InputError(
-            "cells are matched by name, so names must be unique",
-            "names that repeat",
-            "call adata.obs_names_make_unique()",
-        )
-    rows = names.get_indexer(adata.obs_names)
-    shared = np.flatnonzero(rows >= 0)
-    if shared.size < _FEWEST_SHARED:
-        raise InputError(
-            f"two dictionaries are matched on the cells they share, at least {_FEWEST_SHARED}",
-            f"{shared.size} shared of {adata.n_obs} and {len(names)}",
-            "give both the same cell names",
-        )
     codes = as_csr(adata.obsm[f"X_{key}"], "the matrix of codes")
-    found = _match(codes[shared], theirs[rows[shared]])
-    live = np.flatnonzero(np.isfinite(found.best_correlation))
-    table = pd.DataFrame({"feature": live, "name": names_of(kept.get("features"), live)})
-    for what, partner, r in (
-        ("best", found.best, found.best_correlation), ("partner", found.partner, found.partner_correlation)
-    ):  # fmt: skip
-        table[f"{what}_feature"] = partner[live]
-        table[f"{what}_name"] = names_of(features, partner[live])
-        table[f"{what}_correlation"] = r[live]
-    kept["match"] = table
-    return table
+    live = np.flatnonzero(np.diff(sp.csc_array(codes).indptr))
+    cells = pd.DataFrame({"cell": adata.obs_names.astype(str)})
+    if within is not None and within in adata.obs:
+        cells[within] = adata.obs[within].astype(str).to_numpy()
+    decoder = by == "decoder"
+    return Dictionary(
+        pd.DataFrame({"feature": live, "name": names_of(kept.get("features"), live)}),
+        codes=sp.csr_array(sp.csc_array(codes)[:, live]),
+        cells=cells,
+        embedding=embedding_from_obsm(adata, kept["rep"]).values if decoder and kept["rep"] in adata.obsm else None,
+        directions=sae(adata, key).decoder_directions()[live] if decoder else None,
+        genes=kept.get("genes"),
+        sets=kept.get("sets"),
+    )

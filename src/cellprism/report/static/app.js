@@ -11,9 +11,10 @@ import { featureView } from "./view-feature.js";
 import { cellsView } from "./view-cells.js";
 import { geneView } from "./view-gene.js";
 import { compareView } from "./view-compare.js";
+import { termsView } from "./view-terms.js";
 
-const VIEWS = { overview: overviewView, map: mapView, features: featuresView, feature: featureView, cells: cellsView, gene: geneView, compare: compareView };
-const TABS = [["overview", "Overview"], ["map", "Map"], ["features", "Features"], ["cells", "Cells"], ["gene", "Genes"], ["compare", "Compare"]]; // prettier-ignore
+const VIEWS = { overview: overviewView, map: mapView, features: featuresView, feature: featureView, cells: cellsView, gene: geneView, compare: compareView, terms: termsView };
+const TABS = [["overview", "Overview"], ["map", "Map"], ["features", "Features"], ["terms", "Terms"], ["cells", "Cells"], ["gene", "Genes"], ["compare", "Compare"]]; // prettier-ignore
 
 const main = document.getElementById("main");
 const nav = document.getElementById("nav");

@@ -42,7 +42,7 @@ export function hasOther() {
 
 /** The second model, and which of its features match those of the first: { run, match }. */
 export function openOther() {
-  second ??= Promise.all([open("other."), readBlock("match")]).then(([run, { arrays, meta }]) => ({ run, match: { ...arrays, cells: meta.cells } }));
+  second ??= Promise.all([open("other."), readBlock("match")]).then(([run, { arrays, meta }]) => ({ run, match: { ...arrays, ...meta } }));
   return second;
 }
 

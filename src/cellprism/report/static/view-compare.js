@@ -10,10 +10,8 @@ import { figureTools, mapTools } from "./figure.js";
 import { count, fixed, percent, pvalue } from "./format.js";
 import { go, place } from "./router.js";
 import { categories, hasOther, loadFeature, loadNames, openOther, theRun } from "./run.js";
-import { saveCsv } from "./save.js";
-import { shortTable } from "./evidence.js";
+import { OTHER, models, scoreWord } from "./models.js";
 
-const OTHER = "other:"; // marks a feature of the second model in the address
 
 export async function compareView() {
   const other = hasOther() ? await openOther() : null;
@@ -95,8 +93,8 @@ async function overlap(a, first, b, second) {
     facts.push(["cosine of activations", fixed(dot / (norm(first) * norm(second) || 1))]);
   } else {
     const { match } = await openOther();
-    facts.push(["one-to-one partners", match.partner[a.row] === b.row ? `yes, r ${fixed(match.partner_r[a.row])}` : "no"]);
-    facts.push(["matched on", `${count(match.cells)} shared cells`]);
+    facts.push(["one-to-one partners", match.partner[a.row] === b.row ? `yes, ${scoreWord(match)} ${fixed(match.partner_r[a.row])}` : "no"]);
+    facts.push(["matched by", `${match.by}, ${match.basis}`]);
   }
   const fold = new Map();
   for (let i = 0; i < second.genes.n; i++) fold.set(names[1].genes[second.genes.id[i]], second.genes.fc[i]);
@@ -127,20 +125,4 @@ function agreement(shared) {
       if (far.has(d)) root.append(svg("text", { x: x(d.x) + (d.x > 0 ? -6 : 6), y: y(d.y) - 5, "text-anchor": d.x > 0 ? "end" : "start", class: "spot-name" }, d.name));
     }
   });
-}
-
-/** Every feature of this model beside its partner in the other. */
-function models({ run, match }) {
-  const f = theRun().features;
-  const rows = d3.sort(d3.range(f.n), (i) => -(Number.isFinite(match.partner_r[i]) ? match.partner_r[i] : -1));
-  const name = (features, i) => (i < 0 ? "–" : features.text("name", i) || `feature ${features.feature[i]}`);
-  const open = (i) => go({ view: "compare", compare: `${f.feature[i]},${OTHER}${run.features.feature[match.partner[i]]}` });
-  const clear = rows.filter((i) => match.partner_r[i] > 0.7).length;
-  const save = () => saveCsv("matched-features", ["feature", "name", "partner", "partner_name", "r"], rows.map((i) => [f.feature[i], f.text("name", i), match.partner[i] < 0 ? "" : run.features.feature[match.partner[i]], name(run.features, match.partner[i]), match.partner_r[i]])); // prettier-ignore
-  return panel("Two models", { id: "models", wide: true, note: `${percent(clear / Math.max(1, f.n))} of ${count(f.n)} features have a one-to-one partner at r > 0.7`, tools: [button("CSV", save, { class: "quiet small", "aria-label": "Download matched features as CSV" })] },
-    shortTable("Matched features", [
-      { title: "this model", kind: "wide-text", show: (i) => (match.partner[i] < 0 ? name(f, i) : button(name(f, i), () => open(i), { class: "link" })) },
-      { title: "other model", kind: "wide-text", show: (i) => name(run.features, match.partner[i]) },
-      { title: "r", kind: "number", help: "correlation of activations over shared cells", show: (i) => fixed(match.partner_r[i]) },
-    ], rows.slice(0, 2000), 20)); // prettier-ignore
 }
