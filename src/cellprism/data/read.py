@@ -11,7 +11,7 @@ import h5py
 import mudata
 import numpy as np
 
-from cellprism.data.hdf5 import refuse_outside
+from cellprism.data.hdf5 import refuse_outside, refuse_unfinished
 from cellprism.errors import InputError
 
 __all__ = ["describe_keys", "read_cells", "sha256"]
@@ -42,6 +42,7 @@ def read_cells(path: str | Path) -> ad.AnnData | mudata.MuData:
     try:
         if path.suffix != ".zarr":
             refuse_outside(path)
+        refuse_unfinished(path)
         if path.suffix == ".h5mu":
             with mudata.set_options(pull_on_update=False):
                 return _with_shared_columns(mudata.read_h5mu(path))

@@ -121,8 +121,10 @@ def evaluate_folder(
     info = folder.info
     names = list(truth) or list(info.get("label_columns", []))
     columns = _Columns(folder, data)
+    truths = {name.removeprefix("obsm:"): columns.of(name) for name in dict.fromkeys([*names, *hierarchy])}
+    replicates = None if replicate is None else columns.of(replicate)
+    types = None if within is None else columns.of(within)
     planted = spike_in_run(folder, columns.data(), spike_in, seed=seed, report=report) if spike_in else None
-    wanted = list(dict.fromkeys([*names, *hierarchy]))
     thinned = bool(info.get("thinned"))
     values, genes = folder.expression or (None, None)
     sets = folder.optional("gene_sets")
@@ -130,13 +132,13 @@ def evaluate_folder(
         found = evaluate(
             load(folder.sae),
             np.asarray(folder.embedding),
-            {name.removeprefix("obsm:"): columns.of(name) for name in wanted},
+            truths,
             expression=values,
             genes=genes,
             gene_sets=_measured(sets) if full and values is not None and sets is not None else None,
             counts=values if thinned and full and info.get("expression") == "measured" else None,
-            replicate=None if replicate is None else columns.of(replicate),
-            within=None if within is None else columns.of(within),
+            replicate=replicates,
+            within=types,
             hierarchy=hierarchy or None,
             preset="full" if full else "cheap",
             seed=seed,
