@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from cellprism.data.order import refuse_other_order
 from cellprism.errors import InputError
 from cellprism.sae.correlation import code_correlation
+from cellprism.stats.contrast import check_codes
 
 __all__ = ["Match", "match"]
 
@@ -77,8 +78,9 @@ def match(
     True
     """
     refuse_other_order(codes=codes, others=others)
-    r = code_correlation(codes, others, floor)
-    live = np.diff(sp.csc_array(codes).indptr) > 0
+    ours, theirs = check_codes(codes), check_codes(others)
+    r = code_correlation(ours, theirs, floor)
+    live = np.diff(ours.indptr) > 0
     best, best_r = _best(r)
     partner = _one_to_one(r)
     partner_r = np.zeros(r.shape[0])
