@@ -36,7 +36,7 @@ def what_it_is(path: Path) -> tuple[str, str] | None:
     except OSError:
         return None
     if not start:
-        return "which is empty", "copy or save the file again"
+        return "which is empty", "copy or save the file again: it may have been truncated"
     if h5py.is_hdf5(path):
         return _of_hdf5(path)
     if start.lstrip()[:1] == b"<":
