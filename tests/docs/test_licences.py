@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from importlib.metadata import metadata
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REQUIRED = [re.split(r"[><=\[; ]", one)[0] for one in PROJECT["dependencies"]]
 CELLS = [cell.strip() for cell in re.findall(r"[^|\n]+", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))]
-TABLE = dict(zip(CELLS, CELLS[1:], strict=False))
+TABLE = dict(pairwise(CELLS))
 
 
 def stated(package: str) -> str:
