@@ -291,3 +291,15 @@ def test_a_writer_may_use_another_writer(tmp_path: Path) -> None:
         (inner / "x").write_text("x")
     assert (tmp_path / "a.zarr" / "x").read_text() == "x"
     assert names(tmp_path) == ["a.zarr"]
+
+
+def test_a_name_that_python_was_told_to_read_as_ascii_is_refused_before_any_work(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from cellprism.files import check_place; check_place(Path(sys.argv[1]))"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "é")], env=os.environ | plain, capture_output=True, text=True
+    )
+    assert "InputError" in done.stderr
+    assert "set PYTHONUTF8=1" in done.stderr

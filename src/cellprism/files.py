@@ -91,11 +91,15 @@ def check_place(path: Path) -> Path:
         Where the path is a link to nothing, is not UTF-8, leads through a file, or nothing can be written there.
     """
     try:
-        os.fsencode(path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            "the name of an output must be UTF-8", repr(os.fsencode(path)), "give another name with -o"
-        ) from error
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        try:
+            os.fsencode(path).decode("utf-8")
+        except UnicodeDecodeError:
+            remedy = "give another name with -o"
+        else:
+            remedy = "set PYTHONUTF8=1: Python was told to read names as ASCII"
+        raise InputError("the name of an output must be UTF-8", repr(os.fsencode(path)), remedy) from error
     try:
         if path.is_symlink() and not path.exists():
             raise InputError(

@@ -12,6 +12,7 @@ import pytest
 from cli_runner import call
 from helpers import counts_adata, type_sets
 
+import cellprism.run.evaluation as evaluation
 from cellprism import InputError
 from cellprism.evaluation.result import COLUMNS
 from cellprism.genesets.gmt import write_gmt
@@ -104,3 +105,26 @@ def test_other_cells_are_refused(made: Path, capsys: pytest.CaptureFixture[str],
     )
     assert done.code == 2
     assert "every cell of the run" in done.err
+
+
+def test_what_was_evaluated_stands_in_the_log_of_the_run(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (made / "out" / "run.log").read_text(encoding="utf-8")
+    assert call(capsys, "evaluate", made / "out", "--quick", "--quiet").code == 0
+    after = (made / "out" / "run.log").read_text(encoding="utf-8")
+    assert after.startswith(before)
+    added = [json.loads(line) for line in after[len(before) :].splitlines()]
+    assert added[0]["step"].startswith("evaluating")
+    assert call(capsys, "verify", made / "out").code == 0
+
+
+@pytest.mark.parametrize("option", ["--truth", "--replicate", "--within", "--hierarchy"])
+def test_a_column_that_is_not_there_is_refused_before_programmes_are_planted(
+    option: str, made: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planted(*_: object, **__: object) -> None:
+        raise AssertionError("programmes are planted")
+
+    monkeypatch.setattr(evaluation, "spike_in_run", planted)
+    done = call(capsys, "evaluate", made / "out", option, "no such", "--spike-in", "60")
+    assert done.code == 2
+    assert "'no such'" in done.err

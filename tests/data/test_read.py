@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from helpers import counts_adata, multimodal
 
 from cellprism.data.modalities import modalities
 from cellprism.data.read import read_cells, sha256
+from cellprism.data.text import cut_notes
 from cellprism.errors import InputError
 
 
@@ -137,3 +139,60 @@ def test_damaged_files_are_told_as_such(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.h5ad").write_bytes(content)
     with pytest.raises(InputError, match="truncated"):
         read_cells(tmp_path / "a.h5ad")
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "h5mu", "zarr"])
+@pytest.mark.parametrize("part", ["obs", "var"])
+@pytest.mark.parametrize("left", ["nothing", "columns without their mark"])
+def test_a_file_whose_writing_stopped_is_refused(suffix: str, part: str, left: str, tmp_path: Path) -> None:
+    path = _written(tmp_path / f"a.{suffix}")
+    above = "mod/rna/" if suffix == "h5mu" else ""
+    _damage(path, f"{above}{part}", remove=left == "nothing")
+    with pytest.raises(InputError, match=f"stopped before {above}{part} was whole"):
+        read_cells(path)
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "h5mu", "zarr"])
+@pytest.mark.parametrize("part", ["obsm", "layers", "uns"])
+def test_a_part_that_is_not_there_is_told(suffix: str, part: str, tmp_path: Path) -> None:
+    path = _written(tmp_path / f"a.{suffix}")
+    assert cut_notes([path]) == []
+    above = "mod/rna/" if suffix == "h5mu" else ""
+    _damage(path, f"{above}{part}", remove=True)
+    assert read_cells(path).n_obs == 60
+    assert cut_notes([path]) == [f"{path.name} lacks {above}{part}: its writing may have been stopped"]
+
+
+def test_what_write_h5ad_leaves_when_it_fails_is_refused(tmp_path: Path) -> None:
+    cells = counts_adata()
+    cells.obs["note"] = [{"a": 1}] * cells.n_obs
+    with pytest.raises(TypeError):
+        cells.write_h5ad(tmp_path / "a.h5ad")
+    with pytest.raises(InputError, match="stopped before obs was whole"):
+        read_cells(tmp_path / "a.h5ad")
+
+
+def _written(path: Path) -> Path:
+    cells = counts_adata()
+    with warnings.catch_warnings(), mudata.set_options(pull_on_update=False):
+        warnings.simplefilter("ignore")
+        if path.suffix == ".h5mu":
+            multimodal(rna=cells).write(path)
+        else:
+            getattr(cells, f"write_{path.suffix[1:]}")(path)
+    return path
+
+
+def _damage(path: Path, part: str, *, remove: bool) -> None:
+    if path.suffix == ".zarr":
+        (path / ".zmetadata").unlink()
+        if remove:
+            shutil.rmtree(path / part)
+        else:
+            (path / part / ".zattrs").unlink()
+        return
+    with h5py.File(path, "a") as file:
+        if remove:
+            del file[part]
+        else:
+            del file[part].attrs["encoding-type"]

@@ -254,3 +254,15 @@ def test_what_is_larger_than_any_data_set_is_not_kept(site, cells, tmp_path, mon
     monkeypatch.setattr(download, "LARGEST", 10**7)
     files["/a.h5ad"] = cells
     assert obtain(File("a.h5ad", "h5ad", f"{address}/a.h5ad"), tmp_path / "kept").read_bytes() == cells
+
+
+@pytest.mark.parametrize(
+    "file", [file for known in datasets.DATASETS.values() for file in known.files], ids=lambda file: file.name
+)
+def test_each_download_has_what_tells_that_it_is_the_right_one(file):
+    pinned = len(file.sha256) == 64 and set(file.sha256) <= set("0123456789abcdef")
+    told_on_arrival = bool(file.article and file.item)  # its archive's record gives size and MD5
+    sized = file.shape is not None and all(n > 0 for n in file.shape)  # its publisher states no checksum
+    assert pinned or told_on_arrival or sized
+    assert not file.url or file.url.startswith("https://")
+    assert bool(file.url) != bool(file.article)

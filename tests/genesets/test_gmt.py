@@ -1,4 +1,5 @@
 import gzip
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,14 @@ def test_public_collections_are_read(shared_data):
     assert len(sets) == 50
     assert len(sets["HALLMARK_HEME_METABOLISM"]) == 200
     assert len(read_gmt(shared_data / "GO_Biological_Process_2021.gmt")) == 6036
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_only_line_feeds_and_carriage_returns_end_a_line(mark: str, end: str, tmp_path: Path) -> None:
+    name = f"T{mark}cell"
+    path = tmp_path / "a.gmt"
+    path.write_bytes(f"{name}\tno{mark}te\tCD3D\tCD3E{end}B cell\t\tMS4A1{end}".encode())
+    assert read_gmt(path) == {name: ["CD3D", "CD3E"], "B cell": ["MS4A1"]}
+    write_gmt(read_gmt(path), tmp_path / "b.gmt", descriptions={name: f"no{mark}te"})
+    assert read_gmt(tmp_path / "b.gmt") == read_gmt(path)

@@ -421,3 +421,39 @@ def test_json_has_no_nan() -> None:
 def test_options_check_themselves(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         RunOptions(data=Path("a.h5ad"), output=Path("o"), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gene_sets": ("bundled",)}, "genes of the sets must be measured"),
+        ({"gene_symbols": "no such"}, "column of gene symbols must exist"),
+        ({"layer": "no such"}, "layer must exist"),
+        ({"networks": ("no such.csv",)}, "must exist"),
+        ({"ontology": Path("no such.obo")}, "must exist"),
+        ({"id_table": Path("no such.csv"), "id_columns": ("a", "b")}, "must exist"),
+        ({"labels": ("age", "no such")}, "column must exist"),
+        ({"strata": "no such"}, "column must exist"),
+        ({"expression_state": "adt=counts"}, "modalities that there are"),
+        ({"k": 20}, "cannot exceed"),
+        ({"width": 12, "k": 3, "activation": "relu"}, "--k does not apply"),
+        ({"recipe": "cells.h5ad", "width": None, "k": None}, "UTF-8"),
+        ({"recipe": "sets.gmt", "width": None, "k": None}, "YAML"),
+    ],
+    ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
+)
+def test_what_can_be_known_is_refused_before_an_embedding_is_trained(
+    inputs: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    def trained(*_: Any, **__: Any) -> None:
+        raise AssertionError("an embedding is trained")
+
+    monkeypatch.setattr(embed, "train", trained)
+    monkeypatch.chdir(tmp_path)
+    asked: dict[str, Any] = {"embed": "pca", "gene_sets": (str(inputs[1]),), "width": 16, "k": 3} | options
+    with pytest.raises(InputError, match=message):
+        run(RunOptions(data=inputs[0], output=tmp_path / "out", **asked))

@@ -60,7 +60,7 @@ def annotate(
     if proteins is not None:
         say(proteins)
     matrix, how = codes_of(matrix, codes, cells.obs_names)
-    for note in (how, *cut_notes([embedding])):
+    for note in (how, *cut_notes([data, embedding])):
         say(note)
     known = read_sources(cells, SourceOptions(**sources), say)
     expression = known.expression

@@ -38,12 +38,13 @@ def evaluate(
 ) -> None:
     """Hold a run's features against nulls, rivals and a linear probe; writes evaluation.parquet into the folder."""
     from cellprism.cli.common import console, print_evaluation, say
+    from cellprism.cli.voice import write_log
     from cellprism.evaluation.result import headline
     from cellprism.run.evaluation import evaluate_folder
     from cellprism.run.folder import RunFolder
 
     folder = RunFolder.open(run_dir)
-    say("probing beside rivals" + ("" if quick else ", training nulls and dictionaries of disjoint cells"))
+    say("evaluating: probing beside rivals" + ("" if quick else ", training nulls and dictionaries of disjoint cells"))
     found = evaluate_folder(
         folder,
         truth=tuple(truth or ()),
@@ -56,6 +57,7 @@ def evaluate(
         report=say,
         seed=seed,
     )
+    write_log(folder.path)
     out = console()
     print_evaluation(found.table, headline(found.table, found.differences), out)
     for note in found.notes:

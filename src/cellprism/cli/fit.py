@@ -204,11 +204,10 @@ def load_embedding(path: Path, rep: str | None) -> Any:
     from cellprism.data.text import cut_notes
     from cellprism.errors import InputError
 
+    for note in cut_notes([path]):
+        say(note)
     if path.suffix not in (".h5ad", ".h5mu", ".zarr"):
-        found = read_embedding(path)
-        for note in cut_notes([path]):
-            say(note)
-        return found
+        return read_embedding(path)
     cells = read_cells(path)
     if rep is None:
         raise InputError(

@@ -93,11 +93,17 @@ VOICE = Voice()
 
 
 def write_log(folder: Path) -> None:
-    """``run.log``: a JSON line for each step so far."""
+    """``run.log``: a JSON line for each step so far, behind those of the command that made the folder."""
+    from cellprism.files import replacing
+    from cellprism.folder.manifest import note_again
+    from cellprism.folder.stage import LOG
     from cellprism.run.write import log_record
 
     lines = [json.dumps(log_record(line, at, VOICE.begun), ensure_ascii=False) for at, line in VOICE.steps]
-    (folder / "run.log").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    before = (folder / LOG).read_text(encoding="utf-8") if (folder / LOG).is_file() else ""
+    with replacing(folder / LOG) as beside:
+        beside.write_text(before + "".join(f"{line}\n" for line in lines), encoding="utf-8")
+    note_again(folder, [LOG])
 
 
 def voiced(command: Any) -> Any:

@@ -11,7 +11,8 @@ import h5py
 import mudata
 import numpy as np
 
-from cellprism.data.hdf5 import refuse_outside
+from cellprism.data.hdf5 import refuse_outside, refuse_unfinished
+from cellprism.data.kind_of_file import what_it_is
 from cellprism.errors import InputError
 
 __all__ = ["describe_keys", "read_cells", "sha256"]
@@ -42,6 +43,7 @@ def read_cells(path: str | Path) -> ad.AnnData | mudata.MuData:
     try:
         if path.suffix != ".zarr":
             refuse_outside(path)
+        refuse_unfinished(path)
         if path.suffix == ".h5mu":
             with mudata.set_options(pull_on_update=False):
                 return _with_shared_columns(mudata.read_h5mu(path))
@@ -56,6 +58,9 @@ def read_cells(path: str | Path) -> ad.AnnData | mudata.MuData:
 def _unreadable(path: Path, error: Exception) -> InputError:
     """Why a file could not be read, and what mends that."""
     rule = "the file of cells must be readable"
+    told = what_it_is(path)
+    if told is not None:
+        return InputError(rule, f"{path}, {told[0]}", told[1])
     reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(".")
     if "encoding_type" in str(error) or "update your installation" in str(error):
         return InputError(

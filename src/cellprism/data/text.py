@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from cellprism.data.hdf5 import unfinished
 from cellprism.errors import InputError
 
-__all__ = ["cut_notes", "read_text", "read_yaml"]
+__all__ = ["cut_notes", "read_text", "read_yaml", "text_lines"]
 
 _MARKS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -61,6 +62,14 @@ def read_text(path: str | Path, what: str) -> str:
         raise _not_utf8(what, f"byte {error.start} of {path} that is not (Latin-1 or Windows-1252?)") from error
 
 
+def text_lines(text: str) -> list[str]:
+    """Lines of the text that :func:`read_text` gave.
+
+    ``str.splitlines`` would also break at U+2028, NEL, vertical tabs and form feeds, which are characters of names here.
+    """
+    return text.removesuffix("\n").split("\n")
+
+
 _LINES = frozenset({".gmt", ".obo", ".gaf", ".gpad", ".gpa", ".gpi", ".csv", ".tsv", ".txt"})
 """Files of one record or field a line, as programs write them: with an end to every line."""
 
@@ -69,13 +78,19 @@ def cut_notes(files: Iterable[str | Path | None]) -> list[str]:
     """What is to be said of files that may have been cut, as by a download that broke off.
 
     A gzipped or binary file that was cut is refused by its reader; of plain text nothing tells but a last line without end.
-    It is used as it stands, since editors leave out that end as well, and this is said.
+    It is used as it stands, since editors leave out that end as well, and this is said. So are parts that a file of cells
+    lacks: nothing tells whether they were never there.
     """
-    return [
+    given = [Path(file) for file in files if file is not None]
+    notes = [
         f"{path.name} ends within a line: it may have been cut; its last line is taken as it stands"
-        for path in (Path(file) for file in files if file is not None)
+        for path in given
         if path.suffix.lower() in _LINES and path.is_file() and not _ends(path)
     ]
+    for path in given:
+        if path.suffix in (".h5ad", ".h5mu", ".zarr") and path.exists() and (lost := unfinished(path)):
+            notes.append(f"{path.name} lacks {', '.join(lost)}: its writing may have been stopped")
+    return notes
 
 
 def _ends(path: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellprism.data.text import read_text, text_lines
 from cellprism.embed.base import as_csr, is_counts, library_size, matrix, without_zeros
 from cellprism.errors import InputError
 
@@ -104,10 +105,10 @@ def read_dictionary(path: str | Path) -> dict[str, float]:
             "convert it once with convert_pickled_dictionary",
         )
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, "the dictionary")
         if path.suffix == ".json":
             return {str(k): float(v) for k, v in json.loads(text).items()}
-        rows = [line.replace(",", "\t").split("\t") for line in text.splitlines() if line.strip()]
+        rows = [line.replace(",", "\t").split("\t") for line in text_lines(text) if line.strip()]
         return {gene: float(value) for gene, value in rows}
     except (ValueError, AttributeError) as error:
         raise InputError(

@@ -25,6 +25,7 @@ from cellprism.evaluation.rivals import RIVALS, STANDARD, fit_rival
 from cellprism.evaluation.targets import Column, read_truth
 from cellprism.evaluation.transfer import transfer
 from cellprism.features.annotate import annotate
+from cellprism.genesets.match import check_sets
 from cellprism.sae.model import SAE
 
 __all__ = ["CHEAP", "evaluate"]
@@ -169,6 +170,8 @@ def evaluate(
         refuse_other_genes(expression, genes)
     X = np.ascontiguousarray(check_embedding(embedding), dtype=np.float32)
     n = len(X)
+    if gene_sets is not None:
+        check_sets(gene_sets)
     if gene_sets is not None and (genes is None or expression is None or len(genes) != np.shape(expression)[1]):
         raise InputError(
             "gene sets need expression and a name for each of its columns",

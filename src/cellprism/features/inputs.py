@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cellprism.data.columns import as_numbers, column_kind
-from cellprism.data.missing import groups
+from cellprism.data.missing import groups, missing
 from cellprism.errors import InputError
 from cellprism.stats.depth import depth_strata
 from cellprism.stats.setindex import usable_symbols
@@ -22,6 +22,11 @@ def gene_frame(
     genes: Sequence[str], symbols: Sequence[str] | None, modality: str | Sequence[str], n_genes: int
 ) -> pd.DataFrame:
     """Gene names, symbols and modalities, one row a column of the expression."""
+    nameless = np.flatnonzero(missing(pd.Series(list(genes), dtype=object)))
+    if nameless.size:
+        raise InputError(
+            "every gene has a name", f"none for {nameless.size}, the first in place {nameless[0]}", "name or drop them"
+        )
     names = np.array([str(g) for g in genes], dtype=object)
     if names.size != n_genes:
         raise InputError(
@@ -33,7 +38,7 @@ def gene_frame(
     if (counts > 1).any():
         raise InputError(
             "gene names must be unique",
-            f"{int((counts > 1).sum())} repeated ones, the first {unique[counts > 1][0]!r}",
+            f"{int((counts > 1).sum())} repeated ones, the first {str(unique[counts > 1][0])!r}",
             "make them unique (adata.var_names_make_unique()) and give the shared names as `symbols`",
         )
     symbol = usable_symbols(names.tolist() if symbols is None else symbols)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism.data.order import refuse_other_order
@@ -19,6 +18,7 @@ from cellprism.features.options import By, CompareOptions
 from cellprism.folder import RunFolder
 from cellprism.options import documented
 from cellprism.sae.correlation import code_correlation
+from cellprism.stats.contrast import check_codes
 
 __all__ = ["Match", "match", "match_codes"]
 
@@ -170,8 +170,9 @@ def match_codes(
         If the cells differ in number, or directions do not fit the codes.
     """
     refuse_other_order(codes=codes, others=others)
-    r = code_correlation(codes, others, floor)
-    live = np.diff(sp.csc_array(codes).indptr) > 0
+    ours, theirs = check_codes(codes), check_codes(others)
+    r = code_correlation(ours, theirs, floor)
+    live = np.diff(ours.indptr) > 0
     best, best_r = best_of_rows(r)
     partner, partner_r = one_to_one(r)
     met = partner >= 0

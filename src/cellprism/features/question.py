@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.data.sparse import as_csr
 from cellprism.features.inputs import Design, blocks_and_donors, gene_frame, label_frame, split_columns
 from cellprism.features.options import EvidenceOptions
+from cellprism.genesets.match import check_sets
 from cellprism.stats.background import Background, match_background
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.enrichment import SetCorrelation, set_correlation
@@ -140,8 +142,10 @@ def ask(
     InputError
         For bad expression or unmatched gene sets.
     """
+    if gene_sets is not None:
+        check_sets(gene_sets)
     design = study.design
-    kept = expression if design.kept.all() else sp.csr_array(expression)[study.tested]
+    kept = expression if design.kept.all() else as_csr(expression)[study.tested]
     prepared = prepare_expression(kept, design.blocks)
     donor_of = None if design.donors is None else donors_of_strata(prepared.strata, design.donors, prepared.sizes.size)
     labels = {name: values[study.tested] for name, values in study.categorical.items()}

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cellprism.data.text import read_text
+from cellprism.data.text import read_text, text_lines
 from cellprism.errors import InputError
 from cellprism.files import replacing
 
@@ -50,7 +50,7 @@ def read_gmt(path: str | Path) -> dict[str, list[str]]:
     path = Path(path)
     sets: dict[str, list[str]] = {}
     seen_at: dict[str, int] = {}
-    for number, line in enumerate(read_text(path, "a gene-set file").splitlines(), start=1):
+    for number, line in enumerate(text_lines(read_text(path, "a gene-set file")), start=1):
         if not line.strip():
             continue
         name, *rest = (field.strip() for field in line.split("\t"))
@@ -123,7 +123,7 @@ def write_gmt(
 
 def _check_field(text: str, name: str, *, blank: bool) -> None:
     """Refuse text that would not survive the tab-separated format."""
-    if len(text.splitlines()) > 1 or "\t" in text or text != text.strip() or (not blank and not text):
+    if {"\n", "\r", "\t"} & set(text) or text != text.strip() or (not blank and not text):
         raise InputError(
             "names and members of a GMT file hold no tab, no line break and no outer blanks",
             f"{text!r} in set {name!r}",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from scipy.sparse import csr_array
 from cellprism.errors import InputError
 from cellprism.genesets.bundled import former_symbols
 
-__all__ = ["MatchedSets", "match_sets"]
+__all__ = ["MatchedSets", "check_sets", "match_sets"]
 
 _ENSEMBL = re.compile(r"ENS[A-Z]{0,4}[GT]\d{11}(\.\d+)?")
 _ENTREZ = re.compile(r"\d+")
@@ -63,6 +64,25 @@ class MatchedSets:
             f"{len(self.names):,} of {n_given:,} sets are tested ({self.n_too_small:,} too small, "
             f"{self.n_too_large:,} too large)"
         )
+
+
+def check_sets(gene_sets: Any) -> None:
+    """Refuse what is no mapping of names to lists of genes: a path, a table, one text in place of a list.
+
+    Raises
+    ------
+    InputError
+        Says what to give.
+    """
+    if not isinstance(gene_sets, Mapping):
+        raise InputError(
+            "gene sets are a mapping of names to lists of genes",
+            repr(gene_sets) if isinstance(gene_sets, str) else type(gene_sets).__name__,
+            "read files and collections with prism.genesets.load(...)",
+        )
+    for name, members in gene_sets.items():
+        if isinstance(members, str | bytes) or not isinstance(members, Iterable):
+            raise InputError("each gene set is a list of genes", f"{members!r} for {name!r}", f"give [{members!r}]")
 
 
 def match_sets(
@@ -116,6 +136,7 @@ def match_sets(
     >>> "are measured" in matched.summary()
     True
     """
+    check_sets(gene_sets)
     if min_size < 1 or max_size < min_size:
         raise InputError("set sizes need 1 <= min_size <= max_size", f"{min_size} and {max_size}", "change them")
     names = list(gene_sets)

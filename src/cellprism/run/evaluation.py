@@ -127,8 +127,11 @@ def evaluate_folder(
     info = folder.info
     names = list(truth) or list(info.get("label_columns", []))
     columns = _Columns(folder, data)
-    planted = spike_in_run(folder, columns.data(), spike_in, seed=seed, report=report) if spike_in else None
     wanted = list(dict.fromkeys([*names, *hierarchy]))
+    truths = {name.removeprefix("obsm:").removeprefix("mod:"): columns.of(name) for name in wanted}
+    replicates = None if replicate is None else columns.of(replicate)
+    types = None if within is None else columns.of(within)
+    planted = spike_in_run(folder, columns.data(), spike_in, seed=seed, report=report) if spike_in else None
     thinned = bool(info.get("thinned"))
     values, genes, said = (
         read_by_rivals(*folder.expression, info.get("modalities"), modality_told(wanted))
@@ -140,13 +143,13 @@ def evaluate_folder(
         found = evaluate(
             load(folder.sae),
             np.asarray(folder.embedding),
-            {name.removeprefix("obsm:").removeprefix("mod:"): columns.of(name) for name in wanted},
+            truths,
             expression=values,
             genes=genes if values is not None else None,
             gene_sets=_measured(sets) if full and values is not None and sets is not None else None,
             counts=values if thinned and full and info.get("expression") == "measured" else None,
-            replicate=None if replicate is None else columns.of(replicate),
-            within=None if within is None else columns.of(within),
+            replicate=replicates,
+            within=types,
             hierarchy=hierarchy or None,
             preset="full" if full else "cheap",
             seed=seed,

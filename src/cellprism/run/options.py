@@ -135,27 +135,30 @@ class RunOptions(SourceOptions):
         InputError
             If nothing can be read off the embedding, or the file holds no config.
         """
-        from cellprism.data.text import read_yaml
-        from cellprism.sae import SAEConfig, default_config
+        from cellprism.sae import default_config
         from cellprism.sae.recipe.candidates import read_off
 
         if self.recipe == "reading":
             return read_off(X)
         if self.recipe not in RECIPES:
-            return SAEConfig.from_dict(read_yaml(Path(self.recipe)))
-        changes: dict[str, Any] = self._chosen
+            return _read_config(Path(self.recipe))
         default = default_config(X)
-        if not changes:
+        if not self._chosen:
             return None if self.recipe == "auto" else default
-        activation = changes.get("activation", default.activation)
-        width = changes.get("width", default.width)
-        k = changes.get("k")
+        return self._stated(default.width, default.activation, default.k or 8)
+
+    def _stated(self, width: int, activation: Any, k: int) -> SAEConfig:
+        """The SAE of the width, k and activation that were chosen, and else of these."""
+        from cellprism.sae import SAEConfig
+
+        changes: dict[str, Any] = self._chosen
+        width = changes.get("width", width)
+        activation = changes.get("activation", activation)
         if activation in ("relu", "gated"):
-            if k is not None:
-                raise InputError(f"--k does not apply to {activation}", f"--k {k}", "leave it out")
+            if self.k is not None:
+                raise InputError(f"--k does not apply to {activation}", f"--k {self.k}", "leave it out")
             return SAEConfig(width=width, activation=activation)
-        k = k if k is not None else min(default.k or 8, width)
-        return SAEConfig(width=width, activation=activation, k=k)
+        return SAEConfig(width=width, activation=activation, k=changes.get("k", min(k, width)))
 
     @property
     def _chosen(self) -> dict[str, Any]:
@@ -174,10 +177,21 @@ class RunOptions(SourceOptions):
                 f"{', '.join(f'--{name}' for name in self._chosen)} beside it",
                 "leave them out, or write them into a file for --recipe",
             )
+        if self.recipe not in RECIPES:
+            _read_config(Path(self.recipe))
+        elif self._chosen:  # what cannot go together is refused before an embedding is trained
+            self._stated(max(self.k or 1, 64), "batchtopk", 8)
 
     def to_dict(self) -> dict[str, Any]:
         """All options as JSON types."""
         return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(self).items()}
+
+
+def _read_config(path: Path) -> SAEConfig:
+    from cellprism.data.text import read_yaml
+    from cellprism.sae import SAEConfig
+
+    return SAEConfig.from_dict(read_yaml(path))
 
 
 def states(text: str | None) -> str | dict[str, str] | None:

@@ -21,12 +21,12 @@ from cellprism.data.expression import Expression, measured_expression
 from cellprism.data.modalities import modalities, renamed, with_protein
 from cellprism.data.read import read_cells
 from cellprism.data.state import to_log1p
-from cellprism.data.symbols import clean_symbols
+from cellprism.data.symbols import Symbols, clean_symbols
 from cellprism.data.text import cut_notes
 from cellprism.data.unchanged import check_unchanged, hash_files
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
-from cellprism.genesets.match import match_sets
+from cellprism.genesets.match import MatchedSets, match_sets
 from cellprism.run.embedding import embedded
 from cellprism.run.inputs import Inputs
 from cellprism.run.knowledge import Columns, cell_columns, map_names, nuisance_columns, read_networks, set_ancestors
@@ -57,38 +57,30 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
 
     sets = genesets.load(options.gene_sets, tell)
     say(f"{len(sets):,} gene sets")
-    made = embedded(options, cells, columns, hashed["data"].sha256, say, steps)
+    made = None if options.embed is not None else embedded(options, cells, columns, hashed["data"].sha256, say, steps)
+    networks_from = genesets.files_behind(options.networks).values()
+    warnings += cut_notes([options.data, options.embedding, options.id_table, options.ontology, *networks_from])
+    ancestors, networks = set_ancestors(options.gene_sets, options.ontology, sets), read_networks(options.networks)
+    expression = _measured(options, cells, say)
+    _matched(expression, sets)  # refused now, not after an embedding was trained
+    made = made or embedded(options, cells, columns, hashed["data"].sha256, say, steps)
     warnings += made.warnings
     names = tuple(map(str, cells.obs_names))
     embedding = np.ascontiguousarray(check_embedding(made.values, names), dtype=np.float32)
     warnings += remarks(embedding, names)
-    networks_from = genesets.files_behind(options.networks).values()
-    warnings += cut_notes([options.embedding, options.id_table, options.ontology, *networks_from])
-
-    expression = measured_expression(
-        cells,
-        layer=options.layer,
-        raw=options.raw,
-        gene_symbols=options.gene_symbols,
-        state=options.states,
-        counts=made.counts,
-    )
-    expression = map_names(expression, options.id_table, options.id_columns, say)
+    if made.counts is not None:
+        expression = _measured(options, cells, counts=made.counts)
     nuisance = nuisance_columns(expression)
     if options.expression == "predicted" and made.model is not None:
         expression = _predicted(made.model, embedding, expression)
+    symbols, matched = _matched(expression, sets)
     if any(adata.var_names.duplicated().any() for adata in modalities(cells).values()):
         warnings.append("gene names repeat; repeated ones carry a suffix in the tables")
-    # The same choice as the set tests make: of genes with one symbol the one seen in most cells, of those seen at all.
-    seen = np.bincount(expression.values.indices, minlength=len(expression.genes))
-    symbols = clean_symbols(expression.genes, expression.symbols, seen)
-    matched = match_sets(sets, np.where(seen > 0, symbols.for_sets, ""))
     say(f"expression: {expression.describe()}; {matched.summary()}")
     if symbols.n_missing or symbols.n_shared:
         say(symbols.summary())
     for warning in warnings:
         say(warning)
-    ancestors, networks = set_ancestors(options.gene_sets, options.ontology, sets), read_networks(options.networks)
     check_unchanged(hashed)
     hashed |= hash_files({name: path for name, path in _files(options).items() if name not in hashed})  # fetched by now
     return Inputs(
@@ -113,6 +105,31 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
         hashes={name: one.record() for name, one in hashed.items()},
         warnings=warnings,
     )
+
+
+def _measured(
+    options: RunOptions,
+    cells: ad.AnnData | mudata.MuData,
+    say: Callable[[str], None] = lambda _: None,
+    counts: dict[str, sp.csr_array] | None = None,
+) -> Expression:
+    """What is tested, named as the gene sets name it."""
+    expression = measured_expression(
+        cells,
+        layer=options.layer,
+        raw=options.raw,
+        gene_symbols=options.gene_symbols,
+        state=options.states,
+        counts=counts,
+    )
+    return map_names(expression, options.id_table, options.id_columns, say)
+
+
+def _matched(expression: Expression, sets: dict[str, list[str]]) -> tuple[Symbols, MatchedSets]:
+    """The same choice as the set tests make: of genes with one symbol the one seen in most cells, of those seen at all."""
+    seen = np.bincount(expression.values.indices, minlength=len(expression.genes))
+    symbols = clean_symbols(expression.genes, expression.symbols, seen)
+    return symbols, match_sets(sets, np.where(seen > 0, symbols.for_sets, ""))
 
 
 def _kept(obs: pd.DataFrame, columns: Columns) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from cellprism.errors import InputError
 from cellprism.evaluation.planted import DICTIONARY
 from cellprism.evaluation.spike_in import spike_in
 from cellprism.run.folder import RunFolder
-from cellprism.run.options import PRESETS, RunOptions
+from cellprism.run.options import PRESETS, RunOptions, states
 
 __all__ = ["spike_in_run"]
 
@@ -56,14 +56,16 @@ def spike_in_run(
             "a run on an embedding that was made elsewhere",
             "run with --embed, or plant them with `cellprism benchmark planted`",
         )
-    matrix = take_matrix(data, layer=arguments["layer"], raw=arguments["raw"])
+    matrix = take_matrix(
+        data, layer=arguments["layer"], raw=arguments["raw"], state=states(arguments["expression_state"])
+    )
     if matrix.state != "counts" or not whole(matrix.values):
         raise InputError(
             "programmes are planted in raw counts",
             f"{matrix.state} values{'' if whole(matrix.values) else ' with fractions'} in {matrix.where}",
             "run on counts",
         )
-    fixed = {name: arguments[name] for name in ("width", "k", "activation")}
+    fixed = {name: arguments[name] for name in ("recipe", "width", "k", "activation")}
     options = RunOptions(data=folder.path, output=folder.path, embed=model, **fixed)
     training: dict[str, Any] = {"preset": PRESETS[arguments["preset"]].recipe}
     if arguments["epochs"] is not None:

@@ -25,6 +25,7 @@ from cellprism.sae.config import SAEConfig
 from cellprism.sae.fields import as_seed, as_whole
 from cellprism.sae.geometry import assemble, read_geometry, reading_history, with_kinds
 from cellprism.sae.jobs import Budget, Cancellation, Job, run_jobs, side_by_side
+from cellprism.sae.loggers import Callback, once_each
 from cellprism.sae.metrics import describe
 from cellprism.sae.model import SAE
 from cellprism.sae.scaling import effective_dimension, fit_scaling
@@ -128,6 +129,7 @@ def fit_config(
     progress: bool = False,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 1_000,
+    callback: Callback | None = None,
     **options: Any,
 ) -> Fit:
     """Train this config, or read it off the geometry; parameters as those of :func:`cellprism.fit`."""
@@ -144,6 +146,9 @@ def fit_config(
             )
         (found,) = readings(X[read], X[tested], [cfg], range(seed, seed + seeds), progress)
         saes, histories = zip(*found, strict=True)
+        tell = once_each(callback)
+        for i, history in enumerate(histories):
+            tell(i, history.to_dict("records"))
         return make_fit(X, saes, histories, held, training, len(kept), seed)
     scaling = fit_scaling(X, cfg.scaling, cfg.whiten_power, kept)
     template = SAE(cfg, scaling).to(place)
@@ -154,7 +159,7 @@ def fit_config(
         file = Path(checkpoint) / f"seed-{s}.safetensors" if checkpoint else None
         state = Checkpoint(file, identity, checkpoint_every) if file else None
         jobs.append(Job(cfg, scaling, cells, out, training, s, state))
-    saes, histories = zip(*run_jobs(jobs, progress=progress), strict=True)
+    saes, histories = zip(*run_jobs(jobs, progress=progress, callback=callback), strict=True)
     return make_fit(X, saes, histories, held, training, len(kept), seed)
 
 

@@ -8,9 +8,11 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from cellprism.data.checks import tells_remarks
+from cellprism.errors import InputError
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.consensus import agreed, check_consensus
 from cellprism.sae.fit import Fit, check_call, fit_config
+from cellprism.sae.loggers import Callback
 from cellprism.sae.recipe import fit_auto
 
 __all__ = ["fit"]
@@ -29,6 +31,7 @@ def fit(
     progress: bool = False,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 1_000,
+    callback: Callback | None = None,
     **options: Any,
 ) -> Fit:
     """Train a sparse autoencoder on an embedding.
@@ -58,6 +61,10 @@ def fit(
         the recipe is chosen again first (the same, and in at most a few fits' time).
     checkpoint_every
         Steps between two saved states.
+    callback
+        Called with each row of the history as it comes, a mapping of ``seed``, ``step``, ``loss``, ``explained_variance``,
+        …; :mod:`cellprism.sae.loggers` has those for TensorBoard, Weights & Biases and MLflow. Candidates of the
+        recipe are not told.
     options
         Fields of :class:`~cellprism.sae.training.TrainingOptions`: epochs, batch_size, lr, holdout, patience, … Where the
         SAE is read off the geometry (``cfg.init="geometry"``, or the recipe says so) nothing is trained: of these
@@ -85,11 +92,15 @@ def fit(
     True
     """
     X, seed, seeds, *_ = check_call(X, seed, seeds, device, checkpoint_every, options)
+    if callback is not None and not callable(callback):
+        raise InputError(
+            "`callback` is a function of a row of the history", repr(callback), "give print, or one of sae.loggers"
+        )
     if consensus:
         check_consensus(seeds, cfg)
     call: dict[str, Any] = {
         "seed": seed, "seeds": seeds, "device": device, "progress": progress, "checkpoint": checkpoint,
-        "checkpoint_every": checkpoint_every, **options,
+        "checkpoint_every": checkpoint_every, "callback": callback, **options,
     }  # fmt: skip
     fitted = fit_auto(X, preset=preset, **call) if cfg is None else fit_config(X, cfg, **call)
     return agreed(fitted, X) if consensus else fitted

@@ -17,6 +17,7 @@ import torch
 from cellprism.sae.cells import Cells
 from cellprism.sae.checkpoint import Checkpoint
 from cellprism.sae.config import SAEConfig
+from cellprism.sae.loggers import Callback, once_each
 from cellprism.sae.model import SAE
 from cellprism.sae.progress import TrainingBar
 from cellprism.sae.scaling import AffineScaling
@@ -116,27 +117,42 @@ class Budget:
 
 
 def run_jobs(
-    jobs: Sequence[Job], *, progress: bool = False, memory_budget: float = math.inf
+    jobs: Sequence[Job],
+    *,
+    progress: bool = False,
+    memory_budget: float = math.inf,
+    callback: Callback | None = None,
 ) -> list[tuple[SAE, pd.DataFrame]]:
     """Train all jobs, on the CPU as many at a time as torch has threads, each then with one; results in the jobs' order.
 
     A thread holds one model's gradients and moments at a time, so memory does not grow with the number of jobs, apart
     from the finished weights; where the models of all threads would take more than ``memory_budget`` bytes, fewer run at a
-    time. The costliest start first, so that the threads end together.
+    time. The costliest start first, so that the threads end together. ``callback`` is told each row of each history.
     """
+    tell = once_each(callback)
+
     with TrainingBar(progress, len(jobs)) as bar:
+
+        def show(i: int, trainer: Trainer) -> None:
+            bar.update(i, trainer)
+            tell(i, trainer.rows)
+
+        def finish(i: int, made: tuple[SAE, pd.DataFrame]) -> tuple[SAE, pd.DataFrame]:
+            tell(i, made[1].to_dict("records"))  # of a training that was finished before
+            return made
+
         if jobs[0].cells.device.type != "cpu":
-            return [job.run(partial(bar.update, i)) for i, job in enumerate(jobs)]
+            return [finish(i, job.run(partial(show, i))) for i, job in enumerate(jobs)]
         budget, cancellation = Budget(memory_budget), Cancellation()
 
         def report(i: int, trainer: Trainer) -> None:
             cancellation.check()
-            bar.update(i, trainer)
+            show(i, trainer)
 
         def run(i: int) -> tuple[SAE, pd.DataFrame]:
             with budget.room(jobs[i].memory()):
                 cancellation.check()
-                return jobs[i].run(partial(report, i))
+                return finish(i, jobs[i].run(partial(report, i)))
 
         ranked = sorted(range(len(jobs)), key=lambda i: -jobs[i].cost())
         results = side_by_side([partial(run, i) for i in ranked], cancellation)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
 from cellprism.stats.kernels import rank_offsets
 from cellprism.stats.parallel import for_chunks
@@ -85,11 +86,7 @@ def prepare_expression(expression: sp.sparray | np.ndarray, strata: np.ndarray |
     InputError
         For negative, non-finite or plainly unlogged values.
     """
-    log = sp.csr_array(expression, dtype=np.float32)
-    if not log.has_canonical_format or not log.data.all():
-        log = log.copy()  # what was given stays as it is
-        log.sum_duplicates()
-        log.eliminate_zeros()
+    log = as_csr(expression)
     _check(log)
     if strata is None:
         code, sizes = np.zeros(log.shape[0], dtype=np.int64), np.array([log.shape[0]])

@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse, stats
 
+from cellprism.genesets.match import check_sets
+
 __all__ = ["contrast", "first_of", "membership", "set_table"]
 
 SET_COLUMNS = ["set", "n_measured", "effect", "auroc", "pval", "qval", "null_pval", "null_qval"]
@@ -25,6 +27,7 @@ def membership(
     names: list[str] = []
     rows: list[int] = []
     cols: list[int] = []
+    check_sets(gene_sets)
     for name, members in gene_sets.items():
         found = sorted({first[g] for g in members if g in first})
         if sizes[0] <= len(found) <= sizes[1]:

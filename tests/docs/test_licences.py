@@ -1,0 +1,38 @@
+"""SECURITY.md names the licence of every required package, as the package itself states it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import metadata
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+REQUIRED = [re.split(r"[><=\[; ]", one)[0] for one in PROJECT["dependencies"]]
+CELLS = [cell.strip() for cell in re.findall(r"[^|\n]+", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))]
+TABLE = dict(pairwise(CELLS))
+
+
+def stated(package: str) -> str:
+    """The licence in a package's metadata, its expression first."""
+    about = metadata(package)
+    classifiers = [c.rpartition(":: ")[2] for c in about.get_all("Classifier") or [] if c.startswith("License")]
+    return str(about.get("License-Expression") or about.get("License") or " ".join(classifiers))
+
+
+@pytest.mark.parametrize("package", REQUIRED)
+def test_the_licence_of_a_package_is_told(package: str) -> None:
+    told = TABLE.get(package, "")
+    family = re.search(r"BSD|MIT|Apache|Python Software Foundation|PSF", told)
+    assert family is not None, f"SECURITY.md tells {told!r} of {package}, which states {stated(package)[:80]!r}"
+    words = {"PSF": "PSF|Python Software Foundation"}.get(family[0], family[0])
+    assert re.search(words, stated(package) + " " + " ".join(metadata(package).get_all("Classifier") or []))
+
+
+@pytest.mark.parametrize("package", REQUIRED)
+def test_no_package_asks_for_our_source(package: str) -> None:
+    assert not re.search(r"\b(A?GPL|GNU (Affero )?General)", stated(package).splitlines()[0])
