@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from cellprism.sae import SAE, SAEConfig, default_config, fit
 from cellprism.sae.cells import split_cells
 from cellprism.sae.consensus import consensus
 from cellprism.sae.geometry import axes_read
+from cellprism.sae.geometry.unmix import whitened
 from cellprism.sae.recipe.bits import description_length, explained_signal
 from cellprism.sae.recipe.candidates import PRESETS, candidates
 from cellprism.sae.recipe.choice import _best, _contenders, choose_recipe, fit_auto
@@ -79,6 +81,27 @@ def test_readings_need_a_hundred_cells_of_all_that_they_may_see():
 )
 def test_few_cells_are_read_along_their_leading_axes(cells: int, dimensions: int, axes: int):
     assert axes_read(cells, dimensions) == axes
+
+
+@pytest.mark.parametrize(
+    ("variances", "read"),
+    [
+        ([1.0] * 12, 12),
+        (np.geomspace(1, 9e-4, 12), 12),  # the faintest programs of the simulated worlds
+        ([1, 0.5, 0.1, 0.01, *[1e-6] * 8], 4),  # curves of the axes before them, as in averages over tokens
+        ([1e6, *np.geomspace(1, 9e-4, 11)], 12),  # a dimension that dwarfs the others is no measure for them
+        ([1e6, 9e5, *np.geomspace(1, 9e-4, 10)], 12),
+        ([1e6, 1, 0.1, *[1e-6] * 9], 3),
+    ],
+)
+def test_axes_that_carry_next_to_nothing_are_not_read(variances: Any, read: int):
+    rng = np.random.default_rng(0)
+    basis, white = np.linalg.qr(rng.normal(size=(20, 12)))[0], np.linalg.qr(rng.normal(size=(500, 12)))[0]
+    centred = (white - white.mean(axis=0)) * np.sqrt(variances) @ basis.T
+    forward, cells = whitened(centred, fit_scaling(centred, "whiten"))
+    assert forward.shape == (20, read)
+    assert np.allclose(cells.std(axis=0), 1)
+    assert np.allclose(centred @ forward, cells)
 
 
 def test_recipe_chooses_the_geometry_of_a_mixture_and_says_why():
