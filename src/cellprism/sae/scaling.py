@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cellprism.data.chunks import rows_at_a_time
 from cellprism.errors import InputError
 from cellprism.sae.config import Scaling
 
 __all__ = ["AffineScaling", "chunks", "effective_dimension", "fit_scaling"]
 
-_CHUNK = 65_536
 # A direction that is taken for noise is turned down, not dropped, so that the scaling can be undone.
 _LEAST_SHARE = 0.05
 
@@ -31,8 +31,9 @@ class AffineScaling(NamedTuple):
 
 def chunks(X: NDArray[np.floating], rows: NDArray[np.intp] | None = None) -> Iterator[NDArray[np.float64]]:
     """Some rows of an embedding (None: all), a chunk at a time: a memory map is never held whole."""
-    for start in range(0, len(X) if rows is None else len(rows), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    step = rows_at_a_time(X.shape[1])
+    for start in range(0, len(X) if rows is None else len(rows), step):
+        part = slice(start, start + step)
         yield np.asarray(X[part] if rows is None else X[rows[part]], dtype=np.float64)
 
 
