@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from cellprism.data.missing import groups
 from cellprism.stats.expression import Expression
+from cellprism.stats.gene_blocks import GeneBlock, gene_blocks, row_arrays
 from cellprism.stats.kernels import njit
 from cellprism.stats.parallel import for_chunks
+from cellprism.stats.walks import power_sums
 
 __all__ = ["LabelLocation", "core_cells", "core_deviates", "label_location", "label_means", "lift"]
 
@@ -92,8 +94,9 @@ def _membership(labels: np.ndarray) -> tuple[NDArray[np.object_], NDArray[np.int
 
 def label_means(expression: Expression, labels: np.ndarray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean log expression in each category, less that in all other labelled cells; and as it is: (categories, genes)."""
-    _, sizes, member = _membership(labels)
-    sums = np.asarray((member @ expression.log).todense(), dtype=np.float64)
+    found = groups(labels)
+    sizes, shape = found.sizes, (found.names.size, expression.n_genes)
+    sums = power_sums(*row_arrays(expression.log), expression.log.data, found.number, shape, 1)[0]
     rest = np.maximum(sizes.sum() - sizes, 1)[:, None]
     means = sums / sizes[:, None]
     return means - (sums.sum(axis=0) - sums) / rest, means
@@ -111,17 +114,19 @@ def core_deviates(core: sp.csc_array, expression: Expression, genes: NDArray[np.
     -------
     (features, n); NaN where there is no gene, or nothing on one side.
     """
-    log = expression.log.tocsc()
     out = np.full(genes.shape, np.nan)
-    ptr, cells, values = log.indptr.astype(np.int64), log.indices, log.data
     core_ptr, core_rows = core.indptr.astype(np.int64), core.indices
 
-    def measure(part: slice) -> None:
-        _deviates(
-            core_ptr[part.start : part.stop + 1], core_rows, genes[part], ptr, cells, values, log.shape[0], out[part]
-        )
+    for block in gene_blocks(expression.log, expression.expressed):
+        here = np.where((genes >= block.genes.start) & (genes < block.genes.stop), genes - block.genes.start, -1)
 
-    for_chunks(measure, genes.shape[0], 256)
+        def measure(part: slice, block: GeneBlock = block, here: NDArray[np.int64] = here) -> None:
+            _deviates(
+                core_ptr[part.start : part.stop + 1], core_rows, here[part], block.ptr, block.cells, block.values,
+                expression.n_cells, out[part],
+            )  # fmt: skip
+
+        for_chunks(measure, genes.shape[0], 256)
     return out
 
 
