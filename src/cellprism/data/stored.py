@@ -135,9 +135,8 @@ def _read(matrix: Any, rows: Any, where: str) -> sp.csr_array:
         if sp.issparse(block) and block.nnz:
             csr = sp.csr_array(block, copy=False)
             csr.check_format(full_check=True)
-            owner = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
-            places = np.sort(owner * csr.shape[1] + csr.indices)
-            if (places[1:] == places[:-1]).any():
+            csr.sort_indices()
+            if not csr.has_canonical_format:
                 raise ValueError("a column twice in a row")
         return as_csr(block, where)
 

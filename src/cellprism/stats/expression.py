@@ -171,6 +171,7 @@ def prepare_expression(expression: sp.sparray | np.ndarray | Rows, strata: np.nd
 
         for_chunks(rank, ptr.size - 1, 128)
         values[block.positions, 0] = offset
+        del block, offset, ptr, rank  # before the next one is made
     return Expression(log, values, zero_rank, ties, cubes, linear_total, code, sizes, expressed, stored)
 
 

@@ -12,8 +12,8 @@ from cellprism.stats.walks import take_columns
 
 __all__ = ["GeneBlock", "gene_blocks", "row_arrays"]
 
-_ENTRIES = 2**23
-"""Stored values of a block: 128 MiB of them with their cells and places. A gene of more cells is a block of its own."""
+_ENTRIES = 2**22
+"""Stored values of a block: 64 MiB of them with their cells and places. A gene of more cells is a block of its own."""
 
 
 class GeneBlock(NamedTuple):
@@ -29,7 +29,7 @@ class GeneBlock(NamedTuple):
 
 
 def gene_blocks(log: sp.csr_array, expressed: np.ndarray) -> Iterator[GeneBlock]:
-    """All genes in order, as many at a time as hold about eight million values.
+    """All genes in order, as many at a time as hold about four million values.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ import numpy as np
 
 from cellprism.stats.kernels import njit
 
-__all__ = ["count_by_group", "dense_rows", "group_moments", "power_sums", "split_by_group", "take_columns"]
+__all__ = ["count_by_group", "dense_rows", "group_moments", "list_sums", "power_sums", "split_by_group", "take_columns"]
 
 
 @njit
@@ -30,6 +30,28 @@ def power_sums(
             y = x
             for k in range(powers):
                 out[k, group, columns[p]] += y
+                y *= x
+    return out
+
+
+@njit
+def list_sums(
+    ptr: np.ndarray, members: np.ndarray, data: np.ndarray, number: np.ndarray, n_groups: int, powers: int
+) -> np.ndarray:
+    """(powers + 1, lists, groups) counts, sums of values, of their squares ... of each compressed list, by the group of its members.
+
+    ``number`` -1: none.
+    """
+    out = np.zeros((powers + 1, ptr.size - 1, n_groups))
+    for i in range(ptr.size - 1):
+        for k in range(ptr[i], ptr[i + 1]):
+            group = number[members[k]]
+            if group < 0:
+                continue
+            x = np.float64(data[k])
+            y = 1.0
+            for p in range(powers + 1):
+                out[p, i, group] += y
                 y *= x
     return out
 
