@@ -206,7 +206,7 @@ DAMAGE = {
     "values cut short": ("h5ad", lambda f: _cut_h5(f, "data", 100), "fit each other|must be readable"),
     "columns cut short": ("h5ad", lambda f: _cut_h5(f, "indices", 100), "fit each other|must be readable"),
     "a chunk of values lost": ("zarr", lambda f: _lost_chunk(f, "data"), "holds all its chunks"),
-    "a chunk of columns lost": ("zarr", lambda f: _lost_chunk(f, "indices"), "holds all its chunks"),
+    "a chunk of columns lost": ("zarr", lambda f: _lost_chunk(f, "indices"), "a column twice in a row"),
     "half a chunk of values": ("zarr", lambda f: _half_chunk(f, "data"), "must be readable"),
     "half a chunk of columns": ("zarr", lambda f: _half_chunk(f, "indices"), "must be readable"),
 }

@@ -113,3 +113,13 @@ def test_an_embedding_of_another_dictionary_is_refused(sae: SAE, tmp_path: Path)
     with pytest.raises(InputError, match="5 embedding dimensions"):
         encode_to_store(tmp_path / "c.zarr", sae, np.ones((4, 7)) * np.arange(4)[:, None], ())
     assert not (tmp_path / "c.zarr").exists()
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_store_that_lost_a_chunk_is_not_read_as_zeros(sae: SAE, tmp_path: Path) -> None:
+    encode_to_store(tmp_path / "c.zarr", sae, embedding(430), ())
+    chunks = [p for p in sorted((tmp_path / "c.zarr" / "X" / "data").iterdir()) if p.name.isdigit()]
+    assert len(chunks) > 2
+    chunks[1].unlink()
+    with pytest.raises(InputError, match=r"1 of .* chunks of values missing"):
+        read_cells(tmp_path / "c.zarr")

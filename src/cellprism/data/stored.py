@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism.data.arrays import readable
+from cellprism.data.chunks import refuse_lost_chunks
 from cellprism.data.sparse import as_csr
 from cellprism.data.state import State, Totals, check_sign, row_totals, stated, to_log1p, totals_of, whole
 from cellprism.errors import InputError
@@ -96,7 +97,8 @@ def stored_expression(
             f"{where} stored by genes (CSC)",
             "store it by cells: adata.X = adata.X.tocsr(), then write it again",
         )
-    _refuse_missing_chunks(matrix, where)
+    with _readable(where):
+        refuse_lost_chunks(getattr(matrix, "group", None), where)
     n = int(matrix.shape[0])
     rows = np.unique(np.linspace(0, max(n - 1, 0), min(n, _LOOKED_AT)).astype(np.int64))
     sample = _read(matrix, rows, where)
@@ -139,16 +141,6 @@ def _read(matrix: Any, rows: Any, where: str) -> sp.csr_array:
             if not csr.has_canonical_format:
                 raise ValueError("a column twice in a row")
         return as_csr(block, where)
-
-
-def _refuse_missing_chunks(matrix: Any, where: str) -> None:
-    """Of a Zarr array, a chunk whose file is gone reads as zeros; values of a sparse matrix are none."""
-    for name in ("data", "indices") if hasattr(matrix, "group") else ():
-        with _readable(where):
-            array = matrix.group[name]
-            lacking = getattr(array, "nchunks", 0) - getattr(array, "nchunks_initialized", 0)
-        if lacking > 0 and (name == "data" or matrix.shape[1] > 1):
-            raise InputError("a store holds all its chunks", f"{lacking:,} of {name} missing in {where}", _REMEDY)
 
 
 def _readable(where: str) -> AbstractContextManager[None]:
