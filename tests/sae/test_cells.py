@@ -36,7 +36,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("chunk", [5, 65_536])
 def test_bad_embeddings_are_refused(name: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cellprism.data.checks._CHUNK", chunk)
+    monkeypatch.setattr("cellprism.data.chunks.MOST_ROWS", chunk)
     X, message = BAD[name]
     with pytest.raises(InputError, match=message):
         check_embedding(X)
@@ -84,7 +84,7 @@ def test_cells_are_scaled_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> Non
         most = max(most, len(values))
         return scale(values)
 
-    monkeypatch.setattr("cellprism.sae.cells._CHUNK", 100)
+    monkeypatch.setattr("cellprism.data.chunks.MOST_ROWS", 100)
     monkeypatch.setattr(sae, "scale", watched)
     torch.testing.assert_close(Cells(sae, X, rows).all(), whole)
     assert most == 100

@@ -131,8 +131,8 @@ def test_memory_maps_are_never_held_whole(holdout: float, tmp_path: Path, monkey
     np.save(tmp_path / "x.npy", np.tile(embedding(2_000, d=30), (30, 1)))
     size = 60_000 * 30 * 4
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    for module in ("sae.scaling", "sae.checkpoint", "data.checks"):
-        monkeypatch.setattr(f"cellprism.{module}._CHUNK", 500)
+    monkeypatch.setattr("cellprism.data.chunks.MOST_ROWS", 500)
+    monkeypatch.setattr("cellprism.sae.cells._WINDOW_BYTES", 1)
     monkeypatch.setattr("cellprism.sae.trainer._SAMPLE", 500)
     monkeypatch.setattr("cellprism.sae.trainer._ELEMENTS", 2**13)
     monkeypatch.setattr("cellprism.sae.model._CHUNK_ELEMENTS", 2**13)

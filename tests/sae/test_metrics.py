@@ -10,7 +10,7 @@ from cellprism.sae.metrics import describe
 @pytest.mark.parametrize("chunk", [7, 65_536])
 @pytest.mark.parametrize("offset", [0.0, 300.0])
 def test_explained_variance_is_scikit_learns(chunk: int, offset: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cellprism.sae.scaling._CHUNK", chunk)
+    monkeypatch.setattr("cellprism.data.chunks.MOST_ROWS", chunk)
     X = embedding().astype(np.float64) * [1, 5, 0.1, 3, 1] + offset
     sae = fit(X, VARIANTS["relu"], epochs=3).sae
     for rows in (None, np.arange(3, 300, 2)):

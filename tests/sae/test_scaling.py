@@ -41,6 +41,6 @@ def test_directions_without_variance() -> None:
 def test_chunks_do_not_change_the_scaling(monkeypatch: pytest.MonkeyPatch) -> None:
     X = embedding(100)
     whole = fit_scaling(X, "whiten")
-    monkeypatch.setattr("cellprism.sae.scaling._CHUNK", 13)
+    monkeypatch.setattr("cellprism.data.chunks.MOST_ROWS", 13)
     for a, b in zip(whole, fit_scaling(X, "whiten"), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

@@ -31,7 +31,10 @@ def annotate(
     evidence: dict[str, Any],
     nulls: dict[str, Any],
     tables: dict[str, Any],
-    codes: Annotated[Path, typer.Argument(help="codes.npz (scipy CSR, cells x features).", show_default=False)],
+    codes: Annotated[
+        Path,
+        typer.Argument(help="codes.npz (scipy CSR, cells x features), or codes.zarr of encode.", show_default=False),
+    ],
     data: Annotated[Path, typer.Argument(help="Cells: .h5ad, .h5mu or .zarr.", show_default=False)],
     output: Output,
     rep: Annotated[
@@ -47,6 +50,7 @@ def annotate(
     from cellprism.data.embedding import given_embedding
     from cellprism.data.modalities import with_protein
     from cellprism.data.read import read_cells
+    from cellprism.data.sparse import as_csr
     from cellprism.data.text import cut_notes
     from cellprism.run.annotation import annotate_with, read_sources
     from cellprism.run.folder import check_output
@@ -55,7 +59,10 @@ def annotate(
     tests, others = EvidenceOptions(**evidence), NullOptions(**nulls)  # checked before anything is read
     kept = TableOptions(**tables, association=True)
     check_output(output, overwrite=overwrite)
-    matrix = read_sparse(codes, "codes are a sparse matrix written by scipy.sparse.save_npz")
+    if codes.suffix == ".zarr":
+        matrix = as_csr(read_cells(codes).X, "the matrix of codes")
+    else:
+        matrix = read_sparse(codes, "codes are a sparse matrix written by scipy.sparse.save_npz")
     cells, proteins = with_protein(read_cells(data))
     if proteins is not None:
         say(proteins)

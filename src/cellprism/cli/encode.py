@@ -18,7 +18,8 @@ def encode(
         Path, typer.Argument(help="Cells (.h5ad, .h5mu, .zarr), or a file of their embedding.", show_default=False)
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="What to write: codes.npz or codes.h5ad.", show_default=False)
+        Path,
+        typer.Option("-o", "--output", help="What to write: codes.npz, codes.h5ad or codes.zarr.", show_default=False),
     ],
     rep: Annotated[str | None, typer.Option(help="obsm key of an embedding that the cells have already.")] = None,
     model: Annotated[Path | None, typer.Option(help="Folder of the embedding model; default: the run's.")] = None,
@@ -29,7 +30,8 @@ def encode(
     """Embed cells with the model of a run and write their sparse codes, comparable with the run's own.
 
     A .npz holds a scipy CSR matrix (cells x features) and the names as `cells`; a .h5ad has them as an AnnData, with the
-    names of the features and the embedding. Of a run that split counts, as large a part of the molecules is embedded.
+    names of the features and the embedding; a .zarr is that without the embedding, written as the codes are made, so that
+    they never fill the memory. Of a run that split counts, as large a part of the molecules is embedded.
     """
     from cellprism.cli.common import console, say
     from cellprism.cli.fit import load_embedding
@@ -41,8 +43,8 @@ def encode(
     from cellprism.run.folder import RunFolder
     from cellprism.sae import load
 
-    if output.suffix not in (".npz", ".h5ad"):
-        raise InputError("codes are written as .npz or .h5ad", str(output), "give a name that ends so")
+    if output.suffix not in (".npz", ".h5ad", ".zarr"):
+        raise InputError("codes are written as .npz, .h5ad or .zarr", str(output), "give a name that ends so")
     refuse_taken(output, overwrite=overwrite)
     run = RunFolder.open(source) if (source / "codes.npz").is_file() else None
     sae = load(source)
@@ -62,17 +64,25 @@ def encode(
         say(f"embedding {table.n_obs:,} cells with {decoder.name}")
         values = embed_cells(run, table, decoder, layer=layer, raw=raw or (False if layer else None), notes=notes)
         names = tuple(map(str, table.obs_names))
-    found = encode_embedding(sae, values, tuple(names or ()), _trained(source))
+    features = None if run is None else run.features
+    if output.suffix == ".zarr":
+        from cellprism.run.encode_store import encode_to_store
+
+        fit, misfit = encode_to_store(
+            output, sae, values, tuple(names or ()), features=features, trained=_trained(source), overwrite=overwrite
+        )
+        active = ""
+    else:
+        found = encode_embedding(sae, values, tuple(names or ()), _trained(source))
+        _write(output, found, features, overwrite=overwrite)
+        fit, misfit, active = found.fit, found.misfit, f", {found.codes.nnz:,} active"
     for note in notes:
         say(note)
-    features = None if run is None else run.features
-    _write(output, found, features, overwrite=overwrite)
-    n, width = found.codes.shape
     out = console()
-    out.print(f"{n:,} cells x {width:,} features, {found.codes.nnz:,} active: {output}", highlight=False, markup=False)
-    out.print(found.fit, highlight=False)
-    if found.misfit:
-        out.print(f"Note: {found.misfit}", highlight=False)
+    out.print(f"{len(values):,} cells x {sae.width:,} features{active}: {output}", highlight=False, markup=False)
+    out.print(fit, highlight=False)
+    if misfit:
+        out.print(f"Note: {misfit}", highlight=False)
 
 
 def _trained(source: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from cellprism.data.chunks import rows_at_a_time
 from cellprism.errors import EmbeddingRemark, InputError
 
 __all__ = ["already_told", "check_embedding", "check_numbers", "remarks", "tells_remarks"]
@@ -21,7 +22,6 @@ __all__ = ["already_told", "check_embedding", "check_numbers", "remarks", "tells
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_CHUNK = 65_536
 _SMALLEST, _LARGEST = 1e-15, 1e15
 """Squares of what lies beyond, summed over cells, leave the range of float32."""
 _DOMINANT = 0.95
@@ -183,5 +183,6 @@ def tells_remarks(argument: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def _blocks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
-    for start in range(0, len(array), _CHUNK):
-        yield start, np.asarray(array[start : start + _CHUNK])
+    rows = rows_at_a_time(array.shape[1])
+    for start in range(0, len(array), rows):
+        yield start, np.asarray(array[start : start + rows])

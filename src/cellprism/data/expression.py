@@ -18,7 +18,7 @@ from cellprism.data.sparse import as_csr
 from cellprism.data.state import State, row_totals, stated, to_log1p
 from cellprism.errors import InputError
 
-__all__ = ["Expression", "Matrix", "measured_expression", "take_matrices", "take_matrix"]
+__all__ = ["Expression", "Matrix", "gene_names", "measured_expression", "take_matrices", "take_matrix"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,12 @@ def take_matrix(
     symbols = _symbols(adata, var, names, gene_symbols)
     unique = tuple(map(str, ad.utils.make_index_unique(pd.Index(names.astype(str)))))
     return Matrix(values, unique, symbols, stated(state, modality, values, where, others), where)
+
+
+def gene_names(adata: ad.AnnData, gene_symbols: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Unique names of the genes of X, and the symbols that gene sets use."""
+    unique = ad.utils.make_index_unique(pd.Index(adata.var_names.astype(str)))
+    return tuple(map(str, unique)), _symbols(adata, adata.var, adata.var_names, gene_symbols)
 
 
 def _symbols(adata: ad.AnnData, var: pd.DataFrame, names: pd.Index, column: str | None) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ import anndata as ad
 import h5py
 import mudata
 import numpy as np
+import zarr
 
+from cellprism.data.chunks import refuse_lost_chunks
 from cellprism.data.hdf5 import refuse_outside, refuse_unfinished
 from cellprism.data.kind_of_file import what_it_is
 from cellprism.errors import InputError
@@ -47,7 +49,10 @@ def read_cells(path: str | Path) -> ad.AnnData | mudata.MuData:
         if path.suffix == ".h5mu":
             with mudata.set_options(pull_on_update=False):
                 return _with_shared_columns(mudata.read_h5mu(path))
-        return ad.read_h5ad(path) if path.suffix == ".h5ad" else ad.read_zarr(path)
+        if path.suffix == ".zarr":
+            refuse_lost_chunks(zarr.open_group(path, mode="r").get("X"), f"X of {path}")
+            return ad.read_zarr(path)
+        return ad.read_h5ad(path)
     except InputError:
         raise
     # A damaged file shows itself as nearly any exception of h5py, zarr or anndata.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import scipy.sparse as sp
 from cellprism.data.arrays import check_sparse
 from cellprism.errors import InputError
 
-__all__ = ["as_csr", "as_dense"]
+__all__ = ["as_csr", "as_dense", "stacked"]
 
 
 def as_csr(stored: Any, what: str = "expression") -> sp.csr_array:
@@ -49,6 +50,22 @@ def as_dense(stored: Any) -> np.ndarray:
     """A matrix of any form as a dense array of its own type."""
     plain = _in_memory(stored)
     return np.asarray(plain.toarray() if sp.issparse(plain) else plain)
+
+
+def stacked(blocks: Iterable[sp.csr_array], columns: int) -> sp.csr_array:
+    """Blocks of rows below each other, as CSR float32; the values stand twice at most, one array at a time."""
+    data, indices, lengths = [], [], [np.zeros(1, np.int64)]
+    for block in blocks:
+        data.append(block.data.astype(np.float32, copy=False))
+        indices.append(block.indices.astype(np.int32, copy=False))
+        lengths.append(np.diff(block.indptr))
+    indptr = np.cumsum(np.concatenate(lengths))
+    wide = np.int64 if indptr[-1] > np.iinfo(np.int32).max else np.int32
+    values = np.concatenate(data) if data else np.empty(0, np.float32)
+    data.clear()
+    places = np.concatenate(indices) if indices else np.empty(0, np.int32)
+    indices.clear()
+    return sp.csr_array((values, places.astype(wide, copy=False), indptr.astype(wide)), (indptr.size - 1, columns))
 
 
 def _in_memory(stored: Any) -> Any:

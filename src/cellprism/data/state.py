@@ -11,7 +11,7 @@ are.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,7 +19,19 @@ from numpy.typing import NDArray
 
 from cellprism.errors import InputError
 
-__all__ = ["STATES", "State", "recognise", "row_totals", "stated", "to_log1p", "totals_vary", "whole"]
+__all__ = [
+    "STATES",
+    "State",
+    "Totals",
+    "check_sign",
+    "recognise",
+    "row_totals",
+    "stated",
+    "to_log1p",
+    "totals_of",
+    "totals_vary",
+    "whole",
+]
 
 State = Literal["counts", "normalised", "log1p", "log2", "fractions"]
 TARGET_SUM = 1e4
@@ -137,6 +149,13 @@ def recognise(values: sp.csr_array, where: str = "X", remedy: str = "store count
 
 def check_values(values: sp.csr_array, where: str, remedy: str) -> None:
     """Refuse values that are no expression in any state."""
+    check_sign(values, where, remedy)
+    if not len(values.data) or values.data.max() == 0:
+        raise InputError("expression must not be zero everywhere", f"no positive value in {where}", remedy)
+
+
+def check_sign(values: sp.csr_array, where: str, remedy: str) -> None:
+    """Refuse NaN, infinite and negative values."""
     data = values.data
     if not np.isfinite(data).all():
         raise InputError(
@@ -151,8 +170,6 @@ def check_values(values: sp.csr_array, where: str, remedy: str) -> None:
         raise InputError(
             "expression must not be negative: scaled or centred values cannot be tested as expression", met, remedy
         )
-    if not len(data) or data.max() == 0:
-        raise InputError("expression must not be zero everywhere", f"no positive value in {where}", remedy)
 
 
 def stated(
@@ -184,19 +201,37 @@ def stated(
     return cast(State, state)
 
 
-def to_log1p(values: sp.csr_array, state: State) -> sp.csr_array:
+class Totals(NamedTuple):
+    """What the cells looked at say of all: how their totals are to be brought to one."""
+
+    scaled: bool
+    """Whether each cell is scaled to 10,000."""
+    ready: bool
+    """Whether values are depth-normalised log1p already."""
+    whole: bool
+    """Whether they are whole numbers."""
+
+
+def totals_of(values: sp.csr_array, state: State) -> Totals:
+    """What a matrix, or some of its cells, says of the totals; see :func:`to_log1p`."""
+    part = _natural(_some_cells(values), state)
+    scaled = state == "counts" or not totals_vary(part) or (state in ("log1p", "log2") and _one_unit(part))
+    ready = state == "log1p" and (not scaled or np.allclose(row_totals(part), TARGET_SUM, rtol=1e-3))
+    return Totals(scaled, ready, whole(values))
+
+
+def to_log1p(values: sp.csr_array, state: State, totals: Totals | None = None) -> sp.csr_array:
     """Depth-normalised log1p values; cells without any stay zero.
 
     Counts are scaled to 10,000 a cell, and so is what is constant over cells in total on its own scale, whatever that
     total is. Values of some of the genes of normalised cells keep their scale, as their totals are biology; fractions
-    count in ten-thousandths.
+    count in ten-thousandths. ``totals`` tells that of all cells where these are some of them.
     """
-    part = _natural(_some_cells(values), state)
-    scaled = state == "counts" or not totals_vary(part) or (state in ("log1p", "log2") and _one_unit(part))
-    if state == "log1p" and (not scaled or np.allclose(row_totals(part), TARGET_SUM, rtol=1e-3)):
+    totals = totals_of(values, state) if totals is None else totals
+    if totals.ready:
         return values
     natural = _natural(values, state)
-    if scaled:
+    if totals.scaled:
         total = row_totals(natural)
         factor = np.divide(TARGET_SUM, total, out=np.zeros_like(total), where=total > 0)
         natural.data *= np.repeat(factor, np.diff(natural.indptr)).astype(np.float32)

@@ -26,6 +26,7 @@ from cellprism.features.tissue import set_kinds
 from cellprism.options import chosen, documented
 from cellprism.stats.association import activation_association
 from cellprism.stats.contrast import check_codes
+from cellprism.stats.expression import Rows
 
 __all__ = ["Annotation", "annotate"]
 
@@ -70,7 +71,7 @@ class Annotation:
 @documented(EvidenceOptions, NullOptions, TableOptions, NameOptions)
 def annotate(
     codes: sp.sparray | np.ndarray,
-    expression: sp.sparray | np.ndarray,
+    expression: sp.sparray | np.ndarray | Rows,
     genes: Sequence[str],
     gene_sets: Mapping[str, Sequence[str]] | None = None,
     labels: pd.DataFrame | Mapping[str, Any] | None = None,
@@ -111,7 +112,8 @@ def annotate(
     codes
         (cells, features) non-negative activations, sparse or dense.
     expression
-        (cells, genes) depth-normalised log1p expression.
+        (cells, genes) depth-normalised log1p expression; or :func:`cellprism.data.stored.stored_expression` of a matrix on
+        disk, which is read once, in order, and ranked in temporary files.
     genes
         Gene names, unique.
     gene_sets
@@ -193,7 +195,8 @@ def annotate(
         codes=codes, expression=expression, labels=labels, strata=strata, donor=donor, depth=depth, embedding=embedding
     )
     refuse_other_genes(expression, genes)
-    shape = int(np.shape(expression)[0]), int(np.shape(expression)[1])
+    size = expression.shape if isinstance(expression, Rows) else np.shape(expression)
+    shape = int(size[0]), int(size[1])
     study = make_study(codes, shape, genes, symbols, modality, labels, label_kinds, strata, donor, depth, embedding)
     for note in study.design.notes:
         warnings.warn(note, CellsLeftOut, stacklevel=2)
@@ -212,7 +215,7 @@ class _Options(NamedTuple):
 
 def _answers(
     study: Study,
-    expression: sp.sparray | np.ndarray,
+    expression: sp.sparray | np.ndarray | Rows,
     gene_sets: Mapping[str, Sequence[str]] | None,
     extra_nulls: Mapping[str, sp.csc_array],
     ancestors: Mapping[str, str],

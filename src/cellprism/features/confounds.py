@@ -63,7 +63,7 @@ def confound_marks(
     nuisance: Mapping[str, np.ndarray],
     confounds: Sequence[str] | None,
     depth: np.ndarray | None,
-    embedding: np.ndarray | None,
+    norms: np.ndarray | None,
 ) -> np.ndarray:
     """The technical covariate that a feature mostly reads, or ""; features of too few cells to be tested carry none.
 
@@ -84,8 +84,8 @@ def confound_marks(
     for name in wanted:
         if name not in question.labels and name in columns:
             numeric[name] = columns[name].to_numpy(dtype=np.float64, na_value=np.nan)
-    if embedding is not None:  # last: it stands for whatever makes cells lie far out
-        numeric[_NORM] = np.linalg.norm(embedding - embedding.mean(axis=0), axis=1)
+    if norms is not None:  # last: it stands for whatever makes cells lie far out
+        numeric[_NORM] = norms
     of_a_label = np.zeros(codes.shape[1], dtype=bool)
     for name, categories in question.labels.items():
         if name not in nuisance:

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from cellprism.data.missing import groups
 from cellprism.stats.expression import Expression
+from cellprism.stats.gene_blocks import GeneBlock, gene_blocks, row_arrays
 from cellprism.stats.kernels import njit
 from cellprism.stats.parallel import for_chunks
+from cellprism.stats.walks import list_sums, power_sums
 
 __all__ = ["LabelLocation", "core_cells", "core_deviates", "label_location", "label_means", "lift"]
 
@@ -65,35 +67,29 @@ def core_cells(codes: sp.csc_array) -> sp.csc_array:
 
 def label_location(codes: sp.csc_array, core: sp.csc_array, labels: np.ndarray) -> LabelLocation:
     """Shares of every feature's activation and core in every category of one column."""
-    names, sizes, member = _membership(labels)
+    found = groups(labels)
+    sizes = found.sizes
 
-    def by_feature(matrix: sp.csc_array) -> NDArray[np.float64]:
-        out: NDArray[np.float64] = (member @ matrix).toarray().T.astype(np.float64)
-        return out
+    def by_feature(matrix: sp.csc_array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        ptr = matrix.indptr.astype(np.int64, copy=False)
+        counts, sums = list_sums(ptr, matrix.indices, matrix.data, found.number, found.names.size, 1)
+        return counts, sums
 
     def share(counts: NDArray[np.float64]) -> NDArray[np.float64]:
         total = counts.sum(axis=1, keepdims=True)
         return counts / np.where(total > 0, total, 1.0)
 
-    in_core = by_feature(core)
-    active = by_feature(sp.csc_array((np.ones(codes.nnz), codes.indices, codes.indptr), codes.shape))
-    return LabelLocation(
-        names, sizes / max(sizes.sum(), 1), share(by_feature(codes)), share(in_core), in_core / sizes, active / sizes
-    )
-
-
-def _membership(labels: np.ndarray) -> tuple[NDArray[np.object_], NDArray[np.int64], sp.csr_array]:
-    """Names and sizes of the categories, and (categories, cells) ones."""
-    found = groups(labels)
-    known = np.flatnonzero(found.number >= 0)
-    shape = found.names.size, found.number.size
-    return found.names, found.sizes, sp.csr_array((np.ones(known.size), (found.number[known], known)), shape)
+    in_core, _ = by_feature(core)
+    active, activation = by_feature(codes)
+    prevalence = sizes / max(sizes.sum(), 1)
+    return LabelLocation(found.names, prevalence, share(activation), share(in_core), in_core / sizes, active / sizes)
 
 
 def label_means(expression: Expression, labels: np.ndarray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean log expression in each category, less that in all other labelled cells; and as it is: (categories, genes)."""
-    _, sizes, member = _membership(labels)
-    sums = np.asarray((member @ expression.log).todense(), dtype=np.float64)
+    found = groups(labels)
+    sizes, shape = found.sizes, (found.names.size, expression.n_genes)
+    sums = power_sums(*row_arrays(expression.log), expression.log.data, found.number, shape, 1)[0]
     rest = np.maximum(sizes.sum() - sizes, 1)[:, None]
     means = sums / sizes[:, None]
     return means - (sums.sum(axis=0) - sums) / rest, means
@@ -111,17 +107,19 @@ def core_deviates(core: sp.csc_array, expression: Expression, genes: NDArray[np.
     -------
     (features, n); NaN where there is no gene, or nothing on one side.
     """
-    log = expression.log.tocsc()
     out = np.full(genes.shape, np.nan)
-    ptr, cells, values = log.indptr.astype(np.int64), log.indices, log.data
     core_ptr, core_rows = core.indptr.astype(np.int64), core.indices
 
-    def measure(part: slice) -> None:
-        _deviates(
-            core_ptr[part.start : part.stop + 1], core_rows, genes[part], ptr, cells, values, log.shape[0], out[part]
-        )
+    for block in gene_blocks(expression.log, expression.expressed):
+        here = np.where((genes >= block.genes.start) & (genes < block.genes.stop), genes - block.genes.start, -1)
 
-    for_chunks(measure, genes.shape[0], 256)
+        def measure(part: slice, block: GeneBlock = block, here: NDArray[np.int64] = here) -> None:
+            _deviates(
+                core_ptr[part.start : part.stop + 1], core_rows, here[part], block.ptr, block.cells, block.values,
+                expression.n_cells, out[part],
+            )  # fmt: skip
+
+        for_chunks(measure, genes.shape[0], 256)
     return out
 
 

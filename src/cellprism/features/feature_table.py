@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.data.chunks import chunks
 from cellprism.features import naming
 from cellprism.features.beyond import beyond_random
 from cellprism.features.confounds import confound_marks, nuisance_labels
@@ -71,7 +72,7 @@ def feature_table(
     nuisance = nuisance_labels(question.labels, options.confounds, study.units)
     mark = confound_marks(
         part, question, study.labels.iloc[study.tested], nuisance, options.confounds, study.of_tested(study.depth),
-        study.of_tested(study.embedding),
+        None if study.embedding is None else _norms(study.embedding, study.rows),
     )  # fmt: skip
     gene_names = genes["gene"].to_numpy(dtype=object)
     top = _top_sets(found, question)
@@ -116,6 +117,13 @@ def feature_table(
             }
         )
     return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _norms(embedding: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
+    """(cells,) distance of each cell from the centre of the embedding."""
+    n = len(embedding) if rows is None else len(rows)
+    mean = np.sum([x.sum(axis=0) for x in chunks(embedding, rows)], axis=0) / n
+    return np.concatenate([np.linalg.norm(x - mean, axis=1) for x in chunks(embedding, rows)])
 
 
 def _top_sets(found: Evidence, question: Question) -> dict[int, tuple[str, float]]:

@@ -34,10 +34,8 @@ class Homes(NamedTuple):
 def label_homes(expression: Expression, labels: np.ndarray) -> Homes:
     """Compare the mean log expression of every gene between the categories of one column."""
     difference, means = label_means(expression, labels)
-    log = expression.log
     n = float(expression.n_cells)
-    total = np.bincount(log.indices, weights=log.data, minlength=expression.n_genes)
-    square = np.bincount(log.indices, weights=log.data.astype(np.float64) ** 2, minlength=expression.n_genes)
+    total, square = expression.log_moments
     sd = np.sqrt(np.maximum(square / n - (total / n) ** 2, 0.0))
     names = {str(name): i for i, name in enumerate(groups(labels).names)}
     return Homes(names, difference > 0, means.argmax(axis=0), difference / np.where(sd > 0, sd, np.inf))

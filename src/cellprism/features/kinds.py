@@ -8,6 +8,7 @@ import scipy.sparse as sp
 
 from cellprism.data.missing import groups
 from cellprism.errors import InputError
+from cellprism.stats.walks import list_sums
 
 __all__ = ["cell_type_kinds", "has_kinds"]
 
@@ -41,25 +42,21 @@ def cell_type_kinds(codes: sp.sparray | np.ndarray, labels: np.ndarray, z: float
     InputError
         When fewer than two cell types have two cells.
     """
-    codes = sp.csr_array(codes, dtype=np.float64)
+    codes = sp.csc_array(codes)
     found = groups(labels)
-    known, names, counts = np.flatnonzero(found.number >= 0), found.names, found.sizes
-    number = found.number[known]
+    names, counts = found.names, found.sizes
     if (counts >= 2).sum() < 2:
         raise InputError(
             "kinds need two cell types with at least two cells each",
             f"{int((counts >= 2).sum())} such types",
             "give another label column",
         )
-    part = codes[known]
-    member = sp.csr_array((np.ones(number.size), (number, np.arange(number.size))), (names.size, number.size))
-    total = np.asarray(part.sum(axis=0))
-    square = part.copy()
-    square.data **= 2
-    total_square = np.asarray(square.sum(axis=0))
+    ptr = codes.indptr.astype(np.int64, copy=False)
+    sums = list_sums(ptr, codes.indices, codes.data, found.number, names.size, 2)
+    sum_in, square_in = sums[1].T, sums[2].T
+    total, total_square = sum_in.sum(axis=0), square_in.sum(axis=0)
     n_in = counts[:, None].astype(float)
-    n_out = number.size - n_in
-    sum_in, square_in = (member @ part).toarray(), (member @ square).toarray()
+    n_out = counts.sum() - n_in
     mean_in, se_in = _mean_se(sum_in, square_in, n_in)
     mean_out, se_out = _mean_se(total - sum_in, total_square - square_in, n_out)
     margin = mean_in - mean_out - z * (se_in + se_out)

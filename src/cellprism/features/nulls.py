@@ -60,9 +60,8 @@ def null_evidence(
     n = options.null_features
     chosen = np.sort(rng.choice(testable, min(n, testable.size), replace=False))
     part = sp.csc_array(study.tested_codes[:, chosen])
-    embedding = study.of_tested(study.embedding)
-    if "random" in options.nulls and embedding is not None:
-        directions = matched_directions(embedding, np.diff(part.indptr), rng)
+    if "random" in options.nulls and study.embedding is not None:
+        directions = matched_directions(study.embedding, np.diff(part.indptr), rng, study.rows)
         yield Null("random", directions, question, test_codes(directions, question), directions=True)
     if "permuted" in options.nulls:
         permuted = permuted_codes(part, question.expression.strata, rng)

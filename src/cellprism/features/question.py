@@ -17,7 +17,7 @@ from cellprism.genesets.match import check_sets
 from cellprism.stats.background import Background, match_background
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.enrichment import SetCorrelation, set_correlation
-from cellprism.stats.expression import Expression, prepare_expression
+from cellprism.stats.expression import ChosenRows, Expression, Rows, prepare_expression
 from cellprism.stats.overrep import OverlapNull, overlap_null
 from cellprism.stats.pseudobulk import donors_of_strata
 from cellprism.stats.setindex import SetIndex, index_sets
@@ -57,9 +57,14 @@ class Study:
         roles = {role: pd.Series(values).iloc[self.tested] for role, values in given if values is not None}
         return {str(values.name or role): values for role, values in roles.items()}
 
+    @property
+    def rows(self) -> np.ndarray | None:
+        """The tested cells; None where that is all of them."""
+        return None if self.design.kept.all() else self.tested
+
     def of_tested(self, values: np.ndarray | None) -> np.ndarray | None:
         """What is known of all cells, of the tested ones."""
-        return None if values is None else np.asarray(values)[self.tested]
+        return None if values is None else np.asarray(values) if self.rows is None else np.asarray(values)[self.tested]
 
 
 def make_study(
@@ -130,7 +135,7 @@ class Question:
 
 def ask(
     study: Study,
-    expression: sp.sparray | np.ndarray,
+    expression: sp.sparray | np.ndarray | Rows,
     gene_sets: Mapping[str, Sequence[str]] | None,
     options: EvidenceOptions,
     rng: np.random.Generator,
@@ -145,7 +150,11 @@ def ask(
     if gene_sets is not None:
         check_sets(gene_sets)
     design = study.design
-    kept = expression if design.kept.all() else as_csr(expression)[study.tested]
+    kept: sp.sparray | np.ndarray | Rows
+    if isinstance(expression, Rows):
+        kept = expression if study.rows is None else ChosenRows(expression, design.kept)
+    else:
+        kept = expression if study.rows is None else as_csr(expression)[study.tested]
     prepared = prepare_expression(kept, design.blocks)
     donor_of = None if design.donors is None else donors_of_strata(prepared.strata, design.donors, prepared.sizes.size)
     labels = {name: values[study.tested] for name, values in study.categorical.items()}
@@ -164,8 +173,7 @@ def prepare_question(
     """Index the gene sets, measure their correlation and their overlaps under permuted cells."""
     sets = background = correlation = overlap = None
     if gene_sets:
-        expressed = np.bincount(expression.log.indices, minlength=expression.n_genes)
-        sets = index_sets(gene_sets, symbols, expressed, options.set_size, options.min_overlap)
+        sets = index_sets(gene_sets, symbols, expression.expressed, options.set_size, options.min_overlap)
         background = match_background(sets, expression.linear_total[sets.genes])
         correlation = set_correlation(expression, sets, rng)
         overlap = overlap_null(expression, sets, rng)

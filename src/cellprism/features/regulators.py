@@ -88,7 +88,7 @@ def top_regulators(table: pd.DataFrame, level: float) -> dict[int, str]:
 
 def _one_gene_a_symbol(question: Question, symbols: list[str]) -> tuple[np.ndarray, np.ndarray]:
     names = usable_symbols(symbols)
-    seen = np.bincount(question.expression.log.indices, minlength=names.size)
+    seen = question.expression.expressed
     order = np.argsort(-seen, kind="stable")
     order = order[(names[order] != "") & (seen[order] > 0)]
     _, first = np.unique(names[order].astype(str), return_index=True)

@@ -21,7 +21,7 @@ from cellprism.run.folder import RunFolder
 from cellprism.run.model_cells import model_cells
 from cellprism.run.options import states
 from cellprism.sae import SAE
-from cellprism.sae.metrics import describe
+from cellprism.sae.metrics import Description, describe
 
 __all__ = ["Encoded", "embed_cells", "encode", "fit_of", "model_of"]
 
@@ -49,14 +49,19 @@ class Encoded(NamedTuple):
 
     def anndata(self, features: pd.DataFrame | None = None) -> ad.AnnData:
         """Codes in X, with the names of cells and features; the embedding in ``obsm["X_embedding"]``."""
-        width = self.codes.shape[1]
-        var = pd.DataFrame(index=pd.Index([f"feature {i}" for i in range(width)]))
-        if features is not None:
-            var["name"] = features.set_index("feature")["name"].astype(str).reindex(range(width)).fillna("").to_numpy()
+        var = feature_names(self.codes.shape[1], features)
         obs = pd.DataFrame(index=pd.Index(self.cells))
         out = ad.AnnData(sp.csr_matrix(self.codes), obs=obs, var=var)
         out.obsm["X_embedding"] = self.embedding
         return out
+
+
+def feature_names(width: int, features: pd.DataFrame | None = None) -> pd.DataFrame:
+    """``var`` of codes: a row a feature, with its name where a run's table gives it."""
+    var = pd.DataFrame(index=pd.Index([f"feature {i}" for i in range(width)]))
+    if features is not None:
+        var["name"] = features.set_index("feature")["name"].astype(str).reindex(range(width)).fillna("").to_numpy()
+    return var
 
 
 def model_of(folder: RunFolder, path: Path | None = None) -> EmbeddingModel:
@@ -146,7 +151,11 @@ def encode(sae: SAE, values: Any, cells: tuple[str, ...], trained: dict[str, Any
 
 def fit_of(sae: SAE, embedding: NDArray[Any], codes: sp.csr_array, trained: dict[str, Any]) -> tuple[str, str]:
     """How well a dictionary describes cells, in words, and whether that is worse than of the cells it was trained on."""
-    here = describe(sae, embedding, codes)
+    return words_of_fit(describe(sae, embedding, codes), trained)
+
+
+def words_of_fit(here: Description, trained: dict[str, Any]) -> tuple[str, str]:
+    """:func:`fit_of` of what was measured already."""
     before, active = trained.get("explained_variance"), trained.get("l0")
     words = f"explained variance {here.explained_variance:.3f}"
     words += f" (in training {before:.3f})" if before is not None else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any
 
@@ -11,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cellprism.data.chunks import MOST_ROWS, rows_at_a_time
 from cellprism.sae.model import SAE
 
 __all__ = ["Cells", "split_cells"]
 
-_CHUNK = 65_536
+_WINDOW_BYTES = 2**24  # of the batches that are read together, while those before are trained on
 
 
 def split_cells(n: int, holdout: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -37,7 +39,7 @@ class Cells:
     rows
         Which cells.
     memory_limit
-        Bytes that the scaled cells may take. Where they need more, each batch is read from ``X`` when it is asked for.
+        Bytes that the scaled cells may take. Where they need more, batches are read from ``X``, a few ahead of training.
     """
 
     def __init__(self, sae: SAE, X: NDArray[Any], rows: NDArray[np.intp], memory_limit: float = np.inf) -> None:
@@ -47,16 +49,26 @@ class Cells:
         self._turned: NDArray[np.float32] | None = None
         self._lock = Lock()
 
-    @torch.no_grad()
     def _read(self, rows: NDArray[np.intp]) -> Tensor:
-        if len(rows) <= _CHUNK:
-            values = np.ascontiguousarray(self._X[rows], dtype=np.float32)
-            return self._sae.scale(torch.as_tensor(values, device=self.device))
+        step = rows_at_a_time(self._X.shape[1])
+        if len(rows) <= step:
+            return self._scaled(self._X[rows])
         # Chunk by chunk, so that the unscaled cells never stand beside the scaled ones as a whole.
         scaled = torch.empty((len(rows), self._sae.decoder.shape[1]), device=self.device)
-        for start in range(0, len(rows), _CHUNK):
-            scaled[start : start + _CHUNK] = self._read(rows[start : start + _CHUNK])
+        for start in range(0, len(rows), step):
+            scaled[start : start + step] = self._scaled(self._X[rows[start : start + step]])
         return scaled
+
+    @torch.no_grad()
+    def _scaled(self, values: NDArray[Any]) -> Tensor:
+        return self._sae.scale(torch.as_tensor(np.ascontiguousarray(values, dtype=np.float32), device=self.device))
+
+    def _window(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Unscaled cells in this order, read in the order in which they lie."""
+        order = np.argsort(rows)
+        values = np.empty((len(rows), self._X.shape[1]), dtype=np.float32)
+        values[order] = self._X[rows[order]]
+        return values
 
     def all(self) -> Tensor:
         """(cells, r) all cells in order: those in memory themselves, not a copy."""
@@ -83,7 +95,25 @@ class Cells:
             return self._x[index.to(self.device)]
         return self._read(self._rows[index.numpy()])
 
-    def chunks(self, size: int = _CHUNK) -> Iterator[Tensor]:
+    def batches(self, order: Tensor, size: int, first: int = 0) -> Iterator[Tensor]:
+        """Batches of ``size`` cells in this order, from batch ``first`` on."""
+        if self._x is not None:
+            order = order.to(self.device)  # once, and not with every batch
+            for start in range(first * size, len(order), size):
+                yield self._x[order[start : start + size]]
+            return
+        rows = self._rows[order.numpy()][first * size :]
+        window = size * max(1, _WINDOW_BYTES // (4 * self._X.shape[1] * size))
+        parts = [rows[start : start + window] for start in range(0, len(rows), window)]
+        with ThreadPoolExecutor(1, "cellprism-read") as reader:
+            ahead = reader.submit(self._window, parts[0]) if parts else None
+            for following in [*parts[1:], None]:
+                values = ahead.result() if ahead else np.empty((0, self._X.shape[1]), np.float32)
+                ahead = None if following is None else reader.submit(self._window, following)
+                for start in range(0, len(values), size):
+                    yield self._scaled(values[start : start + size])
+
+    def chunks(self, size: int = MOST_ROWS) -> Iterator[Tensor]:
         """All cells in order, so many at a time."""
         for start in range(0, len(self), size):
             yield self.batch(torch.arange(start, min(start + size, len(self))))

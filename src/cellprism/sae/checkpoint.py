@@ -16,18 +16,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cellprism.data.chunks import rows_at_a_time
 from cellprism.errors import InputError
 
 __all__ = ["Checkpoint", "fingerprint"]
-
-_CHUNK = 65_536
 
 
 def fingerprint(X: NDArray[Any], *about: object) -> str:
     """SHA-256 of the embedding's values and of whatever else decides the training."""
     digest = hashlib.sha256(repr((X.shape, str(X.dtype), about)).encode())
-    for start in range(0, len(X), _CHUNK):
-        digest.update(np.ascontiguousarray(X[start : start + _CHUNK]).tobytes())
+    rows = rows_at_a_time(X.shape[1])
+    for start in range(0, len(X), rows):
+        digest.update(np.ascontiguousarray(X[start : start + rows]).tobytes())
     return digest.hexdigest()
 
 

@@ -152,7 +152,7 @@ def fit_config(
         return make_fit(X, saes, histories, held, training, len(kept), seed)
     scaling = fit_scaling(X, cfg.scaling, cfg.whiten_power, kept)
     template = SAE(cfg, scaling).to(place)
-    cells, out = (Cells(template, X, rows, training.memory_limit) for rows in (kept, held))
+    cells, out = (Cells(template, X, rows, training.memory_for(X)) for rows in (kept, held))
     identity = fingerprint(X, cfg, training, seed) if checkpoint else ""
     jobs = []
     for s in range(seed, seed + seeds):

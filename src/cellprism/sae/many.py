@@ -112,7 +112,7 @@ def fit_many(
         if key not in shared:
             scaling = fit_scaling(X, config.scaling, config.whiten_power, kept)
             template = SAE(config, scaling).to(where)
-            inside, outside = (Cells(template, X, rows, training.memory_limit) for rows in (kept, held))
+            inside, outside = (Cells(template, X, rows, training.memory_for(X)) for rows in (kept, held))
             shared[key] = scaling, inside, outside, held
         scaling, inside, outside, held = shared[key]
         jobs.append(Job(config, scaling, inside, outside, training, s))

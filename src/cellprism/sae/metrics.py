@@ -8,8 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from cellprism.data.chunks import chunks
 from cellprism.sae.model import SAE
-from cellprism.sae.scaling import chunks
 
 __all__ = ["Description", "describe"]
 

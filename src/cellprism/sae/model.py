@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, final
 
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from cellprism.data.sparse import stacked
 from cellprism.errors import InputError
 from cellprism.sae.activation import TopK, make_activation
 from cellprism.sae.config import SAEConfig
@@ -132,12 +134,37 @@ class SAE(nn.Module):
         InputError
             If X is not two-dimensional, has another d than the SAE, or holds NaN or infinity.
         """
+        return stacked(self.encode_blocks(X), self.width)
+
+    def encode_blocks(self, X: ArrayLike) -> Iterator[sp.csr_array]:
+        """The codes of :meth:`encode` some cells at a time, in order: what is written as it comes is never held whole.
+
+        Parameters
+        ----------
+        X
+            (cells, d) array or memory map.
+
+        Yields
+        ------
+        scipy.sparse.csr_array
+            (some cells, width).
+
+        Raises
+        ------
+        InputError
+            As :meth:`encode`, when the cells that are wrong are reached.
+
+        Examples
+        --------
+        >>> sum(block.nnz for block in sae.encode_blocks(X)) == sae.encode(X).nnz
+        True
+        """
         X = self._checked(X, self.d, "embedding dimensions")
         rows = max(1, _CHUNK_ELEMENTS // self.width)
-        blocks = [self._encode_block(X[i : i + rows]) for i in range(0, len(X), rows)]
-        codes = sp.vstack(blocks, format="csr", dtype=np.float32) if blocks else sp.csr_array((0, self.width))
-        return sp.csr_array(codes, dtype=np.float32)
+        for start in range(0, len(X), rows):
+            yield self._encode_block(X[start : start + rows])
 
+    @torch.no_grad()
     def _encode_block(self, block: NDArray[Any]) -> sp.csr_array:
         x = torch.as_tensor(np.array(block, dtype=np.float32), device=self.mean.device)
         if not bool(torch.isfinite(x).all()):
@@ -148,7 +175,7 @@ class SAE(nn.Module):
             )
         pre = self.pre_activations(self.scale(x))
         if not isinstance(self.activation, TopK):
-            return sp.csr_array(self.activation(pre).cpu().numpy())
+            return sp.csr_array(self.activation(pre).cpu().numpy(), dtype=np.float32)
         # The few that stay go straight into sparse form: a dense array of codes would cost more than finding them.
         values, indices = torch.relu(pre).topk(self.activation.k, dim=-1, sorted=False)
         indices, order = indices.sort(dim=-1)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellprism.data.chunks import chunks
 from cellprism.errors import InputError
 from cellprism.sae.config import Scaling
 
-__all__ = ["AffineScaling", "chunks", "effective_dimension", "fit_scaling"]
+__all__ = ["AffineScaling", "effective_dimension", "fit_scaling"]
 
-_CHUNK = 65_536
 # A direction that is taken for noise is turned down, not dropped, so that the scaling can be undone.
 _LEAST_SHARE = 0.05
 
@@ -27,13 +26,6 @@ class AffineScaling(NamedTuple):
     """(d, r) from raw to scaled; r < d where directions without variance are left out."""
     backward: NDArray[np.float32]
     """(r, d) from scaled to raw."""
-
-
-def chunks(X: NDArray[np.floating], rows: NDArray[np.intp] | None = None) -> Iterator[NDArray[np.float64]]:
-    """Some rows of an embedding (None: all), a chunk at a time: a memory map is never held whole."""
-    for start in range(0, len(X) if rows is None else len(rows), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        yield np.asarray(X[part] if rows is None else X[rows[part]], dtype=np.float64)
 
 
 def _moments(

@@ -144,12 +144,9 @@ class Trainer:
 
     def _steps(self, order: torch.Tensor, first: int) -> None:
         config = self.sae.config
-        if self.cells.in_memory:
-            order = order.to(self.cells.device)  # once, and not with every batch
         # Asking whether a feature is dead waits for a GPU: only where one can be.
         revive = self._may_revive()
-        for i in range(first, self.per_epoch):
-            x = self.cells.batch(order[i * self.batch : (i + 1) * self.batch])
+        for i, x in enumerate(self.cells.batches(order, self.batch, first), first):
             dead = self.clock.dead(config.dead_after * len(self.cells)) if revive else None
             p = 1.0 if config.p_end is None else 1.0 + (config.p_end - 1.0) * self.done / max(1, self.steps - 1)
             self.last = self.step(x, dead, p, self.learning_rate(self.done))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from cellprism.errors import InputError
 from cellprism.sae.fields import as_number, as_whole
@@ -18,6 +20,7 @@ Kernel = Literal["auto", "dense", "sparse", "triton"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 _DEFAULT_STEPS = 4_000
+_MEMORY, _MAPPED_MEMORY = 2.0**32, 2.0**30
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,9 @@ class TrainingOptions:
     float32; ``auto`` = bfloat16 where the CPU multiplies it in hardware and the embedding has 128 dimensions or more. Of
     the triton step: ``bfloat16`` rounds the weights, cells, pre-activations and residuals that are multiplied, with sums,
     gradients, moments and parameters in float32; ``auto`` = bfloat16 on CUDA from 128 dimensions on."""
-    memory_limit: float = 2.0**32
+    memory_limit: float | None = None
     """Bytes that the cells may take in memory; where they need more, batches are read from the embedding, which can then
-    be a memory map larger than the memory."""
+    be a memory map larger than the memory. None = 4 GiB, and 1 GiB for a memory map."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
@@ -78,7 +81,7 @@ class TrainingOptions:
                 raise InputError(
                     f"`{name}` must be one of {', '.join(choices)}", repr(getattr(self, name)), "use 'auto'"
                 )
-        if not self.memory_limit >= 0:
+        if self.memory_limit is not None and not self.memory_limit >= 0:
             raise InputError(
                 "`memory_limit` is a number of bytes", str(self.memory_limit), "use 4e9, or 0 to read always"
             )
@@ -92,6 +95,12 @@ class TrainingOptions:
                 f"warmup={self.warmup}, decay={self.decay}",
                 "use 0.05 and 0.5",
             )
+
+    def memory_for(self, X: NDArray[Any]) -> float:
+        """Bytes that the cells of this embedding may take."""
+        if self.memory_limit is not None:
+            return self.memory_limit
+        return _MAPPED_MEMORY if isinstance(X, np.memmap) else _MEMORY
 
     def batch_size_for(self, n_cells: int) -> int:
         """Cells a step for so many training cells."""

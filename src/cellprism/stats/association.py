@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cellprism.stats.expression import Expression, column_order
+from cellprism.stats.gene_blocks import row_arrays
 from cellprism.stats.kernels import lift_over_zeros, njit
 from cellprism.stats.parallel import for_chunks
 
@@ -27,13 +28,13 @@ def _weighted_sums(
     values: np.ndarray,
     n_genes: int,
 ) -> np.ndarray:
-    """(features, genes) sums of a sparse gene value over each feature's cells, weighted by feature and cell."""
+    """(features, genes) sums of a sparse gene value (the first of each pair) over each feature's cells, weighted by feature and cell."""
     out = np.zeros((ptr.size - 1, n_genes))
     for f in range(ptr.size - 1):
         for k in range(ptr[f], ptr[f + 1]):
             w = weight[k]
             for p in range(row_ptr[cells[k]], row_ptr[cells[k] + 1]):
-                out[f, genes[p]] += w * values[p]
+                out[f, genes[p]] += w * values[p, 0]
     return out
 
 
@@ -53,7 +54,7 @@ def activation_association(codes: sp.csc_array, expression: Expression) -> np.nd
     ``scipy.stats.spearmanr``. A feature with many zeros cannot reach 1 with a gene that has fewer ties.
     """
     ptr = codes.indptr.astype(np.int64)
-    cells = codes.indices.astype(np.int64)
+    cells = codes.indices
     lift, _ = lift_over_zeros(ptr, codes.data, column_order(ptr, codes.data), expression.n_cells)
     sizes = expression.sizes.astype(np.float64)
     n_strata, n_features = sizes.size, codes.shape[1]
@@ -64,8 +65,7 @@ def activation_association(codes: sp.csc_array, expression: Expression) -> np.nd
     code_length = np.sqrt(np.maximum(square - (in_stratum**2 / sizes).sum(axis=1), 0.0))
     gene_length = np.sqrt(np.maximum(((sizes**3 - sizes)[:, None] - expression.ties) / 12.0, 0.0).sum(axis=0))
     centre = expression.zero_rank - (sizes[:, None] + 1.0) / 2.0
-    offsets = np.ascontiguousarray(expression.values[:, 0])
-    row_ptr, genes = expression.log.indptr.astype(np.int64), expression.log.indices.astype(np.int64)
+    row_ptr, genes = row_arrays(expression.log)
     out = np.zeros((n_features, expression.n_genes), dtype=np.float32)
 
     def correlate(part: slice) -> None:
@@ -76,7 +76,7 @@ def activation_association(codes: sp.csc_array, expression: Expression) -> np.nd
             lift[start:stop],
             row_ptr,
             genes,
-            offsets,
+            expression.values,
             expression.n_genes,
         )
         product = sums + in_stratum[part] @ centre

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
+from cellprism.stats.walks import count_by_group
 
 __all__ = ["Contrast", "active_contrast", "check_codes", "paper_contrast"]
 
@@ -120,9 +121,8 @@ def _sublist(codes: sp.csc_array, keep: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _count(ptr: np.ndarray, cells: np.ndarray, strata: np.ndarray, n_strata: int) -> np.ndarray:
-    feature = np.repeat(np.arange(ptr.size - 1), np.diff(ptr))
-    flat = np.bincount(feature * n_strata + strata[cells], minlength=(ptr.size - 1) * n_strata)
-    return flat.reshape(ptr.size - 1, n_strata)
+    counts: np.ndarray = count_by_group(ptr.astype(np.int64, copy=False), cells, strata, n_strata)
+    return counts
 
 
 def _reasons(positive: np.ndarray, negative: np.ndarray, min_cells: int) -> np.ndarray:

@@ -2,19 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
 
 from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
+from cellprism.stats.gene_blocks import GeneBlock, gene_blocks, row_arrays
 from cellprism.stats.kernels import rank_offsets
 from cellprism.stats.parallel import for_chunks
+from cellprism.stats.scratch import Growing, mapped
+from cellprism.stats.walks import dense_rows, power_sums
 
-__all__ = ["Expression", "column_order", "prepare_expression"]
+__all__ = ["ChosenRows", "Expression", "Rows", "column_order", "prepare_expression"]
+
+_PIECE = 2**22
 
 _LARGEST_LOG = 30.0  # e^30 is beyond any count: larger values were not logged
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """Expression that lies elsewhere and is read in order."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(cells, genes)."""
+
+    def blocks(self) -> Iterator[sp.csr_array]:
+        """Depth-normalised log1p values of some cells at a time: canonical CSR float32 without stored zeros."""
+
+
+class ChosenRows:
+    """Some of the cells of :class:`Rows`."""
+
+    def __init__(self, rows: Rows, kept: np.ndarray) -> None:
+        self._rows, self._kept = rows, kept
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(kept cells, genes)."""
+        return int(self._kept.sum()), self._rows.shape[1]
+
+    def blocks(self) -> Iterator[sp.csr_array]:
+        """Those of the whole, without the other cells."""
+        start = 0
+        for block in self._rows.blocks():
+            yield block[np.flatnonzero(self._kept[start : start + block.shape[0]])]
+            start += block.shape[0]
 
 
 @dataclass(frozen=True)
@@ -34,6 +73,10 @@ class Expression:
         (genes,): sum over cells of expm1 of the values.
     strata, sizes
         The stratum of each cell, and the number of cells in each stratum.
+    expressed
+        (genes,) cells that express each gene.
+    on_disk
+        Whether ``log`` and ``values`` are mapped from files.
     """
 
     log: sp.csr_array
@@ -44,6 +87,8 @@ class Expression:
     linear_total: np.ndarray
     strata: np.ndarray
     sizes: np.ndarray
+    expressed: np.ndarray
+    on_disk: bool = False
 
     @property
     def n_cells(self) -> int:
@@ -55,14 +100,23 @@ class Expression:
         """Number of genes."""
         return int(self.log.shape[1])
 
+    @cached_property
+    def log_moments(self) -> np.ndarray:
+        """(2, genes) sums over cells of the values and of their squares."""
+        ptr, columns = row_arrays(self.log)
+        one = np.zeros(self.n_cells, dtype=np.int64)
+        sums: np.ndarray = power_sums(ptr, columns, self.log.data, one, (1, self.n_genes), 2)[:, 0]
+        return sums
+
     def standard_ranks(self, cells: np.ndarray, genes: np.ndarray) -> np.ndarray:
         """Ranks of some cells and genes, centred within strata and scaled to unit length over all cells.
 
         Sums of products of these columns over all cells are Spearman correlations (within strata); a constant gene
         gives zeros.
         """
-        ranks = sp.csr_array((self.values[:, 0], self.log.indices, self.log.indptr), self.log.shape)
-        dense: np.ndarray = ranks[cells][:, genes].toarray().astype(np.float64)
+        place = np.full(self.n_genes, -1, dtype=np.int64)
+        place[genes] = np.arange(genes.size)
+        dense = dense_rows(cells, place, genes.size, *row_arrays(self.log), self.values[:, 0])
         centre = (self.sizes[:, None] + 1.0) / 2.0
         dense += (self.zero_rank[:, genes] - centre)[self.strata[cells]]
         sizes = self.sizes[:, None].astype(np.float64)
@@ -71,56 +125,80 @@ class Expression:
         return dense
 
 
-def prepare_expression(expression: sp.sparray | np.ndarray, strata: np.ndarray | None = None) -> Expression:
+def prepare_expression(expression: sp.sparray | np.ndarray | Rows, strata: np.ndarray | None = None) -> Expression:
     """Check log1p expression and rank every gene once.
 
     Parameters
     ----------
     expression
-        (cells, genes) depth-normalised log1p values, sparse or dense.
+        (cells, genes) depth-normalised log1p values, sparse or dense, or :class:`Rows` of them: these are read once, in
+        order, and with their ranks lie in files of the system's temporary folder from then on, never in memory.
     strata
         (cells,) labels; ranks are taken within each stratum (one stratum without them).
 
     Raises
     ------
     InputError
-        For negative, non-finite or plainly unlogged values.
+        For negative, non-finite or plainly unlogged values, and where the disk has no room.
     """
-    log = as_csr(expression)
-    _check(log)
+    stored = isinstance(expression, Rows)
+    log = _on_disk(expression) if isinstance(expression, Rows) else _in_memory(expression)
     if strata is None:
         code, sizes = np.zeros(log.shape[0], dtype=np.int64), np.array([log.shape[0]])
     else:
         _, code, sizes = np.unique(np.asarray(strata).astype(str), return_inverse=True, return_counts=True)
-    # positions ride through the transpose so that ranks can be put back in row order
-    position = sp.csr_array((np.arange(log.nnz, dtype=np.int64), log.indices, log.indptr), log.shape).tocsc()
-    by_gene = position.data
-    ptr, cells, sorted_values = position.indptr.astype(np.int64), position.indices, log.data[by_gene]
-    offset = np.empty(log.nnz)
+    values = (mapped if stored else np.empty)((log.nnz, 2), np.float32)
     zero_rank, ties, cubes = (np.empty((sizes.size, log.shape[1])) for _ in range(3))
+    linear_total, expressed = np.zeros(log.shape[1]), np.zeros(log.shape[1], dtype=np.int64)
+    for start in range(0, log.nnz, _PIECE):
+        part = slice(start, start + _PIECE)
+        np.expm1(log.data[part], out=values[part, 1])
+        expressed += np.bincount(log.indices[part], minlength=log.shape[1])
+    for block in gene_blocks(log, expressed):
+        offset, ptr = np.empty(block.values.size), block.ptr
 
-    def rank(part: slice) -> None:
-        start, stop = ptr[part.start], ptr[part.stop]
-        order = column_order(ptr[part.start : part.stop + 1] - start, sorted_values[start:stop])
-        rank_offsets(
-            ptr[part.start : part.stop + 1] - start,
-            cells[start:stop],
-            sorted_values[start:stop],
-            order,
-            code,
-            sizes,
-            offset[start:stop],
-            zero_rank[:, part],
-            ties[:, part],
-            cubes[:, part],
+        def rank(part: slice, block: GeneBlock = block, offset: np.ndarray = offset, ptr: np.ndarray = ptr) -> None:
+            start, stop = ptr[part.start], ptr[part.stop]
+            starts = ptr[part.start : part.stop + 1] - start
+            order = column_order(starts, block.values[start:stop])
+            here = slice(block.genes.start + part.start, block.genes.start + part.stop)
+            rank_offsets(
+                starts, block.cells[start:stop], block.values[start:stop], order, code, sizes, offset[start:stop],
+                zero_rank[:, here], ties[:, here], cubes[:, here],
+            )  # fmt: skip
+            owner = np.repeat(np.arange(starts.size - 1), np.diff(starts))
+            linear = values[block.positions[start:stop], 1]
+            linear_total[here] = np.bincount(owner, weights=linear, minlength=starts.size - 1)
+
+        for_chunks(rank, ptr.size - 1, 128)
+        values[block.positions, 0] = offset
+        del block, offset, ptr, rank  # before the next one is made
+    return Expression(log, values, zero_rank, ties, cubes, linear_total, code, sizes, expressed, stored)
+
+
+def _in_memory(expression: sp.sparray | np.ndarray) -> sp.csr_array:
+    log = as_csr(expression)
+    _check(log.data)
+    return log
+
+
+def _on_disk(rows: Rows) -> sp.csr_array:
+    lengths = [np.zeros(1, np.int64)]
+    log = sp.csr_array(rows.shape, dtype=np.float32)
+    with Growing(np.float32) as data, Growing(np.int32) as indices:
+        for block in rows.blocks():
+            _check(block.data)
+            data.append(block.data)
+            indices.append(block.indices)
+            lengths.append(np.diff(block.indptr))
+        log.data, log.indices = data.array(), indices.array()  # as they are: a constructor may copy
+    log.indptr = np.cumsum(np.concatenate(lengths))
+    if log.indptr.size != rows.shape[0] + 1:
+        raise InputError(
+            "expression has the rows that it says", f"{log.indptr.size - 1:,} of {rows.shape[0]:,}", "write it again"
         )
-
-    for_chunks(rank, log.shape[1], 128)
-    values = np.empty((log.nnz, 2), dtype=np.float32)
-    values[by_gene, 0] = offset
-    np.expm1(log.data, out=values[:, 1])
-    linear_total = np.bincount(log.indices, weights=values[:, 1], minlength=log.shape[1])
-    return Expression(log, values, zero_rank, ties, cubes, linear_total, code, sizes)
+    log.has_sorted_indices = log.has_canonical_format = True
+    return log
 
 
 def column_order(ptr: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -131,22 +209,22 @@ def column_order(ptr: np.ndarray, values: np.ndarray) -> np.ndarray:
     return order
 
 
-def _check(log: sp.csr_array) -> None:
-    if not np.isfinite(log.data).all():
+def _check(data: np.ndarray) -> None:
+    if not np.isfinite(data).all():
         raise InputError(
             "expression must be finite",
-            f"{int((~np.isfinite(log.data)).sum())} NaN or infinite values",
+            f"{int((~np.isfinite(data)).sum())} NaN or infinite values",
             "remove or impute them before the tests",
         )
-    if log.nnz and log.data.min() < 0:
+    if data.size and data.min() < 0:
         raise InputError(
             "expression must be non-negative log1p values",
-            f"{int((log.data < 0).sum())} negative values, the smallest {log.data.min():g}",
+            f"{int((data < 0).sum())} negative values, the smallest {data.min():g}",
             "give the values before scaling or centring (often in adata.raw or a layer)",
         )
-    if log.nnz and log.data.max() > _LARGEST_LOG:
+    if data.size and data.max() > _LARGEST_LOG:
         raise InputError(
             "expression must be on the log1p scale",
-            f"a largest value of {log.data.max():g}",
+            f"a largest value of {data.max():g}",
             "normalise by depth and apply log1p first",
         )

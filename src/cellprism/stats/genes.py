@@ -12,10 +12,12 @@ import numpy as np
 
 from cellprism.stats.contrast import Contrast
 from cellprism.stats.expression import Expression
+from cellprism.stats.gene_blocks import row_arrays
 from cellprism.stats.kernels import group_sums
 from cellprism.stats.moderate import t_to_z
 from cellprism.stats.parallel import for_chunks, nan_array
 from cellprism.stats.rank_kernels import BLOCK_GENES, block_sums, empty_block, fill_block, rank_formulas, row_starts
+from cellprism.stats.walks import group_moments, split_by_group
 
 __all__ = ["GeneResult", "cell_sums", "empty_statistics", "log2_fold_change", "rank_sum", "split_by_stratum", "welch"]
 
@@ -84,7 +86,7 @@ def rank_sum(expression: Expression, contrast: Contrast, *, pseudocount: float =
     calibrated, fold = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
 
     ptr, cells = split_by_stratum(contrast.ptr, contrast.cells, expression.strata, n_strata)
-    ptr, cells = ptr.astype(np.int64), cells.astype(np.int64)
+    ptr = ptr.astype(np.int64, copy=False)
     pos, neg = contrast.positive.astype(np.float64), contrast.negative.astype(np.float64)
 
     def formulas(sums: np.ndarray, row: int, first: int, n: int) -> None:
@@ -133,23 +135,28 @@ def welch(expression: Expression, contrast: Contrast, *, pseudocount: float = 0.
     largest deviate that the log p value of the machine can carry (about 1e4) so that it ranks first.
     """
     n_strata = expression.sizes.size
-    log = expression.log.data.astype(np.float64)
-    moments = np.stack([log, log**2], axis=1)
+
+    def moments(ptr: np.ndarray, cells: np.ndarray, part: slice) -> np.ndarray:
+        groups = (ptr[part.start : part.stop + 1] - ptr[part.start]).astype(np.int64)
+        mine = cells[ptr[part.start] : ptr[part.stop]]
+        sums: np.ndarray = group_moments(groups, mine, *_rows(expression), expression.log.data, expression.n_genes)
+        return sums
+
     unit = np.zeros(n_strata + 1, dtype=np.int64)
     unit[1:] = np.cumsum(expression.sizes)
     order = np.argsort(expression.strata, kind="stable")
-    total = cell_sums(expression, unit, order, slice(0, n_strata), moments)
+    total = moments(unit, order.astype(np.int32), slice(0, n_strata))
     z = empty_statistics(contrast.n_features, expression.n_genes)
     fold = nan_array(z.shape, np.float32)
     ptr, cells = split_by_stratum(contrast.ptr, contrast.cells, expression.strata, n_strata)
     out_ptr, out_cells = split_by_stratum(contrast.excluded_ptr, contrast.excluded_cells, expression.strata, n_strata)
-    linear = np.repeat(expression.values[:, 1:], 2, axis=1)
+    linear = expression.values
 
     def test(part: slice) -> None:
         groups = slice(part.start * n_strata, part.stop * n_strata)
         width = (part.stop - part.start, n_strata, 2, expression.n_genes)
-        inside = cell_sums(expression, ptr, cells, groups, moments).reshape(width)
-        outside = total[None] - inside - cell_sums(expression, out_ptr, out_cells, groups, moments).reshape(width)
+        inside = moments(ptr, cells, groups).reshape(width)
+        outside = total[None] - inside - moments(out_ptr, out_cells, groups).reshape(width)
         pos, neg = contrast.positive[part].astype(np.float64), contrast.negative[part].astype(np.float64)
         t, df = _stratified_welch(inside, outside, pos, neg)
         z[part] = t_to_z(t, df)
@@ -203,9 +210,8 @@ def split_by_stratum(
     """Split the cell list of each feature into one list a stratum."""
     if n_strata == 1:
         return ptr, cells
-    group = np.repeat(np.arange(ptr.size - 1), np.diff(ptr)) * n_strata + strata[cells]
-    counts = np.bincount(group, minlength=(ptr.size - 1) * n_strata)
-    return np.concatenate([[0], np.cumsum(counts)]), cells[np.argsort(group, kind="stable")]
+    parts: tuple[np.ndarray, np.ndarray] = split_by_group(ptr.astype(np.int64, copy=False), cells, strata, n_strata)
+    return parts
 
 
 def cell_sums(
@@ -221,14 +227,12 @@ def cell_sums(
         cell_weight = np.ones(expression.n_cells)
     start, stop = ptr[part.start], ptr[part.stop]
     groups = (ptr[part.start : part.stop + 1] - start).astype(np.int64)
-    return group_sums(
-        groups, cells[start:stop].astype(np.int64), cell_weight, *_rows(expression), values, expression.n_genes
-    )
+    return group_sums(groups, cells[start:stop], cell_weight, *_rows(expression), values, expression.n_genes)
 
 
 def _rows(expression: Expression) -> tuple[np.ndarray, np.ndarray]:
     """Row pointers and columns in one integer width, so that the compiled loop is compiled once."""
-    return expression.log.indptr.astype(np.int64), expression.log.indices.astype(np.uint32)
+    return row_arrays(expression.log)
 
 
 def _step(row: int) -> int:

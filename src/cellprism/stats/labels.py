@@ -50,7 +50,7 @@ def category_detectors(codes: sp.csc_array, labels: np.ndarray, order: np.ndarra
     ties = np.empty(codes.shape[1])
     best = np.zeros((codes.shape[1], sizes.size, 4))
     order = column_order(ptr, codes.data) if order is None else order
-    auroc_f1(ptr, codes.indices.astype(np.int64), codes.data, order, number, sizes, auroc, ties, best)
+    auroc_f1(ptr, codes.indices, codes.data, order, number, sizes, auroc, ties, best)
     usable = (sizes >= 2) & (sizes < sizes.sum())
     n = float(sizes.sum())
     m = sizes[usable].astype(np.float64)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
+from cellprism.data.chunks import chunks
+
 __all__ = ["covariance_directions", "matched_directions", "permuted_codes", "random_sets"]
 
 _GENES_A_BIN, _CANDIDATES = 50, 8
+_HEIGHT_BYTES = 2**27  # of the projections that are held at a time
 _CORRELATED = 0.01  # mean correlation from which a set counts as correlated
 
 
@@ -23,7 +26,9 @@ def covariance_directions(centred: np.ndarray, n: int, rng: np.random.Generator)
     return np.asarray(directions / np.maximum(np.linalg.norm(directions, axis=0), 1e-300))
 
 
-def matched_directions(embedding: np.ndarray, n_active: np.ndarray, rng: np.random.Generator) -> sp.csc_array:
+def matched_directions(
+    embedding: np.ndarray, n_active: np.ndarray, rng: np.random.Generator, rows: np.ndarray | None = None
+) -> sp.csc_array:
     """Random directions of an embedding, thresholded to given numbers of active cells.
 
     Directions are drawn from a normal distribution with the covariance of the embedding itself, so that they point
@@ -33,28 +38,39 @@ def matched_directions(embedding: np.ndarray, n_active: np.ndarray, rng: np.rand
     Parameters
     ----------
     embedding
-        (cells, d).
+        (cells, d) array or memory map, read in pieces.
     n_active
         (features,) active cells wanted of each direction; ties at the threshold stay out.
+    rows
+        The cells that count; None = all.
 
     Returns
     -------
     (cells, features) CSC, float32.
     """
-    centred = np.asarray(embedding, dtype=np.float64)
-    centred = centred - centred.mean(axis=0)
-    n = centred.shape[0]
-    directions = covariance_directions(centred, n_active.size, rng)
-    rows, data, ptr = [], [], [0]
-    for f in range(n_active.size):
-        height = centred @ directions[:, f]
-        k = int(min(n_active[f], n - 1))
-        level = np.partition(height, n - k - 1)[n - k - 1]
-        above = np.flatnonzero(height > level)
-        rows.append(above)
-        data.append((height[above] - level).astype(np.float32))
-        ptr.append(ptr[-1] + above.size)
-    return sp.csc_array((np.concatenate(data), np.concatenate(rows), np.array(ptr)), (n, n_active.size))
+    n, width = len(embedding) if rows is None else len(rows), n_active.size
+    mean = np.sum([x.sum(axis=0) for x in chunks(embedding, rows, width)], axis=0) / n
+    # as covariance_directions, with the same draws
+    directions = np.zeros((embedding.shape[1], width))
+    for x in chunks(embedding, rows, width):
+        directions += (x - mean).T @ rng.standard_normal((len(x), width))
+    directions /= np.maximum(np.linalg.norm(directions, axis=0), 1e-300)
+    above, data, ptr = [], [], [0]
+    together = max(1, _HEIGHT_BYTES // (8 * n))
+    for first in range(0, width, together):
+        some = directions[:, first : first + together]
+        heights = np.empty((some.shape[1], n))
+        start = 0
+        for x in chunks(embedding, rows, width):
+            heights[:, start : start + len(x)] = ((x - mean) @ some).T
+            start += len(x)
+        for height, wanted in zip(heights, n_active[first : first + together], strict=True):
+            k = int(min(wanted, n - 1))
+            level = np.partition(height, n - k - 1)[n - k - 1]
+            above.append(np.flatnonzero(height > level).astype(np.int32))
+            data.append((height[above[-1]] - level).astype(np.float32))
+            ptr.append(ptr[-1] + above[-1].size)
+    return sp.csc_array((np.concatenate(data), np.concatenate(above), np.array(ptr)), (n, width))
 
 
 def permuted_codes(codes: sp.csc_array, strata: np.ndarray, rng: np.random.Generator) -> sp.csc_array:

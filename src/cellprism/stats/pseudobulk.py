@@ -15,14 +15,18 @@ import numpy as np
 from cellprism.stats.contrast import Contrast
 from cellprism.stats.donors import weigh_donors
 from cellprism.stats.expression import Expression
+from cellprism.stats.gene_blocks import row_arrays
 from cellprism.stats.genes import GeneResult, cell_sums, empty_statistics, log2_fold_change, split_by_stratum
 from cellprism.stats.moderate import fit_prior, skewed_tail, t_to_z
 from cellprism.stats.parallel import for_chunks, nan_array
+from cellprism.stats.scratch import mapped
 from cellprism.stats.units import FEWEST_A_SIDE, MIN_DONORS
+from cellprism.stats.walks import power_sums
 
 __all__ = ["donors_of_strata", "paired_pseudobulk"]
 
 _EVEN, _FEWEST_EVEN = 0.3, 50
+_PIECE = 2**22
 _DOUBT = 2.0
 """Of a gene's own variance between donors, which a handful of donors does not tell (:func:`weigh_donors`)."""
 
@@ -67,16 +71,14 @@ def paired_pseudobulk(
     """
     n_strata, n_genes = expression.sizes.size, expression.n_genes
     n_donors = int(donor_of.max()) + 1
-    log = expression.log.data.astype(np.float64)
-    values = np.stack([log, expression.values[:, 1]], axis=1)
-    by_block = np.argsort(expression.strata, kind="stable")
-    block_ptr = np.concatenate([[0], np.cumsum(expression.sizes)])
-
-    def of_strata(pair: np.ndarray) -> np.ndarray:
-        return cell_sums(expression, block_ptr, by_block, slice(0, n_strata), pair)
-
-    total = of_strata(values)[:, 0]
-    moments = _moments(total, of_strata(np.stack([log**2, log**3], axis=1)), expression.sizes.astype(np.float64))
+    log = expression.log.data
+    values = (mapped if expression.on_disk else np.empty)((log.size, 2), np.float32)
+    for start in range(0, log.size, _PIECE):
+        part = slice(start, start + _PIECE)
+        values[part, 0], values[part, 1] = log[part], expression.values[part, 1]
+    powers = power_sums(*row_arrays(expression.log), log, expression.strata, (n_strata, n_genes), 3)
+    total = powers[0]
+    moments = _moments(total, powers[1:].swapaxes(0, 1), expression.sizes.astype(np.float64))
     ptr, cells = split_by_stratum(contrast.ptr, contrast.cells, expression.strata, n_strata)
     z = empty_statistics(contrast.n_features, n_genes)
     calibrated, fold = nan_array(z.shape, np.float32), nan_array(z.shape, np.float32)

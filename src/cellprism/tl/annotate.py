@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from cellprism import genesets
-from cellprism.data.expression import measured_expression
+from cellprism.data.expression import gene_names, measured_expression
 from cellprism.data.order import refuse_other_order
 from cellprism.data.sparse import as_csr
+from cellprism.data.stored import is_stored, stored_expression
 from cellprism.errors import CellsLeftOut
 from cellprism.features.annotate import Annotation
 from cellprism.features.annotate import annotate as _annotate
@@ -46,7 +47,8 @@ def annotate(
     Parameters
     ----------
     adata
-        Gets the tables ``features``, ``genes``, ``sets``, ``labels`` and ``shares`` in ``uns[key]``.
+        Gets the tables ``features``, ``genes``, ``sets``, ``labels`` and ``shares`` in ``uns[key]``. The X of a file that was
+        opened with ``backed="r"`` is read in pieces and never held.
     gene_sets
         A mapping from names to symbols, or what :func:`cellprism.genesets.load` takes.
     key
@@ -80,26 +82,34 @@ def annotate(
     columns = cell_columns(adata, labels or (), strata, column)
     for note in columns.labels.notes:
         warnings.warn(note, CellsLeftOut, stacklevel=2)
-    expression = measured_expression(adata, layer=layer, raw=raw, gene_symbols=gene_symbols, state=expression_state)
+    values: Any
+    if layer is None and not raw and is_stored(adata.X):  # X of a file that was opened with backed="r" stays there
+        values = stored_expression(adata.X, state=expression_state)
+        genes, symbols = gene_names(adata, gene_symbols)
+        depth, modality = values.depth(), ("rna",) * len(genes)
+    else:
+        found = measured_expression(adata, layer=layer, raw=raw, gene_symbols=gene_symbols, state=expression_state)
+        values, genes, symbols = found.values, found.genes, found.symbols
+        depth, modality = found.depth, found.modality
     sets = dict(gene_sets) if isinstance(gene_sets, Mapping) else genesets.load(gene_sets, warnings.warn)
-    given = {"depth": expression.depth, "label_kinds": columns.labels.kinds} | options
-    found = _annotate(
+    given = {"depth": depth, "label_kinds": columns.labels.kinds} | options
+    annotation = _annotate(
         as_csr(adata.obsm[f"X_{key}"], "the matrix of codes"),
-        expression.values,
-        expression.genes,
+        values,
+        genes,
         sets,
         labels=columns.labels.table.reset_index(drop=True) if labels else None,
         strata=columns.strata,
         donor=donor if columns.donor is None else columns.donor,
-        symbols=expression.symbols,
+        symbols=symbols,
         embedding=embedding(adata, kept["rep"]),
-        modality=expression.modality,
+        modality=modality,
         **given,
     )
-    features = found.features.copy()
+    features = annotation.features.copy()
     if "stability" in kept:
         features["stability"] = np.asarray(kept["stability"])[features["feature"]]
-    tables: dict[str, pd.DataFrame] = {n: getattr(found, n) for n in TABLES} | {"features": features}
-    for name, table in (tables | {"shares": found.shares}).items():
+    tables: dict[str, pd.DataFrame] = {n: getattr(annotation, n) for n in TABLES} | {"features": features}
+    for name, table in (tables | {"shares": annotation.shares}).items():
         kept[name] = table.reset_index(drop=True)
-    return found
+    return annotation
