@@ -8,9 +8,11 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from cellprism.data.checks import tells_remarks
+from cellprism.errors import InputError
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.consensus import agreed, check_consensus
 from cellprism.sae.fit import Fit, check_call, fit_config
+from cellprism.sae.ranks.join import in_several
 from cellprism.sae.recipe import fit_auto
 
 __all__ = ["fit"]
@@ -74,9 +76,17 @@ def fit(
     InputError
         If X is not a finite two-dimensional array with at least two cells and some variance, or an option is wrong;
         with ``consensus``, if no feature returns in most seeds.
+    ProcessLostError
+        If one of several processes ends: a ConnectionError in all others.
     DivergedError
         If the loss becomes NaN or infinite, or the error 10,000 times the first; a FloatingPointError that names the step and the
         remedy and holds the SAE of the last good evaluation.
+
+    Notes
+    -----
+    Where torch.distributed's group is initialised (``torchrun``), its processes train together: call this in each of them with
+    the same arguments. Each takes a share of every batch, so that the training is that of one process, and with
+    ``dictionary_shards`` a part of the features. Each gets the whole result; the first one writes the checkpoint.
 
     Examples
     --------
@@ -87,6 +97,12 @@ def fit(
     X, seed, seeds, *_ = check_call(X, seed, seeds, device, checkpoint_every, options)
     if consensus:
         check_consensus(seeds, cfg)
+    if cfg is None and in_several():
+        raise InputError(
+            "the recipe is chosen in one process",
+            "no config in a training of several",
+            "choose it first, and give `cfg`",
+        )
     call: dict[str, Any] = {
         "seed": seed, "seeds": seeds, "device": device, "progress": progress, "checkpoint": checkpoint,
         "checkpoint_every": checkpoint_every, **options,

@@ -19,6 +19,7 @@ from cellprism.sae.checkpoint import Checkpoint
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.model import SAE
 from cellprism.sae.progress import TrainingBar
+from cellprism.sae.ranks.join import trained_together
 from cellprism.sae.scaling import AffineScaling
 from cellprism.sae.trainer import Trainer
 from cellprism.sae.training import TrainingOptions
@@ -43,6 +44,8 @@ class Job:
     options: TrainingOptions
     seed: int
     checkpoint: Checkpoint | None = None
+    shards: int | None = None
+    """Where the processes of a group train it together, over how many of them its features lie; None = this one alone."""
 
     def cost(self) -> float:
         """Pre-activations of the whole training."""
@@ -62,9 +65,11 @@ class Job:
         start = torch.Generator().manual_seed(self.seed)
         # The order has a source of its own, so that models of one seed see the same batches whatever their shape.
         order = torch.Generator().manual_seed(self.seed + 2**40)
-        sae = SAE(self.config, self.scaling, start).to(self.cells.device)
-        trainer = Trainer(sae, self.cells, self.held, self.options, order, self.seed, self.checkpoint)
-        history = trainer.train(report)
+        sae = SAE(self.config, self.scaling, start)
+        with trained_together(sae, self.shards):
+            sae.to(self.cells.device)
+            trainer = Trainer(sae, self.cells, self.held, self.options, order, self.seed, self.checkpoint)
+            history = trainer.train(report)
         return sae.to("cpu").eval(), history
 
 
@@ -125,7 +130,8 @@ def run_jobs(
     time. The costliest start first, so that the threads end together.
     """
     with TrainingBar(progress, len(jobs)) as bar:
-        if jobs[0].cells.device.type != "cpu":
+        # Processes that train together must meet in one order.
+        if jobs[0].cells.device.type != "cpu" or jobs[0].shards is not None:
             return [job.run(partial(bar.update, i)) for i, job in enumerate(jobs)]
         budget, cancellation = Budget(memory_budget), Cancellation()
 

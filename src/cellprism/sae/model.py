@@ -16,6 +16,7 @@ from cellprism.errors import InputError
 from cellprism.sae.activation import TopK, make_activation
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.folder import write_folder
+from cellprism.sae.ranks.face import ALONE, Ranks
 from cellprism.sae.scaling import AffineScaling
 
 __all__ = ["SAE"]
@@ -43,6 +44,8 @@ class SAE(nn.Module):
     mean: Tensor
     forward_map: Tensor
     backward_map: Tensor
+    ranks: Ranks = ALONE
+    """Processes that train it; with features spread over them, this one has the rows of its own."""
 
     def __init__(self, config: SAEConfig, scaling: AffineScaling, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -94,16 +97,17 @@ class SAE(nn.Module):
     def pre_activations(self, x: Tensor) -> Tensor:
         """(cells, r) scaled embedding -> (cells, width)."""
         if self.config.pre_bias == "tied":
-            x = x - self.decoder_bias
+            x = x - self.ranks.to_features(self.decoder_bias)
         elif self.input_bias is not None:
-            x = x + self.input_bias
+            x = x + self.ranks.to_features(self.input_bias)
         return nn.functional.linear(x, self.encoder, self.encoder_bias)
 
     def reconstruct(self, codes: Tensor, prefix: int | None = None) -> Tensor:
         """(cells, width) codes -> (cells, r) scaled embedding, from the first ``prefix`` features."""
         if prefix is not None and prefix < self.width:
-            return codes[:, :prefix] @ self.decoder[:prefix] + self.decoder_bias
-        return codes @ self.decoder + self.decoder_bias
+            first = self.ranks.within(prefix)
+            return self.ranks.over_features(codes[:, :first] @ self.decoder[:first]) + self.decoder_bias
+        return self.ranks.over_features(codes @ self.decoder) + self.decoder_bias
 
     def scale(self, x: Tensor) -> Tensor:
         """(cells, d) raw -> (cells, r) scaled."""
