@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cellprism.cli.shared import ReplaceFile
+from cellprism.cli.shared import Dask, ReplaceFile
 
 __all__ = ["register"]
 
@@ -24,6 +24,7 @@ def encode(
     model: Annotated[Path | None, typer.Option(help="Folder of the embedding model; default: the run's.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer with the counts; default: as in the run.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Take the counts from .raw.")] = False,
+    dask: Dask = None,
     overwrite: ReplaceFile = False,
 ) -> None:
     """Embed cells with the model of a run and write their sparse codes, comparable with the run's own.
@@ -40,6 +41,7 @@ def encode(
     from cellprism.run.encode import encode as encode_embedding
     from cellprism.run.folder import RunFolder
     from cellprism.sae import load
+    from cellprism.workers import on_workers
 
     if output.suffix not in (".npz", ".h5ad"):
         raise InputError("codes are written as .npz or .h5ad", str(output), "give a name that ends so")
@@ -62,7 +64,8 @@ def encode(
         say(f"embedding {table.n_obs:,} cells with {decoder.name}")
         values = embed_cells(run, table, decoder, layer=layer, raw=raw or (False if layer else None), notes=notes)
         names = tuple(map(str, table.obs_names))
-    found = encode_embedding(sae, values, tuple(names or ()), _trained(source))
+    with on_workers(dask):
+        found = encode_embedding(sae, values, tuple(names or ()), _trained(source))
     for note in notes:
         say(note)
     features = None if run is None else run.features

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cellprism.cli.shared import Output, Overwrite
+from cellprism.cli.shared import Dask, Output, Overwrite
 from cellprism.cli.voice import VOICE, write_log
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def fit(
     consensus: Annotated[
         bool, typer.Option("--consensus", help="Keep the features that return in most seeds.")
     ] = False,
+    dask: Dask = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a sparse autoencoder and write config.json and sae.safetensors.
@@ -67,11 +68,10 @@ def fit(
     """
     from cellprism.cli.common import say
     from cellprism.data.checks import already_told, check_embedding, remarks
-    from cellprism.errors import InputError
     from cellprism.run.folder import check_output
     from cellprism.run.options import RunOptions
     from cellprism.sae import fit as train
-    from cellprism.sae.ranks.join import in_several
+    from cellprism.workers import on_workers
 
     one_model = {"--width": width, "--k": k, "--activation": activation, "--config": config, "--epochs": epochs}
     one_model |= {"--seeds": seeds if seeds > 1 else None, "--consensus": consensus or None}
@@ -80,14 +80,12 @@ def fit(
     one_model |= {"--preset": preset if preset != "standard" else None}
     _refuse_twice([name for name, value in one_model.items() if value is not None], sweep, config, memory_budget)
     check_output(output, overwrite=overwrite)
-    with _together() as first:
+    with _together() as first, on_workers(dask):
         source = load_embedding(embedding, rep)
         X = check_embedding(source.values, source.cells)
         for remark in remarks(X, source.cells):
             say(remark)
         if sweep is not None:
-            if in_several():
-                raise InputError("a sweep is trained in one process", "--sweep in several", "start it without torchrun")
             room = (8 if memory_budget is None else memory_budget) * 2**30
             _sweep(X, sweep, output, seed=seed, overwrite=overwrite, memory_budget=room)
             return
@@ -212,9 +210,13 @@ def _sweep(X: Any, path: Path, output: Path, *, seed: int, overwrite: bool, memo
     from cellprism.cli.sweep import families, run_sweep
     from cellprism.data.checks import already_told
     from cellprism.data.text import read_yaml
+    from cellprism.errors import InputError
     from cellprism.pl import landscape
     from cellprism.run.folder import staged
+    from cellprism.sae.ranks.join import in_several
 
+    if in_several():
+        raise InputError("a sweep is trained in one process", "--sweep in several", "start it without torchrun")
     with already_told():
         table, fits = run_sweep(
             X,

@@ -18,6 +18,7 @@ from cellprism.sae.config import SAEConfig
 from cellprism.sae.folder import write_folder
 from cellprism.sae.ranks.face import ALONE, Ranks
 from cellprism.sae.scaling import AffineScaling
+from cellprism.workers import connected, is_lazy, over
 
 __all__ = ["SAE"]
 
@@ -124,7 +125,8 @@ class SAE(nn.Module):
         Parameters
         ----------
         X
-            (cells, d) array or memory map.
+            (cells, d) array or memory map, or an array of Dask: of that a block at a time is in memory. Where a
+            ``distributed.Client`` is active, its workers encode the blocks.
 
         Returns
         -------
@@ -138,7 +140,12 @@ class SAE(nn.Module):
         """
         X = self._checked(X, self.d, "embedding dimensions")
         rows = max(1, _CHUNK_ELEMENTS // self.width)
-        blocks = [self._encode_block(X[i : i + rows]) for i in range(0, len(X), rows)]
+        pieces = [X[i : i + rows] for i in range(0, len(X), rows)]
+        client = connected() if len(pieces) > 1 or is_lazy(X) else None
+        if client is None:
+            blocks = [self._encode_block(np.asarray(piece)) for piece in pieces]
+        else:
+            blocks = over(client, _encode_piece, pieces, self)
         codes = sp.vstack(blocks, format="csr", dtype=np.float32) if blocks else sp.csr_array((0, self.width))
         return sp.csr_array(codes, dtype=np.float32)
 
@@ -206,7 +213,12 @@ class SAE(nn.Module):
         )
 
     def _checked(self, values: Any, expected: int, what: str) -> NDArray[Any]:
-        array = values if isinstance(values, np.ndarray) else np.asarray(values)
+        array = values if isinstance(values, np.ndarray) or is_lazy(values) else np.asarray(values)
         if array.ndim != 2 or array.shape[1] != expected:
             raise self._mismatch(array.shape, expected, what)
         return array
+
+
+def _encode_piece(piece: NDArray[Any], sae: SAE) -> sp.csr_array:
+    """Codes of one block of cells, on a worker."""
+    return sae.encode(piece)
