@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def test_parts_hold_each_row_once(n: int, most: int, client: Any) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"method": "welch"}, {"method": "paper"}, {"strata": "donor"}, {"strata": "donor", "donor": None}],
+    [{}, {"method": "welch"}, {"method": "paper", "min_cells": 2}, {"strata": "donor"}, {"strata": "donor", "donor": None}],
     ids=["ranksum", "welch", "paper", "donors", "strata"],
 )
 def test_annotate_is_that_of_one_process(options: dict[str, Any], cluster: Any) -> None:
@@ -151,17 +151,15 @@ def test_the_anndata_face_takes_lazy_matrices(client: Any) -> None:
     assert new.obsm["X_prism"].shape == (60, 16)
 
 
-def kill_once(piece: int, marks: str) -> int:
-    """The square of the piece; the worker that takes number 3 first dies of it."""
-    mark = Path(marks) / "killed"
-    if piece == 3 and not mark.exists():
-        mark.write_text("")
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(0.05)
-    return piece**2
-
-
 def test_a_killed_worker_costs_time_alone(client: Any, tmp_path: Path) -> None:
+    def kill_once(piece: int, marks: str) -> int:  # travels as code: workers cannot import a file of tests
+        mark = Path(marks) / "killed"
+        if piece == 3 and not mark.exists():
+            mark.write_text("")
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.05)
+        return piece**2
+
     assert over(client, kill_once, list(range(12)), str(tmp_path)) == [i**2 for i in range(12)]
     assert (tmp_path / "killed").exists()
 
@@ -185,16 +183,16 @@ def test_annotate_ends_when_a_worker_is_killed_under_it(client: Any) -> None:
     assert killed.is_set()
 
 
-def pretend(found: Callable[[str], str]) -> None:
-    import importlib.metadata
-
-    importlib.metadata.version = found  # type: ignore[assignment]
-
-
 def test_a_worker_of_another_version_is_refused(client: Any) -> None:
     client.wait_for_workers(2, timeout=60)
     worker = next(iter(client.scheduler_info()["workers"]))
-    client.run(pretend, lambda name: "0.0.9", workers=[worker])
+
+    def pretend() -> None:
+        import importlib.metadata
+
+        importlib.metadata.version = lambda name: "0.0.9"  # type: ignore[assignment]
+
+    client.run(pretend, workers=[worker])
     try:
         with pytest.raises(InputError, match=rf"0.0.9 on {worker}.*install cellprism==") as refused:
             annotated()
@@ -203,7 +201,8 @@ def test_a_worker_of_another_version_is_refused(client: Any) -> None:
         client.restart()
 
 
-def test_an_address_without_a_scheduler_is_refused() -> None:
+def test_an_address_without_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cellprism.workers._REACHED", 0.5)
     with pytest.raises(InputError, match="scheduler of Dask must answer"), on_workers("tcp://127.0.0.1:1"):
         pass
 
