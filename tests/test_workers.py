@@ -81,7 +81,13 @@ def test_parts_hold_each_row_once(n: int, most: int, client: Any) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"method": "welch"}, {"method": "paper", "min_cells": 2}, {"strata": "donor"}, {"strata": "donor", "donor": None}],
+    [
+        {},
+        {"method": "welch"},
+        {"method": "paper", "min_cells": 2},
+        {"strata": "donor"},
+        {"strata": "donor", "donor": None},
+    ],
     ids=["ranksum", "welch", "paper", "donors", "strata"],
 )
 def test_annotate_is_that_of_one_process(options: dict[str, Any], cluster: Any) -> None:

@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 _TASKS = 4  # a worker: one that is slow, or is lost, holds the others up for so much less
 _REACHED = 10  # seconds in which a scheduler must answer
+_JOINED = 120  # seconds in which the first worker must have come
 _ON_A_WORKER: ContextVar[bool] = ContextVar("_ON_A_WORKER", default=False)
 
 
@@ -33,12 +34,12 @@ def connected() -> Any | None:
 
 @contextmanager
 def on_workers(address: str | None) -> Iterator[None]:
-    """Be connected to the scheduler at this address; None = as before.
+    """Be connected to the scheduler at this address, or of this scheduler file (``.json``); None = as before.
 
     Raises
     ------
     InputError
-        If Dask is not installed or no scheduler answers.
+        If Dask is not installed, no scheduler answers, or it has no worker.
     """
     if address is None:
         yield
@@ -47,8 +48,9 @@ def on_workers(address: str | None) -> Iterator[None]:
         from distributed import Client
     except ImportError as error:
         raise InputError("Dask's workers need the extra `dask`", str(error), "pip install 'cellprism[dask]'") from error
+    where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
     try:
-        client = Client(address, timeout=_REACHED)  # type: ignore[no-untyped-call,unused-ignore]
+        client = Client(**where, timeout=_REACHED)  # type: ignore[no-untyped-call,unused-ignore]
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(
             "a scheduler of Dask must answer",
@@ -56,6 +58,12 @@ def on_workers(address: str | None) -> Iterator[None]:
             "check the address, as dask-scheduler says it",
         ) from error
     with client:
+        try:
+            client.wait_for_workers(1, timeout=_JOINED)
+        except TimeoutError as error:
+            raise InputError(
+                "a scheduler of Dask needs workers", f"none at {address} within {_JOINED} s", "start dask worker, too"
+            ) from error
         yield
 
 

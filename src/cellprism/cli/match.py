@@ -18,9 +18,16 @@ def match(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Table to write: .csv or .parquet.", show_default=False)
     ],
+    encode: Annotated[
+        bool,
+        typer.Option(
+            "--encode",
+            help="Of runs on other cells, in one model's space: encode the first's cells by the second's dictionary.",
+        ),
+    ] = False,
     overwrite: ReplaceFile = False,
 ) -> None:
-    """Match the features of two runs of the same cells by the correlation of their codes."""
+    """Match the features of two runs by the correlation of their codes of the same cells."""
     import numpy as np
     import pandas as pd
 
@@ -29,20 +36,23 @@ def match(
     from cellprism.features.matching import match as match_codes
     from cellprism.files import refuse_taken, replacing
     from cellprism.run.folder import RunFolder
+    from cellprism.sae import load
 
     if output.suffix not in (".csv", ".parquet"):
         raise InputError("the table is written as .csv or .parquet", str(output), "give a name that ends so")
     refuse_taken(output, overwrite=overwrite)
     a, b = RunFolder.open(first), RunFolder.open(second)
-    rows = pd.Index(b.cells["cell"]).get_indexer(pd.Index(a.cells["cell"]))
+    codes = load(second).encode(a.embedding) if encode else b.codes
+    cells = pd.Index(a.cells["cell"] if encode else b.cells["cell"])
+    rows = cells.get_indexer(pd.Index(a.cells["cell"]))
     shared = np.flatnonzero(rows >= 0)
     if len(shared) < 20:
         raise InputError(
             "two runs are matched on the cells they share, at least 20",
             f"{len(shared)} shared of {len(rows)} and {len(b.cells)}",
-            "run both models on the same cells, with the same cell names",
+            "run both models on the same cells, with the same cell names; of runs with one embedding model, give --encode",
         )
-    found = match_codes(a.codes[shared], b.codes[rows[shared]])
+    found = match_codes(a.codes[shared], codes[rows[shared]])
     table = a.features[["feature", "name"]].copy()
     other = b.features.set_index("feature")["name"]
     for what, partner, correlation in (

@@ -17,7 +17,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help=meaning(RunOptions,
 ReplaceFile = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 Dask = Annotated[
     str | None,
-    typer.Option("--dask", help="Address of a Dask scheduler, whose workers share the work (tcp://host:8786)."),
+    typer.Option(
+        "--dask", help="Address of a Dask scheduler, or its file, whose workers share the work (tcp://host:8786)."
+    ),
 ]
 Layer = Annotated[str | None, typer.Option(help=meaning(RunOptions, "layer"))]
 Raw = Annotated[bool, typer.Option("--raw", help=meaning(RunOptions, "raw"))]
