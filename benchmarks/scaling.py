@@ -3,7 +3,7 @@
 Usage: python benchmarks/scaling.py [--steps 8]
 Writes benchmarks/results/scaling.json: the rates of this machine (product, memory, gloo), CPU seconds a step of batchtopk at several shapes
 on one process, on two that share the cells and on two that share the features (the quickest of several steps, one thread a
-process; CPU seconds, as wall-clock ones measure what else the machine does), what the model says of them, its constants as fitted to the one-process steps, and its answers for 10^8 cells on 8 and 64 GPUs.
+process; wall-clock seconds, beside them, measure what else the machine does), what the model says of them, its constants as fitted to the one-process steps, and its answers for 10^8 cells on 8 and 64 GPUs.
 """
 
 import argparse
@@ -49,15 +49,17 @@ def quickest(call, times: int, read=time.process_time) -> float:
     return min(found)
 
 
-def step_seconds(d: int, width: int, batch: int, shards: int | None, times: int) -> float:
-    """Of one training step, with everything that it does."""
+def step_seconds(d: int, width: int, batch: int, shards: int | None, times: int) -> tuple[float, float]:
+    """CPU and wall-clock seconds of one training step, with everything that it does."""
     X = np.random.default_rng(0).standard_normal((batch, d)).astype(np.float32)
     cfg = SAEConfig(width, "batchtopk", k=K)
     sae = SAE(cfg, fit_scaling(X, "global"), torch.Generator().manual_seed(0))
     with trained_together(sae, shards):
         step = DenseStep(sae, torch.optim.Adam(sae.parameters()), TrainingOptions())
         x = sae.ranks.share(sae.scale(torch.as_tensor(X)))
-        return quickest(lambda: step(x, None, 1.0, 1e-3), times)
+        return tuple(
+            quickest(lambda: step(x, None, 1.0, 1e-3), times, read) for read in (time.process_time, time.perf_counter)
+        )
 
 
 def rates() -> dict[str, float]:
@@ -114,7 +116,7 @@ def main() -> None:
     mp.spawn(of_two, (port, times, str(folder)), nprocs=2)
     two = json.loads((folder / "found.json").read_text())
     here |= {name: two[name] for name in ("latency", "network")}
-    codes, parameters = fitted(here, alone)
+    codes, parameters = fitted(here, [cpu for cpu, _ in alone])
     cost._CODE_PASSES, cost._PARAMETER_PASSES = codes, parameters
     machine = Machine(**here, reading=1.0, host_products=1.0)
     table = []
@@ -127,10 +129,12 @@ def main() -> None:
             said = training_cost(
                 machine, cells=batch, d=d, width=width, k=K, batch=batch, processes=processes, shards=shards
             )
-            model = said.computing + said.exchanging
-            table.append({"d": d, "width": width, "batch": batch, "processes": processes, "shards": shards,
-                          "cpu_seconds": round(measured, 4), "speedup": round(alone[i] / measured, 2), "model": round(model, 4),
-                          "model_over_measured": round(model / measured, 2)})  # fmt: skip
+            cpu, wall = measured
+            row = {"d": d, "width": width, "batch": batch, "processes": processes, "shards": shards}
+            row |= {"cpu_seconds": cpu, "wall_seconds": wall, "cpu_share_of_one": cpu / alone[i][0]}
+            row |= {"model_computing": said.computing, "model_exchanging": said.exchanging}
+            row |= {"model_over_cpu": said.computing / cpu}
+            table.append({name: round(value, 4) for name, value in row.items()})
             print(table[-1], flush=True)
     predicted = []
     for gpus, shards in ((8, 1), (8, 8), (64, 1), (64, 8)):

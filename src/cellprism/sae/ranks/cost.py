@@ -14,8 +14,8 @@ __all__ = ["H100", "H100_NODES", "Cost", "Machine", "training_cost"]
 _PRODUCTS = (
     10  # operations a cell, dimension and feature: encoder, decoder, and the gradients of codes and both matrices
 )
-_CODE_PASSES = 40.0
-_PARAMETER_PASSES = 60.0
+_CODE_PASSES = 129.8
+_PARAMETER_PASSES = 46.8
 """Times that each number of (cells, features), and of the parameters, passes through memory in a step: fitted."""
 _COPIES = 6  # of the parameters: themselves, gradient, two moments, the last good and the best weights
 _CODE_COPIES = 8  # of (cells, features) at a time
