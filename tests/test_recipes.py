@@ -21,7 +21,7 @@ from cellprism.run import RunFolder
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 TOOLS = {name: shutil.which(name) for name in ("snakemake", "hadolint", "torchrun", "dask", "bash")}
 SETS = "--gene-symbols symbol --gene-sets sets.gmt"
-SMALL = f"--width 16 --k 4 --activation topk --seeds 1 --no-thin {SETS}"
+SMALL = f"--width 64 --k 4 --activation topk --seeds 1 --no-thin {SETS}"
 
 
 def needs(*names: str) -> pytest.MarkDecorator:
@@ -55,7 +55,7 @@ def test_snakemake_plans_a_run_a_sample_and_a_match_a_pair(samples: Path) -> Non
     done = call(samples, "snakemake", "-s", str(RECIPES / "Snakefile"), "--configfile", "config.yaml", "-n", "-p")
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
-    assert {sample: f"cellprism run {sample}.h5ad --rep X_emb --width 16" in said for sample in "ab"} == {
+    assert {sample: f"cellprism run {sample}.h5ad --rep X_emb --width 64" in said for sample in "ab"} == {
         "a": True,
         "b": True,
     }
