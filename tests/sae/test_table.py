@@ -129,3 +129,13 @@ def test_ways_go_on_from_their_state(cfg: SAEConfig, d: int) -> None:
     step, epoch = choose_step(ours).state(), choose_epoch(ours)
     if epoch is not None:
         assert not {*step.numbers, *step.tensors} & {*epoch.state().numbers, *epoch.state().tensors}
+
+
+@pytest.mark.parametrize("cfg", [RELU, TOPK, BATCH, JUMP, GATED])
+def test_several_processes_take_the_dense_step(cfg: SAEConfig) -> None:
+    class Several:
+        alone = False
+
+    s = setting(cfg, 4)
+    s.sae.ranks = Several()
+    assert (named(STEPS, s), named(EPOCHS, s)) == ("dense", None)

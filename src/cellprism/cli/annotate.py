@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cellprism.cli.parameters import takes
-from cellprism.cli.shared import Output, Overwrite
+from cellprism.cli.shared import Dask, Output, Overwrite
 from cellprism.features.options import EvidenceOptions, NullOptions, TableOptions
 from cellprism.run.sources import SourceOptions
 
@@ -42,6 +42,7 @@ def annotate(
     ] = None,
     embedding: Annotated[Path | None, typer.Option(help="The same from a file (.npy, .parquet, .csv ...).")] = None,
     seed: Annotated[int, typer.Option(help="Fixes the permutations.")] = 0,
+    dask: Dask = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write features, genes, sets and labels tables of given codes."""
@@ -55,6 +56,7 @@ def annotate(
     from cellprism.run.annotation import annotate_with, read_sources
     from cellprism.run.folder import check_output
     from cellprism.run.knowledge import codes_of
+    from cellprism.workers import on_workers
 
     tests, others = EvidenceOptions(**evidence), NullOptions(**nulls)  # checked before anything is read
     kept = TableOptions(**tables, association=True)
@@ -76,7 +78,8 @@ def annotate(
     )
     given = rep is not None or embedding is not None
     values = given_embedding(cells, rep, embedding).values if given else None
-    found = annotate_with(known, matrix, values, evidence=tests, nulls=others, tables=kept, seed=seed)
+    with on_workers(dask):
+        found = annotate_with(known, matrix, values, evidence=tests, nulls=others, tables=kept, seed=seed)
     _write(found, known, how, output, overwrite=overwrite)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cellprism.cli.shared import ReplaceFile
+from cellprism.cli.shared import Dask, ReplaceFile
 
 __all__ = ["register"]
 
@@ -25,6 +25,7 @@ def encode(
     model: Annotated[Path | None, typer.Option(help="Folder of the embedding model; default: the run's.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer with the counts; default: as in the run.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Take the counts from .raw.")] = False,
+    dask: Dask = None,
     overwrite: ReplaceFile = False,
 ) -> None:
     """Embed cells with the model of a run and write their sparse codes, comparable with the run's own.
@@ -42,6 +43,7 @@ def encode(
     from cellprism.run.encode import encode as encode_embedding
     from cellprism.run.folder import RunFolder
     from cellprism.sae import load
+    from cellprism.workers import on_workers
 
     if output.suffix not in (".npz", ".h5ad", ".zarr"):
         raise InputError("codes are written as .npz, .h5ad or .zarr", str(output), "give a name that ends so")
@@ -68,12 +70,20 @@ def encode(
     if output.suffix == ".zarr":
         from cellprism.run.encode_store import encode_to_store
 
-        fit, misfit = encode_to_store(
-            output, sae, values, tuple(names or ()), features=features, trained=_trained(source), overwrite=overwrite
-        )
+        with on_workers(dask):
+            fit, misfit = encode_to_store(
+                output,
+                sae,
+                values,
+                tuple(names or ()),
+                features=features,
+                trained=_trained(source),
+                overwrite=overwrite,
+            )
         active = ""
     else:
-        found = encode_embedding(sae, values, tuple(names or ()), _trained(source))
+        with on_workers(dask):
+            found = encode_embedding(sae, values, tuple(names or ()), _trained(source))
         _write(output, found, features, overwrite=overwrite)
         fit, misfit, active = found.fit, found.misfit, f", {found.codes.nnz:,} active"
     for note in notes:

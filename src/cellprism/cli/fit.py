@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cellprism.cli.shared import Output, Overwrite
+from cellprism.cli.shared import Dask, Output, Overwrite
 from cellprism.cli.voice import VOICE, write_log
 
 if TYPE_CHECKING:
-    from cellprism.sae import Fit
+    from cellprism.run.options import RunOptions
+    from cellprism.sae import Fit, SAEConfig
 
 __all__ = ["register"]
 
@@ -34,6 +37,15 @@ def fit(
         typer.Option(help="GiB that the models of a sweep may take together while they train.", show_default="8"),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the cells.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Cells a step, over all processes; unasked, by their number.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Folder of the training's state, from which the same command goes on.")
+    ] = None,
+    dictionary_shards: Annotated[
+        int, typer.Option(help="Of several processes (torchrun), those over which one dictionary's features lie.")
+    ] = 1,
     preset: Annotated[
         str, typer.Option(help="How much the automatic recipe tries: quick, standard or thorough.")
     ] = "standard",
@@ -47,6 +59,7 @@ def fit(
     consensus: Annotated[
         bool, typer.Option("--consensus", help="Keep the features that return in most seeds.")
     ] = False,
+    dask: Dask = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a sparse autoencoder and write config.json and sae.safetensors.
@@ -55,52 +68,75 @@ def fit(
     """
     from cellprism.cli.common import say
     from cellprism.data.checks import already_told, check_embedding, remarks
-    from cellprism.data.text import read_yaml
     from cellprism.run.folder import check_output
     from cellprism.run.options import RunOptions
-    from cellprism.sae import SAEConfig
     from cellprism.sae import fit as train
+    from cellprism.workers import on_workers
 
     one_model = {"--width": width, "--k": k, "--activation": activation, "--config": config, "--epochs": epochs}
     one_model |= {"--seeds": seeds if seeds > 1 else None, "--consensus": consensus or None}
+    one_model |= {"--batch-size": batch_size, "--checkpoint": checkpoint}
+    one_model |= {"--dictionary-shards": dictionary_shards if dictionary_shards > 1 else None}
     one_model |= {"--preset": preset if preset != "standard" else None}
     _refuse_twice([name for name, value in one_model.items() if value is not None], sweep, config, memory_budget)
     check_output(output, overwrite=overwrite)
-    source = load_embedding(embedding, rep)
-    X = check_embedding(source.values, source.cells)
-    for remark in remarks(X, source.cells):
-        say(remark)
-    if sweep is not None:
-        _sweep(
-            X,
-            sweep,
-            output,
-            seed=seed,
-            overwrite=overwrite,
-            memory_budget=(8 if memory_budget is None else memory_budget) * 2**30,
-        )
-        return
-    cfg: SAEConfig | None
-    if config is not None:
-        cfg = SAEConfig.from_dict(read_yaml(config))
-    else:
-        choices: dict[str, Any] = {"activation": activation}
-        asked = RunOptions(data=embedding, output=output, width=width, k=k, **choices)
-        cfg = asked.sae_config(X)
+    with _together() as first, on_workers(dask):
+        source = load_embedding(embedding, rep)
+        X = check_embedding(source.values, source.cells)
+        for remark in remarks(X, source.cells):
+            say(remark)
+        if sweep is not None:
+            room = (8 if memory_budget is None else memory_budget) * 2**30
+            _sweep(X, sweep, output, seed=seed, overwrite=overwrite, memory_budget=room)
+            return
+        chosen: dict[str, Any] = {"width": width, "k": k, "activation": activation}
+        cfg = _config(X, config, RunOptions(data=embedding, output=output, **chosen))
+        asked_of_training: dict[str, Any] = {"seed": seed, "seeds": seeds, "preset": preset, "consensus": consensus}
+        asked_of_training |= {"epochs": epochs, "batch_size": batch_size, "checkpoint": checkpoint}
+        shows = VOICE.shows_progress and sys.stderr.isatty() and first
+        with already_told(), _keeping(checkpoint):
+            fitted = train(X, cfg, dictionary_shards=dictionary_shards, progress=shows, **asked_of_training)
+        if first:
+            _write(fitted, X, output, seed=seed, overwrite=overwrite)
+
+
+def _config(X: Any, path: Path | None, asked: RunOptions) -> SAEConfig | None:
+    """Config from its file or from the options; None = the automatic recipe. Says what is trained."""
+    from cellprism.cli.common import say
+    from cellprism.data.text import read_yaml
+    from cellprism.sae import SAEConfig
+
+    cfg = asked.sae_config(X) if path is None else SAEConfig.from_dict(read_yaml(path))
     what = "choosing a recipe" if cfg is None else f"{cfg.width} features, {cfg.activation}, k {cfg.k}"
     say(f"{len(X):,} cells x {X.shape[1]} dimensions; {what}")
-    with already_told():
-        fitted = train(
-            X,
-            cfg,
-            seed=seed,
-            seeds=seeds,
-            preset=preset,
-            consensus=consensus,
-            epochs=epochs,
-            progress=VOICE.shows_progress and sys.stderr.isatty(),
-        )
-    _write(fitted, X, output, seed=seed, overwrite=overwrite)
+    return cfg
+
+
+@contextmanager
+def _together() -> Iterator[bool]:
+    """Train with the processes that were started with this one; the first one speaks, and alone says that they disagree."""
+    from cellprism.sae.ranks.join import DisagreementError
+    from cellprism.sae.ranks.start import several_processes
+
+    with several_processes() as first:
+        VOICE.quiet = VOICE.quiet or not first
+        try:
+            yield first
+        except DisagreementError:
+            if first:
+                raise
+            sys.exit(2)
+
+
+@contextmanager
+def _keeping(checkpoint: Path | None) -> Iterator[None]:
+    """Say of an interrupted training what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        if checkpoint is not None and any(checkpoint.glob("*.safetensors")):
+            stopped.add_note(f"The last state is in {checkpoint}: the same command goes on from it.")
+        raise
 
 
 def _refuse_twice(given: list[str], sweep: Path | None, config: Path | None, memory_budget: float | None) -> None:
@@ -174,9 +210,13 @@ def _sweep(X: Any, path: Path, output: Path, *, seed: int, overwrite: bool, memo
     from cellprism.cli.sweep import families, run_sweep
     from cellprism.data.checks import already_told
     from cellprism.data.text import read_yaml
+    from cellprism.errors import InputError
     from cellprism.pl import landscape
     from cellprism.run.folder import staged
+    from cellprism.sae.ranks.join import in_several
 
+    if in_several():
+        raise InputError("a sweep is trained in one process", "--sweep in several", "start it without torchrun")
     with already_told():
         table, fits = run_sweep(
             X,

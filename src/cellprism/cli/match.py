@@ -24,6 +24,13 @@ def match(
     ],
     others: Annotated[Path | None, typer.Option(help="The same table for the second run: .csv or .parquet.")] = None,
     page: Annotated[Path | None, typer.Option(help="Page to write (.html) that shows both runs side by side.")] = None,
+    encode: Annotated[
+        bool,
+        typer.Option(
+            "--encode",
+            help="Of runs on other cells, in one model's space: encode the first's cells by the second's dictionary.",
+        ),
+    ] = False,
     overwrite: ReplaceFile = False,
 ) -> None:
     """Match the features of two runs one to one, and tell which are shared, split, merged or unique, and which by chance.
@@ -33,7 +40,7 @@ def match(
     from cellprism.cli.common import console, say
     from cellprism.errors import InputError
     from cellprism.features.comparison import compare
-    from cellprism.features.dictionary import folder_dictionary
+    from cellprism.features.dictionary import encoded_by, folder_dictionary
     from cellprism.files import refuse_taken
     from cellprism.options import check
 
@@ -46,7 +53,8 @@ def match(
     options = CompareOptions(**given)
     check(options, lambda name: f"--{name}")
     say(f"comparing features by {options.by}")
-    found = compare(folder_dictionary(first, options.by), folder_dictionary(second, options.by), options)
+    other = encoded_by(second, first, options.by) if encode else folder_dictionary(second, options.by)
+    found = compare(folder_dictionary(first, options.by), other, options)
     _write(found.table, output, overwrite=overwrite)
     if others is not None:
         _write(found.others, others, overwrite=overwrite)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from cellprism.cli.shared import Dask
+
 __all__ = ["register"]
 
 
@@ -31,12 +33,14 @@ def sweep(
     n_cells: Annotated[int | None, typer.Option(help="Cells.", show_default="12,000; 22,000")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the cells.", show_default="as published")] = None,
     seed: Annotated[int, typer.Option(help="Of cells, embeddings and SAEs.")] = 0,
+    dask: Dask = None,
 ) -> None:
     """Train the SAEs of the paper's grids on simulated cells and draw the landscapes of what they recover."""
     from cellprism.cli.common import console, say
     from cellprism.errors import InputError
     from cellprism.recovery import PRESETS, grid, sweep_embeddings
     from cellprism.recovery.grid import short as thinned
+    from cellprism.workers import on_workers
 
     names = [name.strip() for name in variants.split(",") if name.strip()]
     if not names:
@@ -54,7 +58,8 @@ def sweep(
         held = min(int(preset.cells["held_out"]), n_cells // 5)
         preset = dataclasses.replace(preset, cells=dict(preset.cells) | {"n_cells": n_cells, "held_out": held})
     latents = latent or ([4] if simulation == "small" else [150] if short else [20, 150, 1000])
-    table = sweep_embeddings(preset, trials, output, latents=latents, seed=seed, report=say)
+    with on_workers(dask):
+        table = sweep_embeddings(preset, trials, output, latents=latents, seed=seed, report=say)
     best = (
         table[table["level"] == preset.level]
         .sort_values("mean_best_abs_r", ascending=False)

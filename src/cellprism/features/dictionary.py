@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from cellprism.features.annotate import Annotation
 from cellprism.folder import RunFolder
 from cellprism.folder.manifest import read_manifest
 
-__all__ = ["Dictionary", "dictionary_of", "folder_dictionary"]
+__all__ = ["Dictionary", "dictionary_of", "encoded_by", "folder_dictionary"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,22 @@ def folder_dictionary(source: str | Path | RunFolder, by: str) -> Dictionary:
         sets=folder.sets if by == "sets" else None,
         tested=None if sets is None else tuple(sets["set"].astype(str)),
     )
+
+
+def encoded_by(source: str | Path | RunFolder, cells_of: str | Path | RunFolder, by: str) -> Dictionary:
+    """The dictionary of a run, on the cells of another one: their embedding, of the same model, is encoded by it.
+
+    Raises
+    ------
+    InputError
+        If the embedding has another number of dimensions than the dictionary.
+    """
+    from cellprism.sae.io import load
+
+    folder, other = (one if isinstance(one, RunFolder) else RunFolder.open(one) for one in (source, cells_of))
+    numbers = folder.features["feature"].to_numpy()
+    codes = sp.csr_array(sp.csc_array(load(folder.path).encode(other.embedding))[:, numbers])
+    return replace(folder_dictionary(folder, by), codes=codes, cells=other.cells)
 
 
 def _model(path: Path) -> str:

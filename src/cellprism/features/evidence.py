@@ -10,20 +10,17 @@ import scipy.sparse as sp
 from scipy import special
 
 from cellprism.features.question import Question
+from cellprism.features.spread import SetRows, SetTests, spread_genes, spread_sets
 from cellprism.stats.contrast import Contrast, active_contrast, paper_contrast
-from cellprism.stats.enrichment import feature_correlation, rank_enrichment
 from cellprism.stats.fdr import Family, benjamini_hochberg
-from cellprism.stats.fdr_kernels import TAIL, log_one_sided
 from cellprism.stats.genes import GeneResult, empty_statistics, rank_sum, welch
 from cellprism.stats.labels import LabelResult, category_detectors
-from cellprism.stats.overrep import LIST_LENGTHS, over_representation
-from cellprism.stats.parallel import for_chunks, nan_array
+from cellprism.stats.overrep import LIST_LENGTHS
+from cellprism.stats.parallel import nan_array
 from cellprism.stats.pseudobulk import paired_pseudobulk
 from cellprism.stats.units import MIN_DONORS
 
 __all__ = ["Evidence", "SetEvidence", "test_codes", "test_labels"]
-
-_SET_CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -77,8 +74,12 @@ def test_codes(codes: sp.csc_array, question: Question) -> Evidence:
     """Test every gene and set for every feature of one code matrix."""
     contrast = make_contrast(codes, question)
     if question.donor_of is not None:
-        genes, n_donors = paired_pseudobulk(
-            question.expression, contrast, question.donor_of, pseudocount=question.options.pseudocount
+        genes, n_donors = spread_genes(
+            paired_pseudobulk,
+            question.expression,
+            contrast,
+            question.donor_of,
+            pseudocount=question.options.pseudocount,
         )
         short = contrast.testable & (n_donors < MIN_DONORS)
         reason = contrast.reason.copy()
@@ -86,7 +87,7 @@ def test_codes(codes: sp.csc_array, question: Question) -> Evidence:
         contrast = replace(contrast, reason=reason)
     else:
         gene_test = rank_sum if question.options.method == "ranksum" else welch
-        genes = gene_test(question.expression, contrast, pseudocount=question.options.pseudocount)
+        genes, _ = spread_genes(gene_test, question.expression, contrast, pseudocount=question.options.pseudocount)
     family = Family(genes.calibrated, "z")
     critical = family.critical(question.level)
     return Evidence(contrast, genes, family, critical, _test_sets(genes, critical, contrast, question))
@@ -98,26 +99,22 @@ def _test_sets(genes: GeneResult, critical: float, contrast: Contrast, question:
     if sets is None or background is None or correlation is None or overlap is None:
         return None
     n, s = contrast.n_features, sets.names.size
-    set_z, effect = empty_statistics(n, s), nan_array((n, s), np.float32)
-    ora, combined = (nan_array((n, 2, s), np.float32) for _ in range(2))
-    hits = np.zeros((n, 2, s), dtype=np.uint8 if LIST_LENGTHS[-1] < 256 else np.int16)
+    found = SetEvidence(
+        empty_statistics(n, s),
+        nan_array((n, s), np.float32),
+        nan_array((n, 2, s), np.float32),
+        np.zeros((n, 2, s), dtype=np.uint8 if LIST_LENGTHS[-1] < 256 else np.int16),
+        nan_array((n, 2, s), np.float32),
+    )
     testable = np.flatnonzero(contrast.testable)
 
-    def test(part: slice) -> None:
-        rows = testable[part]
-        z = genes.calibrated[rows][:, sets.genes].astype(np.float64)
-        order = np.argsort(z, axis=1)
-        ranked = rank_enrichment(z, feature_correlation(z, correlation, sets, background), sets, background, order)
-        passing = np.stack([(z >= critical).sum(axis=1), (z <= -critical).sum(axis=1)], axis=1)
-        over = over_representation(z, passing, overlap, sets, background, order)
-        set_z[rows], effect[rows] = ranked.z, ranked.effect
-        log_over = np.log(np.maximum(over.pval, 1e-300))
-        ora[rows], hits[rows] = log_over, over.hits
-        smaller = np.minimum(log_one_sided(ranked.z, TAIL), log_over)
-        combined[rows] = np.minimum(smaller + np.log(2.0), 0.0)
+    def write(rows: np.ndarray, part: SetRows) -> None:
+        for name in SetRows._fields:
+            getattr(found, name)[rows] = getattr(part, name)
 
-    for_chunks(test, testable.size, _SET_CHUNK)
-    return SetEvidence(set_z, effect, ora, hits, combined)
+    known = SetTests(sets, background, correlation, overlap, critical)
+    spread_sets(known, genes.calibrated, testable, write)
+    return found
 
 
 def test_labels(codes: sp.csc_array, labels: dict[str, np.ndarray]) -> tuple[dict[str, LabelResult], np.ndarray]:

@@ -63,7 +63,7 @@ def _by_codes(first: Dictionary, second: Dictionary, within: str | None) -> tupl
         raise InputError(
             f"codes are compared on the cells that both dictionaries have, at least {FEWEST_CELLS}",
             f"{len(rows)} shared of {total[0]} and {total[1]}",
-            f"run both on the same cells with the same cell names; {_ELSE}",
+            f"run both on the same cells with the same cell names; of runs in one model's space, give `encode=True`; {_ELSE}",
         )
     groups, told = np.zeros(len(rows), dtype=np.intp), ""
     if within is not None:

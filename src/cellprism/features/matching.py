@@ -13,7 +13,7 @@ from cellprism.errors import InputError
 from cellprism.features.annotate import Annotation
 from cellprism.features.assignment import best_of_rows, one_to_one
 from cellprism.features.comparison import Comparison, compare
-from cellprism.features.dictionary import Dictionary, dictionary_of
+from cellprism.features.dictionary import Dictionary, dictionary_of, encoded_by
 from cellprism.features.options import By, CompareOptions
 from cellprism.folder import RunFolder
 from cellprism.options import documented
@@ -53,6 +53,7 @@ def match(
     first: _Known,
     second: _Known,
     *,
+    encode: bool = ...,
     by: By = ...,
     level: float | None = ...,
     permutations: int = ...,
@@ -80,6 +81,7 @@ def match(
     other_directions: NDArray[Any] | None = None,
     *,
     floor: float = 0.0,
+    encode: bool = False,
     by: By = CompareOptions.by,
     level: float | None = CompareOptions.level,
     permutations: int = CompareOptions.permutations,
@@ -98,6 +100,8 @@ def match(
         With codes: (width, d) and (other width, d) decoder directions of both, for the cosine.
     floor
         With codes: correlations up to it count as none; raise it to save memory with very wide dictionaries.
+    encode
+        With folders of runs on other cells, whose embeddings are of one model: the second's dictionary encodes the first's cells.
     {CompareOptions}
 
     Returns
@@ -123,7 +127,11 @@ def match(
     ['feature', 'name', 'relation']
     """
     options = CompareOptions(by, level, permutations, within, seed)
-    known = [dictionary_of(one, by) for one in (first, second)]
+    if encode and not all(isinstance(one, (str, Path, RunFolder)) for one in (first, second)):
+        raise InputError(
+            "only runs encode each other's cells", "something else than two run folders", "give their paths"
+        )
+    known = [dictionary_of(first, by), encoded_by(second, first, by) if encode else dictionary_of(second, by)]
     if known[0] is not None and known[1] is not None:
         if directions is not None or other_directions is not None or floor:
             raise InputError("directions and a floor go with matrices of codes", "them beside a run", "leave them out")

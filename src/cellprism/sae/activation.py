@@ -10,12 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from cellprism.sae.config import SAEConfig
+from cellprism.sae.ranks.face import ALONE, Ranks
 
 __all__ = ["ActivationPart", "BatchTopK", "Gated", "JumpReLU", "ReLU", "TopK", "make_activation"]
 
 
 class ActivationPart(nn.Module, ABC):
     """Turns pre-activations (cells, width) into non-negative codes (cells, width)."""
+
+    ranks: Ranks = ALONE
+    """Processes that train the model; features compete over all of them."""
 
     def training_codes(self, pre: Tensor) -> Tensor:
         """Codes as used in training; equal to :meth:`forward` unless the variant looks at the whole batch."""
@@ -44,8 +48,7 @@ class TopK(ActivationPart):
 
     def forward(self, pre: Tensor) -> Tensor:
         """Keep the k largest a cell."""
-        values, indices = torch.relu(pre).topk(self.k, dim=-1, sorted=False)
-        return torch.zeros_like(pre).scatter(-1, indices, values)
+        return self.ranks.keep_largest(torch.relu(pre), self.k)
 
 
 class BatchTopK(ActivationPart):
@@ -66,8 +69,7 @@ class BatchTopK(ActivationPart):
     def training_codes(self, pre: Tensor) -> Tensor:
         """Keep the largest of the whole batch and let the threshold follow."""
         positive = torch.relu(pre)
-        count = min(self.k * len(pre), positive.numel())
-        lowest = positive.detach().flatten().topk(count, sorted=False).values.min()
+        lowest = self.ranks.least_of_largest(positive, self.k)[0]
         self.follow(lowest)
         return positive * (positive >= lowest)
 
@@ -85,14 +87,8 @@ class BatchTopK(ActivationPart):
     @torch.no_grad()
     def calibrate(self, pre: Tensor) -> None:
         """Set the threshold so that these cells (cells, width) have k active features on average."""
-        values = torch.relu(pre).flatten()
-        kept = self.k * len(pre)
-        if kept >= values.numel():
-            self.threshold.copy_(values.min())
-            return
         # Half way to the first that is not kept: at a value that occurs, rounding would decide whether it stays.
-        largest = values.topk(kept + 1, sorted=False).values
-        self.threshold.copy_(largest.topk(2, largest=False).values.mean())
+        self.threshold.copy_(self.ranks.least_of_largest(torch.relu(pre), self.k, beyond=True).mean())
 
 
 class _JumpReLU(torch.autograd.Function):

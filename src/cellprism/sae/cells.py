@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any
@@ -95,23 +95,28 @@ class Cells:
             return self._x[index.to(self.device)]
         return self._read(self._rows[index.numpy()])
 
-    def batches(self, order: Tensor, size: int, first: int = 0) -> Iterator[Tensor]:
-        """Batches of ``size`` cells in this order, from batch ``first`` on."""
+    def batches(
+        self, order: Tensor, size: int, first: int = 0, share: Callable[[Tensor], Tensor] = lambda cells: cells
+    ) -> Iterator[Tensor]:
+        """Batches of ``size`` cells in this order, from batch ``first`` on; of each the ``share`` that is seen here."""
         if self._x is not None:
             order = order.to(self.device)  # once, and not with every batch
             for start in range(first * size, len(order), size):
-                yield self._x[order[start : start + size]]
+                yield self._x[share(order[start : start + size])]
             return
-        rows = self._rows[order.numpy()][first * size :]
-        window = size * max(1, _WINDOW_BYTES // (4 * self._X.shape[1] * size))
-        parts = [rows[start : start + window] for start in range(0, len(rows), window)]
+        batches = [
+            self._rows[share(order[start : start + size]).numpy()] for start in range(first * size, len(order), size)
+        ]
+        together = max(1, _WINDOW_BYTES // (4 * self._X.shape[1] * size))
+        parts = [batches[start : start + together] for start in range(0, len(batches), together)]
         with ThreadPoolExecutor(1, "cellprism-read") as reader:
-            ahead = reader.submit(self._window, parts[0]) if parts else None
-            for following in [*parts[1:], None]:
-                values = ahead.result() if ahead else np.empty((0, self._X.shape[1]), np.float32)
-                ahead = None if following is None else reader.submit(self._window, following)
-                for start in range(0, len(values), size):
-                    yield self._scaled(values[start : start + size])
+            ahead = [reader.submit(self._window, np.concatenate(part)) for part in parts[:1]]
+            for i, part in enumerate(parts):
+                values = ahead.pop().result()
+                ahead = [reader.submit(self._window, np.concatenate(following)) for following in parts[i + 1 : i + 2]]
+                ends = np.cumsum([len(rows) for rows in part])
+                for rows, end in zip(part, ends, strict=True):
+                    yield self._scaled(values[end - len(rows) : end])
 
     def chunks(self, size: int = MOST_ROWS) -> Iterator[Tensor]:
         """All cells in order, so many at a time."""

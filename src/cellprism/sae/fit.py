@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from cellprism.sae.jobs import Budget, Cancellation, Job, run_jobs, side_by_side
 from cellprism.sae.loggers import Callback, once_each
 from cellprism.sae.metrics import describe
 from cellprism.sae.model import SAE
+from cellprism.sae.ranks.join import agree, in_several, sample_digest
 from cellprism.sae.scaling import effective_dimension, fit_scaling
 from cellprism.sae.steps.shared.threads import one_torch_thread
 from cellprism.sae.training import TrainingOptions, choose_device
@@ -150,17 +152,59 @@ def fit_config(
         for i, history in enumerate(histories):
             tell(i, history.to_dict("records"))
         return make_fit(X, saes, histories, held, training, len(kept), seed)
+    shards = _shards(X, cfg, training, seed, seeds, checkpoint)
     scaling = fit_scaling(X, cfg.scaling, cfg.whiten_power, kept)
-    template = SAE(cfg, scaling).to(place)
+    # Scales the cells: of the smallest width, since a whole dictionary may not fit the device.
+    template = SAE(SAEConfig(1, "relu"), scaling).to(place)
     cells, out = (Cells(template, X, rows, training.memory_for(X)) for rows in (kept, held))
-    identity = fingerprint(X, cfg, training, seed) if checkpoint else ""
+    # The number of processes is not part of what is trained: another may go on.
+    identity = fingerprint(X, cfg, replace(training, dictionary_shards=1), seed) if checkpoint else ""
     jobs = []
     for s in range(seed, seed + seeds):
         file = Path(checkpoint) / f"seed-{s}.safetensors" if checkpoint else None
         state = Checkpoint(file, identity, checkpoint_every) if file else None
-        jobs.append(Job(cfg, scaling, cells, out, training, s, state))
+        jobs.append(Job(cfg, scaling, cells, out, training, s, state, shards))
     saes, histories = zip(*run_jobs(jobs, progress=progress, callback=callback), strict=True)
     return make_fit(X, saes, histories, held, training, len(kept), seed)
+
+
+def _shards(
+    X: NDArray[Any], cfg: SAEConfig, training: TrainingOptions, seed: int, seeds: int, checkpoint: str | Path | None
+) -> int | None:
+    """Processes over which the features lie, where several train together and were given the same; None = this one trains alone."""
+    if not in_several():
+        if training.dictionary_shards > 1:
+            raise InputError(
+                "`dictionary_shards` spreads a dictionary over several processes",
+                f"dictionary_shards={training.dictionary_shards} in one process",
+                "leave it out, or start the processes with torchrun",
+            )
+        return None
+    saved = sorted(file.name for file in Path(checkpoint).glob("seed-*.safetensors")) if checkpoint else None
+    given: dict[str, object] = vars(cfg) | vars(training)
+    agree(
+        given
+        | {"seed": seed, "seeds": seeds, "version of cellprism": version("cellprism")}
+        | {
+            "shape of the embedding": X.shape,
+            "type of the embedding": X.dtype,
+            "cells of the embedding": sample_digest(X),
+        }
+        | {"states in `checkpoint`": saved}
+    )
+    if training.kernel == "triton":
+        raise InputError(
+            "several processes train by automatic differentiation",
+            "kernel='triton'",
+            "leave it out, or use one process",
+        )
+    if training.dictionary_shards > 1 and cfg.resample_every:
+        raise InputError(
+            "dead features restart from cells where a process holds all features",
+            f"resample_every={cfg.resample_every} and dictionary_shards={training.dictionary_shards}",
+            "leave out resample_every: the auxiliary loss revives features, too",
+        )
+    return training.dictionary_shards
 
 
 def _sample_to_read(rows: NDArray[np.intp], d: int, seed: int) -> NDArray[np.intp]:

@@ -13,6 +13,7 @@ from cellprism.sae.config import SAEConfig
 from cellprism.sae.consensus import agreed, check_consensus
 from cellprism.sae.fit import Fit, check_call, fit_config
 from cellprism.sae.loggers import Callback
+from cellprism.sae.ranks.join import in_several
 from cellprism.sae.recipe import fit_auto
 
 __all__ = ["fit"]
@@ -81,9 +82,17 @@ def fit(
     InputError
         If X is not a finite two-dimensional array with at least two cells and some variance, or an option is wrong;
         with ``consensus``, if no feature returns in most seeds.
+    ProcessLostError
+        If one of several processes ends: a ConnectionError in all others.
     DivergedError
         If the loss becomes NaN or infinite, or the error 10,000 times the first; a FloatingPointError that names the step and the
         remedy and holds the SAE of the last good evaluation.
+
+    Notes
+    -----
+    Where torch.distributed's group is initialised (``torchrun``), its processes train together: call this in each of them with
+    the same arguments. Each takes a share of every batch, so that the training is that of one process, and with
+    ``dictionary_shards`` a part of the features. Each gets the whole result; the first one writes the checkpoint.
 
     Examples
     --------
@@ -98,6 +107,12 @@ def fit(
         )
     if consensus:
         check_consensus(seeds, cfg)
+    if cfg is None and in_several():
+        raise InputError(
+            "the recipe is chosen in one process",
+            "no config in a training of several",
+            "choose it first, and give `cfg`",
+        )
     call: dict[str, Any] = {
         "seed": seed, "seeds": seeds, "device": device, "progress": progress, "checkpoint": checkpoint,
         "checkpoint_every": checkpoint_every, "callback": callback, **options,

@@ -20,6 +20,7 @@ from cellprism.sae.config import SAEConfig
 from cellprism.sae.loggers import Callback, once_each
 from cellprism.sae.model import SAE
 from cellprism.sae.progress import TrainingBar
+from cellprism.sae.ranks.join import trained_together
 from cellprism.sae.scaling import AffineScaling
 from cellprism.sae.trainer import Trainer
 from cellprism.sae.training import TrainingOptions
@@ -44,6 +45,8 @@ class Job:
     options: TrainingOptions
     seed: int
     checkpoint: Checkpoint | None = None
+    shards: int | None = None
+    """Where the processes of a group train it together, over how many of them its features lie; None = this one alone."""
 
     def cost(self) -> float:
         """Pre-activations of the whole training."""
@@ -63,9 +66,11 @@ class Job:
         start = torch.Generator().manual_seed(self.seed)
         # The order has a source of its own, so that models of one seed see the same batches whatever their shape.
         order = torch.Generator().manual_seed(self.seed + 2**40)
-        sae = SAE(self.config, self.scaling, start).to(self.cells.device)
-        trainer = Trainer(sae, self.cells, self.held, self.options, order, self.seed, self.checkpoint)
-        history = trainer.train(report)
+        sae = SAE(self.config, self.scaling, start)
+        with trained_together(sae, self.shards):
+            sae.to(self.cells.device)
+            trainer = Trainer(sae, self.cells, self.held, self.options, order, self.seed, self.checkpoint)
+            history = trainer.train(report)
         return sae.to("cpu").eval(), history
 
 
@@ -141,7 +146,8 @@ def run_jobs(
             tell(i, made[1].to_dict("records"))  # of a training that was finished before
             return made
 
-        if jobs[0].cells.device.type != "cpu":
+        # Processes that train together must meet in one order.
+        if jobs[0].cells.device.type != "cpu" or jobs[0].shards is not None:
             return [finish(i, job.run(partial(show, i))) for i, job in enumerate(jobs)]
         budget, cancellation = Budget(memory_budget), Cancellation()
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from cellprism.data.checks import check_embedding, tells_remarks
+from cellprism.data.checks import already_told, check_embedding, tells_remarks
 from cellprism.errors import InputError
 from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.config import SAEConfig
@@ -17,7 +18,8 @@ from cellprism.sae.fit import Fit, make_fit, training_options
 from cellprism.sae.jobs import Job, run_jobs
 from cellprism.sae.model import SAE
 from cellprism.sae.scaling import AffineScaling, fit_scaling
-from cellprism.sae.training import choose_device
+from cellprism.sae.training import TrainingOptions, choose_device
+from cellprism.workers import connected, over, parts_for
 
 __all__ = ["fit_many"]
 
@@ -38,7 +40,7 @@ def fit_many(
 
     Every model is what ``fit(X, config, seed=seed, **options)`` gives for it: same held-out cells, same start, same
     batches, in the bits too where the compiled ReLU path is taken, otherwise up to the rounding of a different number of
-    threads. What is shared is the work around it: the embedding is checked, scaled and held in memory once, models train
+    threads. Where a ``distributed.Client`` is active, its workers share the models. What is shared is the work around it: the embedding is checked, scaled and held in memory once, models train
     side by side with a thread each, and models that stop early make room.
 
     Parameters
@@ -101,6 +103,10 @@ def fit_many(
     ]
     if not memory_budget > 0:
         raise InputError("`memory_budget` must be positive", str(memory_budget), "give bytes, e.g. 2**33")
+    client = connected()
+    if client is not None and len(configs) > 1:
+        common = {"device": device, "memory_budget": memory_budget}
+        return _on_workers(client, X, configs, each_seed, trainings, common)
     where = choose_device(device)
     shared: dict[tuple[Any, ...], tuple[AffineScaling, Cells, Cells, Any]] = {}
     jobs, held_out = [], []
@@ -122,3 +128,34 @@ def fit_many(
         make_fit(X, [sae], [history], np.asarray(held), job.options, len(job.cells), job.seed)
         for (sae, history), job, held in zip(results, jobs, held_out, strict=True)
     ]
+
+
+def _on_workers(
+    client: Any,
+    X: NDArray[Any],
+    configs: Sequence[SAEConfig],
+    seeds: Sequence[int],
+    trainings: Sequence[TrainingOptions],
+    common: dict[str, Any],
+) -> list[Fit]:
+    """The models dealt to the workers of Dask, the widest first; the embedding travels to each of them once."""
+    ranked = sorted(range(len(configs)), key=lambda i: -configs[i].width)
+    n = len(parts_for(client, len(configs), most=len(configs)))
+    dealt = [ranked[start::n] for start in range(n)]
+    pieces = [([configs[i] for i in hand], [seeds[i] for i in hand], [trainings[i] for i in hand]) for hand in dealt]
+    found: dict[int, Fit] = {}
+    for hand, fits in zip(dealt, over(client, _fit_piece, pieces, X, common), strict=True):
+        found |= dict(zip(hand, fits, strict=True))
+    return [found[i] for i in range(len(configs))]
+
+
+def _fit_piece(
+    piece: tuple[Sequence[SAEConfig], Sequence[int], Sequence[TrainingOptions]], X: NDArray[Any], common: dict[str, Any]
+) -> list[Fit]:
+    """Some of the models, on a worker."""
+    configs, seeds, trainings = piece
+    options = {
+        field.name: [getattr(training, field.name) for training in trainings] for field in fields(TrainingOptions)
+    }
+    with already_told():
+        return fit_many(X, configs, seeds=seeds, **(options | common))

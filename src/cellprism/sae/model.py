@@ -18,7 +18,9 @@ from cellprism.errors import InputError
 from cellprism.sae.activation import TopK, make_activation
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.folder import write_folder
+from cellprism.sae.ranks.face import ALONE, Ranks
 from cellprism.sae.scaling import AffineScaling
+from cellprism.workers import connected, is_lazy, over
 
 __all__ = ["SAE"]
 
@@ -45,6 +47,8 @@ class SAE(nn.Module):
     mean: Tensor
     forward_map: Tensor
     backward_map: Tensor
+    ranks: Ranks = ALONE
+    """Processes that train it; with features spread over them, this one has the rows of its own."""
 
     def __init__(self, config: SAEConfig, scaling: AffineScaling, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -96,16 +100,17 @@ class SAE(nn.Module):
     def pre_activations(self, x: Tensor) -> Tensor:
         """(cells, r) scaled embedding -> (cells, width)."""
         if self.config.pre_bias == "tied":
-            x = x - self.decoder_bias
+            x = x - self.ranks.to_features(self.decoder_bias)
         elif self.input_bias is not None:
-            x = x + self.input_bias
+            x = x + self.ranks.to_features(self.input_bias)
         return nn.functional.linear(x, self.encoder, self.encoder_bias)
 
     def reconstruct(self, codes: Tensor, prefix: int | None = None) -> Tensor:
         """(cells, width) codes -> (cells, r) scaled embedding, from the first ``prefix`` features."""
         if prefix is not None and prefix < self.width:
-            return codes[:, :prefix] @ self.decoder[:prefix] + self.decoder_bias
-        return codes @ self.decoder + self.decoder_bias
+            first = self.ranks.within(prefix)
+            return self.ranks.over_features(codes[:, :first] @ self.decoder[:first]) + self.decoder_bias
+        return self.ranks.over_features(codes @ self.decoder) + self.decoder_bias
 
     def scale(self, x: Tensor) -> Tensor:
         """(cells, d) raw -> (cells, r) scaled."""
@@ -122,7 +127,8 @@ class SAE(nn.Module):
         Parameters
         ----------
         X
-            (cells, d) array or memory map.
+            (cells, d) array or memory map, or an array of Dask: of that a block at a time is in memory. Where a
+            ``distributed.Client`` is active, its workers encode the blocks.
 
         Returns
         -------
@@ -134,7 +140,12 @@ class SAE(nn.Module):
         InputError
             If X is not two-dimensional, has another d than the SAE, or holds NaN or infinity.
         """
-        return stacked(self.encode_blocks(X), self.width)
+        X = self._checked(X, self.d, "embedding dimensions")
+        rows = self._rows_at_once
+        client = connected() if len(X) > rows or is_lazy(X) else None
+        if client is None:
+            return stacked(self.encode_blocks(X), self.width)
+        return stacked(over(client, _encode_piece, [X[i : i + rows] for i in range(0, len(X), rows)], self), self.width)
 
     def encode_blocks(self, X: ArrayLike) -> Iterator[sp.csr_array]:
         """The codes of :meth:`encode` some cells at a time, in order: what is written as it comes is never held whole.
@@ -159,10 +170,13 @@ class SAE(nn.Module):
         >>> sum(block.nnz for block in sae.encode_blocks(X)) == sae.encode(X).nnz
         True
         """
-        X = self._checked(X, self.d, "embedding dimensions")
-        rows = max(1, _CHUNK_ELEMENTS // self.width)
+        X, rows = self._checked(X, self.d, "embedding dimensions"), self._rows_at_once
         for start in range(0, len(X), rows):
             yield self._encode_block(X[start : start + rows])
+
+    @property
+    def _rows_at_once(self) -> int:
+        return max(1, _CHUNK_ELEMENTS // self.width)
 
     @torch.no_grad()
     def _encode_block(self, block: NDArray[Any]) -> sp.csr_array:
@@ -229,7 +243,12 @@ class SAE(nn.Module):
         )
 
     def _checked(self, values: Any, expected: int, what: str) -> NDArray[Any]:
-        array = values if isinstance(values, np.ndarray) else np.asarray(values)
+        array = values if isinstance(values, np.ndarray) or is_lazy(values) else np.asarray(values)
         if array.ndim != 2 or array.shape[1] != expected:
             raise self._mismatch(array.shape, expected, what)
         return array
+
+
+def _encode_piece(piece: NDArray[Any], sae: SAE) -> sp.csr_array:
+    """Codes of one block of cells, on a worker."""
+    return sae.encode(piece)

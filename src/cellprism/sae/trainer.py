@@ -146,11 +146,11 @@ class Trainer:
         config = self.sae.config
         # Asking whether a feature is dead waits for a GPU: only where one can be.
         revive = self._may_revive()
-        for i, x in enumerate(self.cells.batches(order, self.batch, first), first):
+        for i, x in enumerate(self.cells.batches(order, self.batch, first, self.sae.ranks.share), first):
             dead = self.clock.dead(config.dead_after * len(self.cells)) if revive else None
             p = 1.0 if config.p_end is None else 1.0 + (config.p_end - 1.0) * self.done / max(1, self.steps - 1)
             self.last = self.step(x, dead, p, self.learning_rate(self.done))
-            self.clock.tick(len(x), self.last.fired)
+            self.clock.tick(min(self.batch, len(order) - i * self.batch), self.last.fired)
             self.done += 1
             self._check_loss()
             if self.checkpoint and self.done % self.checkpoint.every == 0 and i + 1 < self.per_epoch:
@@ -216,10 +216,10 @@ class Trainer:
         if len(held) > (most := max(1024, _ELEMENTS // 4 // sae.width)):
             looked_at = torch.linspace(0, len(held) - 1, most).round().long()
         for index in torch.split(looked_at, max(256, _ELEMENTS // sae.width)):
-            x = held.batch(index)
+            x = held.batch(sae.ranks.share(index))
             squared, codes = self.step.errors(x)
             error, active = error + squared, active + codes
-            moments += torch.stack([x.double().sum(0), x.double().square().sum(0)])
+            moments += sae.ranks.total(torch.stack([x.double().sum(0), x.double().square().sum(0)]))
         n, r = len(looked_at), sae.decoder.shape[1]
         variance = float((moments[1] / n - (moments[0] / n).square()).mean())
         row = {
@@ -255,7 +255,7 @@ class Trainer:
         if not isinstance(activation, BatchTopK):
             return
         source = self.held if len(self.held) * activation.k >= 100 else self.cells
-        x = source.some(max(1, _ELEMENTS // self.sae.width), self.generator)
+        x = self.sae.ranks.share(source.some(max(1, _ELEMENTS // self.sae.width), self.generator))
         activation.calibrate(self.sae.pre_activations(x))
 
     def _snapshot(self) -> dict[str, torch.Tensor]:
@@ -275,11 +275,14 @@ class Trainer:
         for way in self._ways:
             state = way.state()
             tensors, numbers = tensors | state.tensors, numbers | state.numbers
-        if self.checkpoint:
-            self.checkpoint.write(tensors, numbers)
+        whole = self.sae.ranks.gather(tensors)
+        if self.checkpoint and whole is not None:
+            self.checkpoint.write(whole, numbers)
 
     @torch.no_grad()
     def _restore(self, tensors: dict[str, torch.Tensor], numbers: dict[str, Any]) -> None:
+        tensors = self.sae.ranks.scatter(tensors)
+
         def part(prefix: str) -> dict[str, torch.Tensor]:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
@@ -293,6 +296,9 @@ class Trainer:
         self.generator.set_state(tensors["generator"])
         self.epoch_start = tensors["generator"]
         for way in self._ways:
-            way.restore(State(tensors, numbers))
+            # Of a state that another way left, as several processes do, there is nothing to take: ways keep but where they search.
+            own = way.state()
+            if own.tensors.keys() <= tensors.keys() and own.numbers.keys() <= numbers.keys():
+                way.restore(State(tensors, numbers))
         for name in ("rows", "done", "finished", "best", "since_best", "first_loss"):
             setattr(self, name, numbers[name])

@@ -56,16 +56,20 @@ class TrainingOptions:
     float32; ``auto`` = bfloat16 where the CPU multiplies it in hardware and the embedding has 128 dimensions or more. Of
     the triton step: ``bfloat16`` rounds the weights, cells, pre-activations and residuals that are multiplied, with sums,
     gradients, moments and parameters in float32; ``auto`` = bfloat16 on CUDA from 128 dimensions on."""
+    dictionary_shards: int = 1
+    """In a training of several processes, those over which the features of one dictionary lie, so that each holds a part of the
+    weights; rows of so many processes share the cells of each batch. 1 = each process holds all features."""
     memory_limit: float | None = None
     """Bytes that the cells may take in memory; where they need more, batches are read from the embedding, which can then
     be a memory map larger than the memory. None = 4 GiB, and 1 GiB for a memory map."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience"):
+        for name in ("epochs", "batch_size", "patience", "dictionary_shards"):
             if getattr(self, name) is not None:
                 value = as_whole(name, getattr(self, name))
                 if value < 1:
-                    raise InputError(f"`{name}` must be at least 1", str(value), "give 1 or more, or None")
+                    remedy = "give 1 or more" + (", or None" if name != "dictionary_shards" else "")
+                    raise InputError(f"`{name}` must be at least 1", str(value), remedy)
                 object.__setattr__(self, name, value)
         for name in ("lr", "warmup", "decay", "holdout", "max_grad_norm", "memory_limit"):
             if getattr(self, name) is not None:

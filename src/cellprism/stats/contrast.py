@@ -48,6 +48,21 @@ class Contrast:
         """(features,) True where a test is possible."""
         return np.asarray(self.reason == "")
 
+    def part(self, features: slice) -> Contrast:
+        """The same of consecutive features alone."""
+        start, stop = features.start, features.stop
+
+        def of_part(ptr: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return ptr[start : stop + 1] - ptr[start], cells[ptr[start] : ptr[stop]]
+
+        return Contrast(
+            *of_part(self.ptr, self.cells),
+            *of_part(self.excluded_ptr, self.excluded_cells),
+            positive=self.positive[features],
+            negative=self.negative[features],
+            reason=self.reason[features],
+        )
+
 
 def check_codes(codes: sp.sparray | np.ndarray, n_cells: int | None = None) -> sp.csc_array:
     """Codes as CSC (cells, features) of positive float32 values; refuses negative, non-finite or misshapen ones."""

@@ -36,9 +36,10 @@ class DenseStep(Stateless):
         self.optimiser.zero_grad(set_to_none=True)
         loss = objective(self.sae, x, dead, p)
         loss.total.backward()  # type: ignore[no-untyped-call]
+        self.sae.ranks.add_gradients(self.sae)
         self._update()
         total, *parts = torch.stack([loss.total, loss.reconstruction, loss.penalty, loss.auxiliary]).detach().tolist()
-        return StepResult(total, parts[0], parts[1], parts[2], (loss.codes.detach() > 0).any(dim=0))
+        return StepResult(total, parts[0], parts[1], parts[2], self.sae.ranks.fired(loss.codes))
 
     def errors(self, x: Tensor) -> tuple[float, float]:
         """Summed squared error of cells (cells, r) and their active codes, as in inference."""
@@ -51,7 +52,7 @@ class DenseStep(Stateless):
             # The norm is held, so only turning counts: take off the gradient's part along each row.
             decoder.grad -= (decoder.grad * decoder).sum(dim=1, keepdim=True) * decoder
         if self.options.max_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.options.max_grad_norm)
+            self.sae.ranks.cut_gradients(self.sae, self.options.max_grad_norm)
         self.optimiser.step()
         if unit_norm:
             decoder.div_(decoder.norm(dim=1, keepdim=True).clamp_min(1e-12))
@@ -61,4 +62,6 @@ class DenseStep(Stateless):
 def dense_errors(sae: SAE, x: Tensor) -> tuple[float, float]:
     """Summed squared error of cells (cells, r) and their active codes, from all codes of all cells at once."""
     codes = sae.activation(sae.pre_activations(x))
-    return float((x - sae.reconstruct(codes)).square().double().sum()), float((codes > 0).sum())
+    error, active = (x - sae.reconstruct(codes)).square().double().sum(), sae.ranks.over_features((codes > 0).sum())
+    error, active = sae.ranks.total(torch.stack([error, active.double()])).tolist()
+    return error, active

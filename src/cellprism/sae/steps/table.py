@@ -45,6 +45,8 @@ class Row(Generic[Way]):
     make: Callable[[Setting], Way]
     rounds: bool = False
     """Only where the encoder's product is to be taken in bfloat16."""
+    ranks: bool = False
+    """Also where several processes train the model together."""
 
     def serves(self, setting: Setting) -> bool:
         """Whether it takes this training, looked at after all rows above."""
@@ -54,6 +56,7 @@ class Row(Generic[Way]):
             and not (self.cpu and setting.cells.device.type != "cpu")
             and not (options.kernel == "auto" and sae.width < self.width)
             and not (self.rounds and not _rounds_product(setting))
+            and (self.ranks or sae.ranks.alone)
             and self.knows(sae.config, sae.decoder.shape[1])
         )
 
@@ -77,9 +80,9 @@ STEPS: tuple[Row[StepWay], ...] = (
     # Only the encoder's product is dense (d 512, width 8,192: topk 9.6 times, batchtopk 7.4, gated 3.2, prefixes 10.6).
     Row("sparse", ("auto", "sparse"), True, _WIDE, lambda config, r: takes_sparse_step(config),
         lambda s: SparseStep(s.sae, s.optimiser, s.options)),
-    # Every objective on every device, and the oracle of all others.
+    # Every objective on every device, in any number of processes, and the oracle of all others.
     Row("dense", ("auto", "sparse", "dense"), False, 0, lambda config, r: True,
-        lambda s: DenseStep(s.sae, s.optimiser, s.options)),
+        lambda s: DenseStep(s.sae, s.optimiser, s.options), ranks=True),
 )  # fmt: skip
 """Ways to make a step; the last one serves whatever is left but Triton."""
 

@@ -1,0 +1,1 @@
+"""One training in several processes: what they add up, and who holds which cells and features."""
