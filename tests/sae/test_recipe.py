@@ -86,20 +86,22 @@ def test_few_cells_are_read_along_their_leading_axes(cells: int, dimensions: int
 @pytest.mark.parametrize(
     ("variances", "read"),
     [
-        ([1.0] * 12, 12),
-        (np.geomspace(1, 9e-4, 12), 12),  # the faintest programs of the simulated worlds
-        ([1, 0.5, 0.1, 0.01, *[1e-6] * 8], 4),  # curves of the axes before them, as in averages over tokens
-        ([1e6, *np.geomspace(1, 9e-4, 11)], 12),  # a dimension that dwarfs the others is no measure for them
-        ([1e6, 9e5, *np.geomspace(1, 9e-4, 10)], 12),
-        ([1e6, 1, 0.1, *[1e-6] * 9], 3),
+        ([1.0] * 90, 90),
+        (np.geomspace(1, 9e-4, 90), 90),  # the faintest programs of the simulated worlds
+        (np.geomspace(1, 1e-6, 64), 64),  # few axes are read whatever they carry
+        ([*np.geomspace(1, 0.01, 70), *[1e-6] * 20], 70),  # curves of the axes before them, as in averages over tokens
+        ([1e6, *np.geomspace(1, 9e-4, 89)], 90),  # a dimension that dwarfs the others is no measure for them
+        ([1e6, 9e5, *np.geomspace(1, 9e-4, 88)], 90),
+        ([1e6, *np.geomspace(1, 0.01, 69), *[1e-6] * 20], 70),
     ],
 )
 def test_axes_that_carry_next_to_nothing_are_not_read(variances: Any, read: int):
     rng = np.random.default_rng(0)
-    basis, white = np.linalg.qr(rng.normal(size=(20, 12)))[0], np.linalg.qr(rng.normal(size=(500, 12)))[0]
+    n = len(variances)
+    basis, white = np.linalg.qr(rng.normal(size=(120, n)))[0], np.linalg.qr(rng.normal(size=(700, n)))[0]
     centred = (white - white.mean(axis=0)) * np.sqrt(variances) @ basis.T
     forward, cells = whitened(centred, fit_scaling(centred, "whiten"))
-    assert forward.shape == (20, read)
+    assert forward.shape == (120, read)
     assert np.allclose(cells.std(axis=0), 1)
     assert np.allclose(centred @ forward, cells)
 

@@ -31,9 +31,10 @@ MAX_AXES = 200
 """Readouts of an embedding at most: a step costs regions x axes^3."""
 _CELLS, _SCARCE = 5, 20
 """Cells a dimension from which on all axes are read, and cells an axis that are read where there are fewer."""
-_FAINTEST = 5e-4
-"""Variance of the last axis that is read, relative to the first one's: over it lie all axes of the simulated worlds, programs of
-which are on the faintest (9e-4), and of principal components (0.01); docs/recipe-record.md has the trials."""
+_FIRST, _FAINTEST = 64, 5e-4
+"""Axes that are read in any case (in few dimensions without noise, programs lie along axes a hundred-thousandth as large as the
+first), and variance of a later one that is read, relative to the first one's: over it lie all axes of the simulated worlds
+(9e-4 at least) and of principal components (0.01); docs/recipe-record.md has the trials."""
 _ROGUE, _DWARFS = 3, 30.0
 """A step in variance as large as this among so many first axes sets those before it apart: a few dimensions that dwarf the
 others, as some foundation models have, are no measure for them."""
@@ -61,10 +62,10 @@ def axes_read(n: int, d: int) -> int:
 def whitened(centred: NDArray[np.float64], scaling: AffineScaling) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The axes that are read, the largest first.
 
-    Of the :func:`axes_read` axes those that carry a two-thousandth of the first one's variance or more (of the first one that
-    is not a dimension which dwarfs all others). Averages over tokens
-    and other smooth maps into many dimensions have a long tail of axes without noise and without programs, curves of the
-    axes before them, which whitening would make as loud as these.
+    Of the :func:`axes_read` axes the first 64, and those after them that carry a two-thousandth of the first one's variance or
+    more (of the first one that is not a dimension which dwarfs all others). Averages over tokens and other smooth maps into many
+    dimensions have a long tail of axes without noise and without programs, curves of the axes before them, which whitening
+    would make as loud as these.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ def whitened(centred: NDArray[np.float64], scaling: AffineScaling) -> tuple[NDAr
     variance = 1 / np.square(forward).sum(axis=0)  # along each axis, in units of the embedding
     dwarfed = np.flatnonzero(variance[:-1][:_ROGUE] > _DWARFS * variance[1:][:_ROGUE])
     first = dwarfed[0] + 1 if len(dwarfed) else 0
-    read = max(1, int((variance >= _FAINTEST * variance[first]).sum()))
+    read = max(_FIRST, int((variance >= _FAINTEST * variance[first]).sum()))
     return forward[:, :read], white[:, :read]
 
 
