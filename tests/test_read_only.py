@@ -163,6 +163,8 @@ CALLS: dict[str, Callable[[World], Any]] = {
     "pl.violin": lambda w: prism.pl.violin(w.named, w.feature, "cell_type"),
     "pl.panels": lambda w: prism.pl.panels(w.named, [w.feature]),
     "pl.heatmap": lambda w: prism.pl.heatmap(w.named),
+    "pl.terms": lambda w: prism.pl.terms(w.named),
+    "pl.modules": lambda w: prism.pl.modules(w.named),
     "pl.differential": lambda w: prism.pl.differential(CALLS["differential"](w)),
     "pl.volcano": lambda w: prism.pl.volcano(w.named, w.feature),
     "view": lambda w: prism.view(w.named),

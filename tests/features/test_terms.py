@@ -39,6 +39,13 @@ def test_matrix_counts_and_ancestors() -> None:
     assert (down.features.tolist(), down.terms) == ([2], ["immune response"])
     own = term_map(FEATURES, SETS.assign(ancestor="all"))
     assert own.term_ancestors == ["all"] * 4
+    some = np.where(np.arange(len(SETS)) % 2, "all", None)
+    as_text, as_category = (
+        term_map(FEATURES, SETS.assign(ancestor=column)).term_ancestors
+        for column in (pd.Series(some, dtype=object), pd.Categorical(some))
+    )
+    assert as_text == as_category
+    assert set(as_text) == {"", "all"}
     assert (
         term_map(FEATURES, SETS.drop(columns="qval").assign(qval_rank=SETS["qval"], qval_ora=1.0)).terms == found.terms
     )

@@ -108,7 +108,8 @@ def term_map(
     matrix.data[:] = 1.0
     known = dict(ancestors or {})
     if ancestors is None and "ancestor" in found:
-        known = dict(zip(found["set"].astype(str), found["ancestor"].fillna("").astype(str), strict=True))
+        ancestor = found["ancestor"].astype(object)  # a category has no place for "not known"
+        known = dict(zip(found["set"].astype(str), ancestor.where(ancestor.notna(), "").astype(str), strict=True))
     names = [str(t) for t in terms]
     return TermMap(numbers.to_numpy(dtype=np.int64), names, matrix, [known.get(t, "") for t in names])
 
