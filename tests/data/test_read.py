@@ -13,7 +13,7 @@ import pytest
 from helpers import counts_adata, multimodal
 
 from cellprism.data.modalities import modalities
-from cellprism.data.read import read_cells, sha256
+from cellprism.data.read import one_of_these, read_cells, sha256
 from cellprism.data.text import cut_notes
 from cellprism.errors import InputError
 
@@ -196,3 +196,20 @@ def _damage(path: Path, part: str, *, remove: bool) -> None:
             del file[part]
         else:
             del file[part].attrs["encoding-type"]
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("cell_type,condition", "give each by itself, 'cell_type' and 'condition'"),
+        ("cell_type, condition", "give each by itself, 'cell_type' and 'condition'"),
+        ("cell_type,nothing", "give one of these"),
+        ("Cell_Type", "give one of these; 'cell_type' is near"),
+        ("celltype", "give one of these; 'cell_type' is near"),
+        ("leiden", "give one of these"),
+        ("", "give one of these"),
+    ],
+)
+def test_a_name_that_does_not_exist_gets_the_remedy_that_fits(name: str, remedy: str) -> None:
+    assert one_of_these(name, ["cell_type", "condition", 3]) == remedy
+    assert one_of_these(name, []) == "give one of these"

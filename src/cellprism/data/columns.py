@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cellprism.data.missing import Groups, groups
-from cellprism.data.read import describe_keys
+from cellprism.data.read import describe_keys, one_of_these
 from cellprism.errors import InputError
 
 __all__ = [
@@ -115,7 +115,9 @@ def requested(wanted: Sequence[str], columns: Sequence[str]) -> dict[str, Column
         name, stated = (column, kind) if one not in columns and kind in ("category", "number") else (one, None)
         if name not in columns:
             raise InputError(
-                "the column must exist in obs", f"{name!r}; there are {describe_keys(columns)}", "give one of these"
+                "the column must exist in obs",
+                f"{name!r}; there are {describe_keys(columns)}",
+                one_of_these(name, columns),
             )
         if found.get(name, stated) not in (None, stated):
             raise InputError("a column is categories or numbers", f"{name!r} asked for as both", "choose one")

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism.data.modalities import modalities, renamed
-from cellprism.data.read import describe_keys
+from cellprism.data.read import describe_keys, one_of_these
 from cellprism.data.sparse import as_csr
 from cellprism.data.state import State, row_totals, stated, to_log1p
 from cellprism.errors import InputError
@@ -99,7 +99,9 @@ def take_matrix(
     elif layer is not None:
         if layer not in adata.layers:
             raise InputError(
-                "the layer must exist", f"{layer!r}; there are {describe_keys(_layers(adata))}", "give one of these"
+                "the layer must exist",
+                f"{layer!r}; there are {describe_keys(_layers(adata))}",
+                one_of_these(layer, _layers(adata)),
             )
         stored, where = adata.layers[layer], f"layers[{layer!r}]"
     else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from cellprism.data.hdf5 import refuse_outside, refuse_unfinished
 from cellprism.data.kind_of_file import what_it_is
 from cellprism.errors import InputError
 
-__all__ = ["describe_keys", "read_cells", "sha256"]
+__all__ = ["describe_keys", "one_of_these", "read_cells", "sha256"]
 
 _SUFFIXES = (".h5ad", ".h5mu", ".zarr")
 
@@ -137,6 +139,17 @@ def describe_keys(mapping: Any) -> str:
     """The keys that exist, for a message."""
     keys = [str(k) for k in mapping]
     return ", ".join(repr(k) for k in keys[:20]) + (", …" if len(keys) > 20 else "") if keys else "none"
+
+
+def one_of_these(name: str, there: Iterable[Any]) -> str:
+    """The remedy for a name that does not exist: several names in one are to be given apart, a slip is pointed out."""
+    keys = [str(k) for k in there]
+    parts = [part.strip() for part in str(name).split(",")]
+    if len(parts) > 1 and all(part in keys for part in parts):
+        return f"give each by itself, {' and '.join(map(repr, parts))}"
+    near = get_close_matches(str(name).casefold(), [k.casefold() for k in keys], 1, 0.75)
+    meant = next((k for k in keys if near and k.casefold() == near[0]), None)
+    return "give one of these" if meant is None else f"give one of these; {meant!r} is near"
 
 
 def sha256(path: str | Path) -> str:

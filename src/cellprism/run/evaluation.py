@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cellprism.data.checks import already_told
 from cellprism.data.modalities import modalities, renamed
-from cellprism.data.read import describe_keys, read_cells
+from cellprism.data.read import describe_keys, one_of_these, read_cells
 from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
 from cellprism.evaluation.evaluate import evaluate
@@ -197,14 +197,16 @@ class _Columns:
                 raise InputError(
                     "--truth obsm:KEY names a table of the data",
                     f"{key!r}; there are {describe_keys(data.obsm)}",
-                    "give one of these",
+                    one_of_these(key, data.obsm),
                 )
             return data.obsm[key]
         if name.startswith("mod:"):
             return self._modality(name.removeprefix("mod:"))
         if name not in data.obs:
             raise InputError(
-                "a column is one of obs", f"{name!r}; there are {describe_keys(data.obs.columns)}", "give one of these"
+                "a column is one of obs",
+                f"{name!r}; there are {describe_keys(data.obs.columns)}",
+                one_of_these(name, data.obs.columns),
             )
         values = data.obs[name]
         return values.to_numpy(dtype=object) if values.dtype.kind not in "fiu" else values.to_numpy()

@@ -8,7 +8,7 @@ from typing import Any
 import anndata as ad
 
 from cellprism.data.query import rows_where
-from cellprism.data.read import describe_keys
+from cellprism.data.read import describe_keys, one_of_these
 from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
 from cellprism.features.differential import Differential
@@ -60,7 +60,9 @@ def differential(
     for column in (by, *([donor] if donor else [])):
         if column not in adata.obs:
             raise InputError(
-                "the column must exist in obs", f"{column!r}; there are {describe_keys(adata.obs)}", "give one of these"
+                "the column must exist in obs",
+                f"{column!r}; there are {describe_keys(adata.obs)}",
+                one_of_these(column, adata.obs),
             )
     mask = rows_where(adata.obs, within) if isinstance(within, str) else within
     found = _differential(
