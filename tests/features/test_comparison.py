@@ -181,7 +181,7 @@ def test_cells_are_found_by_name() -> None:
     np.testing.assert_allclose(found.table["partner_correlation"], 1)
     assert (found.table["relation"] == "shared").all()
     assert (found.others["partner_feature"] == found.table["feature"].to_numpy()[::-1]).all()
-    assert (found.table["partner_pval"] == 1 / 200).all()
+    assert (found.table["partner_pval"] == 1 / 1000).all()
 
 
 def test_symbols_are_found_by_name_and_silent_features_told() -> None:

@@ -69,8 +69,9 @@ def match(
         told = ", ".join(f"{n:,} {word}" for word, n in counts.items())
         out.print(f"  of the {which}: {told} ({score} of {found.info['level']:g} and more)", highlight=False)
     if options.permutations:
-        clear = int((found.table["partner_qval"] < 0.05).sum())
-        out.print(f"  {clear:,} one-to-one partners that chance would not give (q < 0.05)", highlight=False)
+        alike, paired = (int((found.table[f"{which}_qval"] < 0.05).sum()) for which in ("best", "partner"))
+        out.print(f"  of the first: {alike:,} have a counterpart that chance would not give (q < 0.05), {paired:,} of them one to "
+                  "one", highlight=False, soft_wrap=True)  # fmt: skip
 
 
 def _write(table: Any, path: Path, *, overwrite: bool) -> None:

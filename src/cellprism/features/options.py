@@ -118,7 +118,9 @@ class CompareOptions:
         above=0,
         most=1,
     )
-    permutations: int = option(199, "Draws of the null behind p values; 0 = none.", least=0)
+    permutations: int = option(
+        999, "Draws of the null behind p values, of which none is smaller than 1 / (1 + draws); 0 = none.", least=0
+    )
     within: str | None = option(
         None, "Column of labels within which cells are permuted, so that a match says more than these labels; by codes."
     )
