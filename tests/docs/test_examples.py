@@ -51,8 +51,14 @@ def test_few_examples_are_skipped_and_each_says_why() -> None:
     assert all("Not run by the tests: it " in doc for doc in skipped.values())
 
 
+COMPILES = {"pl.terms"}  # UMAP, for half a minute; its own test draws the same
+
+
 @pytest.mark.filterwarnings("ignore::cellprism.errors.CellsLeftOut")
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in COMPILES else name for name in FUNCTIONS],
+)
 def test_examples_run(
     name: str, made: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
