@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
+import scipy.sparse as sp
 from scipy import stats
 from sklearn import metrics
 
 from cellprism.stats.contrast import check_codes
+from cellprism.stats.expression import column_order
 from cellprism.stats.labels import category_detectors, spearman
 
 
@@ -59,3 +62,18 @@ def test_spearman_is_scipys() -> None:
         np.testing.assert_allclose(rho[f], stats.spearmanr(codes[7:, f], covariate[7:]).statistic, rtol=1e-9)
     assert attainable[4] > 0.999
     assert attainable[0] < 0.9
+
+
+@pytest.mark.parametrize("at_a_time", [1, 7, 10_000])
+def test_features_some_at_a_time_are_those_of_all(monkeypatch: pytest.MonkeyPatch, at_a_time: int) -> None:
+    rng = np.random.default_rng(3)
+    codes = sp.csc_array(
+        np.where(rng.random((60, 9)) < 0.3, rng.integers(1, 4, (60, 9)), 0) * [1, 1, 0, 1, 1, 1, 1, 1, 0]
+    )
+    labels = rng.choice(np.array(["a", "b", "c", None], dtype=object), 60)
+    whole = category_detectors(codes, labels)
+    order = column_order(codes.indptr.astype(np.int64), codes.data)
+    monkeypatch.setattr("cellprism.stats.labels._AT_A_TIME", at_a_time)
+    for found in (category_detectors(codes, labels), category_detectors(codes, labels, order)):
+        for one, other in zip(found, whole, strict=True):
+            np.testing.assert_array_equal(one, other)

@@ -54,15 +54,16 @@ def core_cells(codes: sp.csc_array) -> sp.csc_array:
     """
     keep = np.zeros(codes.nnz, dtype=bool)
     ptr = codes.indptr
+    kept = np.zeros_like(ptr)
     for f in np.flatnonzero(np.diff(ptr)):
         values = codes.data[ptr[f] : ptr[f + 1]]
         down = np.sort(values)[::-1]
         total = np.cumsum(down, dtype=np.float64)
         weakest = down[np.searchsorted(total, HALF * total[-1] * (1 - 1e-12))]
-        keep[ptr[f] : ptr[f + 1]] = values >= weakest
-    before = np.concatenate([[0], np.cumsum(keep)])
-    ones = np.ones(int(keep.sum()), dtype=np.float32)
-    return sp.csc_array((ones, codes.indices[keep], before[ptr].astype(ptr.dtype)), codes.shape)
+        strong = values >= weakest
+        keep[ptr[f] : ptr[f + 1]], kept[f + 1] = strong, strong.sum()
+    ends = np.cumsum(kept, dtype=ptr.dtype)
+    return sp.csc_array((np.ones(int(ends[-1]), dtype=np.float32), codes.indices[keep], ends), codes.shape)
 
 
 def label_location(codes: sp.csc_array, core: sp.csc_array, labels: np.ndarray) -> LabelLocation:

@@ -59,7 +59,8 @@ def null_evidence(
         return
     n = options.null_features
     chosen = np.sort(rng.choice(testable, min(n, testable.size), replace=False))
-    part = sp.csc_array(study.tested_codes[:, chosen])
+    every = chosen.size == study.tested_codes.shape[1]  # then no copy is made
+    part = sp.csc_array(study.tested_codes if every else study.tested_codes[:, chosen])
     if "random" in options.nulls and study.embedding is not None:
         directions = matched_directions(study.embedding, np.diff(part.indptr), rng, study.rows)
         yield Null("random", directions, question, test_codes(directions, question), directions=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,22 +12,35 @@ __all__ = ["twins", "without_twins"]
 
 _TWINS = 0.8  # correlation of activations over cells from which on two features are called alike
 _BLOCK = 512
+_CELLS = 2**15
 
 
 def _correlations(codes: sp.csc_array, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
     """Pearson's r of some features with others; 0 where one of them is constant."""
-
-    def moments(which: NDArray[np.int64]) -> tuple[sp.csc_array, NDArray[np.float64], NDArray[np.float64]]:
-        part = sp.csc_array(codes[:, which], dtype=np.float64)
-        mean = part.sum(axis=0) / codes.shape[0]
-        sd = np.sqrt(np.maximum(part.power(2).sum(axis=0) / codes.shape[0] - mean**2, 0.0))
-        return part, mean, sd
-
-    (a, mean_a, sd_a), (b, mean_b, sd_b) = moments(rows), moments(columns)
-    covariance = (a.T @ b).toarray() / codes.shape[0] - np.outer(mean_a, mean_b)
-    scale = np.outer(sd_a, sd_b)
+    n = codes.shape[0]
+    product = np.zeros((rows.size, columns.size))
+    sums, squares = ([np.zeros(which.size) for which in (rows, columns)] for _ in range(2))
+    for cells in _some_cells(codes):
+        sides = [sp.csc_array(cells[:, which], dtype=np.float64) for which in (rows, columns)]
+        product += (sides[0].T @ sides[1]).toarray()
+        for i, side in enumerate(sides):
+            sums[i] += side.sum(axis=0)
+            squares[i] += side.power(2).sum(axis=0)
+    means = [total / n for total in sums]
+    sds = [np.sqrt(np.maximum(square / n - mean**2, 0.0)) for square, mean in zip(squares, means, strict=True)]
+    covariance, scale = product / n - np.outer(*means), np.outer(*sds)
     out: NDArray[np.float64] = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
     return out
+
+
+def _some_cells(codes: sp.csc_array) -> Iterator[sp.sparray]:
+    """The codes some cells at a time: in double precision, and squared, all of them would be several copies."""
+    if codes.shape[0] <= _CELLS:
+        yield codes
+        return
+    by_cell = codes.tocsr()
+    for start in range(0, codes.shape[0], _CELLS):
+        yield by_cell[start : start + _CELLS]
 
 
 def twins(codes: sp.csc_array) -> NDArray[np.int64]:

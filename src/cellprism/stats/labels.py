@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from cellprism.stats.expression import column_order
 from cellprism.stats.kernels import auroc_f1, lift_over_zeros
 
 __all__ = ["LabelResult", "category_detectors", "spearman"]
+
+_AT_A_TIME = 2**20  # active codes
 
 
 class LabelResult(NamedTuple):
@@ -49,8 +52,22 @@ def category_detectors(codes: sp.csc_array, labels: np.ndarray, order: np.ndarra
     auroc = np.empty((codes.shape[1], sizes.size))
     ties = np.empty(codes.shape[1])
     best = np.zeros((codes.shape[1], sizes.size, 4))
-    order = column_order(ptr, codes.data) if order is None else order
-    auroc_f1(ptr, codes.indices, codes.data, order, number, sizes, auroc, ties, best)
+    for features in _some_features(ptr):
+        starts = ptr[features.start : features.stop + 1]
+        active = slice(starts[0], starts[-1])
+        starts, values = starts - starts[0], codes.data[active]
+        ranked = column_order(starts, values) if order is None else order[active] - active.start
+        auroc_f1(
+            starts,
+            codes.indices[active],
+            values,
+            ranked,
+            number,
+            sizes,
+            auroc[features],
+            ties[features],
+            best[features],
+        )
     usable = (sizes >= 2) & (sizes < sizes.sum())
     n = float(sizes.sum())
     m = sizes[usable].astype(np.float64)
@@ -59,6 +76,15 @@ def category_detectors(codes: sp.csc_array, labels: np.ndarray, order: np.ndarra
     z = np.where(variance > 0, (auroc[:, usable] - 0.5) / np.sqrt(safe), 0.0)
     f1, threshold, precision, recall = (best[:, usable, i] for i in range(4))
     return LabelResult(names[usable], auroc[:, usable], f1, threshold, precision, recall, z)
+
+
+def _some_features(ptr: np.ndarray) -> Iterator[slice]:
+    """Features one after another, as many at a time as a million active codes hold: their order is not held for all."""
+    start, n = 0, len(ptr) - 1
+    while start < n:
+        stop = max(start + 1, int(np.searchsorted(ptr, ptr[start] + _AT_A_TIME, side="right")) - 1)
+        yield slice(start, stop)
+        start = stop
 
 
 def spearman(codes: sp.csc_array, covariate: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

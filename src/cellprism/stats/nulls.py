@@ -75,7 +75,7 @@ def matched_directions(
 
 def permuted_codes(codes: sp.csc_array, strata: np.ndarray, rng: np.random.Generator) -> sp.csc_array:
     """Codes with cells permuted within strata: one permutation for all features, so their correlations stay."""
-    new = np.arange(codes.shape[0])
+    new = np.arange(codes.shape[0], dtype=codes.indices.dtype)
     for h in np.unique(strata):
         here = np.flatnonzero(strata == h)
         new[here] = rng.permutation(here)
