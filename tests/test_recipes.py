@@ -92,6 +92,7 @@ def test_runs_on_other_cells_are_matched_through_the_second_dictionary(
     assert refused.code == 2
     assert "--encode" in refused.err
     assert command(capsys, *words, "--encode").code == 0
+    assert "by genes" in command(capsys, *words, "--encode", "--by", "genes", "--overwrite").err
     table, a = pd.read_csv(samples / "match.csv"), RunFolder.open(samples / "a")
     theirs = prism.load(samples / "b").encode(a.embedding)
     first = table.iloc[0]

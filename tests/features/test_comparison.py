@@ -169,6 +169,23 @@ def test_labels_alone_make_matches_unless_cells_are_held_within_them() -> None:
     assert (compare(*sides, CompareOptions(within="kind")).table["best_pval"] < 0.05).mean() < 0.4
 
 
+@pytest.mark.parametrize("gap", [None, np.nan, pd.NA, ""])
+def test_cells_without_a_label_are_left_out_where_labels_hold_cells_together(gap: object) -> None:
+    rng = np.random.default_rng(5)
+    label = np.repeat(np.array(["x", "y"], dtype=object), 50)
+    a, b = (sparse_codes(rng, 100, 8, 0.6) for _ in range(2))
+    names = [f"c{i}" for i in range(100)]
+    some = label.copy()
+    some[::10] = gap
+    known = np.flatnonzero(np.arange(100) % 10)
+    options = CompareOptions(within="kind", permutations=19)
+    found = compare(of_codes(a, names, kind=some), of_codes(b, names), options)
+    assert found.info["basis"] == "on 90 shared cells, chance within kind (10 cells without one left out)"
+    kept = [names[i] for i in known]
+    right = compare(of_codes(a[known], kept, kind=label[known]), of_codes(b[known], kept), options)
+    pd.testing.assert_frame_equal(found.table, right.table)
+
+
 def test_cells_are_found_by_name() -> None:
     rng = np.random.default_rng(6)
     codes = sparse_codes(rng, 120, 9)

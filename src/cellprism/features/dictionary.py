@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from cellprism.errors import InputError
 from cellprism.features.annotate import Annotation
 from cellprism.folder import RunFolder
 from cellprism.folder.manifest import read_manifest
@@ -84,8 +85,10 @@ def encoded_by(source: str | Path | RunFolder, cells_of: str | Path | RunFolder,
     Raises
     ------
     InputError
-        If the embedding has another number of dimensions than the dictionary.
+        If the embedding has another number of dimensions than the dictionary, or something else than codes is compared.
     """
+    if by != "codes":
+        raise InputError("cells are encoded to compare codes", f"by {by}", "leave `encode=True` out")
     from cellprism.sae.io import load
 
     folder, other = (one if isinstance(one, RunFolder) else RunFolder.open(one) for one in (source, cells_of))

@@ -9,6 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from cellprism.data.missing import groups as labelled
 from cellprism.errors import InputError
 from cellprism.features.dictionary import Dictionary
 from cellprism.features.likeness import Likeness, Mirrors, Permutations, Rows
@@ -58,6 +59,14 @@ def _shared_cells(first: Dictionary, second: Dictionary) -> tuple[NDArray[np.int
 
 def _by_codes(first: Dictionary, second: Dictionary, within: str | None) -> tuple[Likeness, str]:
     rows, there = _shared_cells(first, second)
+    groups, told = np.zeros(len(rows), dtype=np.intp), ""
+    if within is not None:
+        number = _labels_of(first, within)[rows]
+        known = number >= 0
+        rows, there, groups = rows[known], there[known], number[known].astype(np.intp)
+        told = f", chance within {within}" + (
+            "" if known.all() else f" ({(~known).sum():,} cells without one left out)"
+        )
     if len(rows) < FEWEST_CELLS or first.codes is None or second.codes is None:
         total = [0 if one.cells is None else len(one.cells) for one in (first, second)]
         raise InputError(
@@ -65,17 +74,18 @@ def _by_codes(first: Dictionary, second: Dictionary, within: str | None) -> tupl
             f"{len(rows)} shared of {total[0]} and {total[1]}",
             f"run both on the same cells with the same cell names; of runs in one model's space, give `encode=True`; {_ELSE}",
         )
-    groups, told = np.zeros(len(rows), dtype=np.intp), ""
-    if within is not None:
-        table = first.cells
-        if table is None or within not in table:
-            raise InputError(
-                "cells are held together by a column of theirs", repr(within), "name a label column of the run"
-            )
-        groups = pd.factorize(table[within].astype(str).to_numpy()[rows])[0]
-        told = f", chance within {within}"
     a, b = (sp.csr_array(codes[at].T) for codes, at in ((first.codes, rows), (second.codes, there)))
     return Likeness("correlation", Rows(a), Rows(b), Permutations(groups)), f"on {len(rows):,} shared cells{told}"
+
+
+def _labels_of(dictionary: Dictionary, column: str) -> NDArray[np.int64]:
+    """(cells,) number of each cell's label; -1 where it has none."""
+    table = dictionary.cells
+    if table is None or column not in table:
+        raise InputError(
+            "cells are held together by a column of theirs", repr(column), "name a label column of the run"
+        )
+    return labelled(table[column].to_numpy(dtype=object)).number
 
 
 def _by_decoder(first: Dictionary, second: Dictionary) -> tuple[Likeness, str]:

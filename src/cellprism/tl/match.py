@@ -74,7 +74,7 @@ def _dictionary(adata: Any, key: str, by: str, within: str | None) -> Dictionary
     live = np.flatnonzero(np.diff(sp.csc_array(codes).indptr))
     cells = pd.DataFrame({"cell": adata.obs_names.astype(str)})
     if within is not None and within in adata.obs:
-        cells[within] = adata.obs[within].astype(str).to_numpy()
+        cells[within] = adata.obs[within].to_numpy(dtype=object)
     decoder = by == "decoder"
     return Dictionary(
         pd.DataFrame({"feature": live, "name": names_of(kept.get("features"), live)}),
