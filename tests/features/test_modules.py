@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 
@@ -55,8 +56,23 @@ def test_labels_make_modules_unless_cells_are_held_within_them() -> None:
     assert np.median(edges) == 0
 
 
+@pytest.mark.parametrize("gap", [None, np.nan, ""])
+def test_cells_without_a_label_are_left_out(gap: object) -> None:
+    rng = np.random.default_rng(4)
+    codes = alone(rng, 120, 6)
+    label = np.repeat(np.array(["a", "b"], dtype=object), 60)
+    some = label.copy()
+    some[::6] = gap
+    known = np.flatnonzero(np.arange(120) % 6)
+    found, right = modules(codes, some), modules(codes[known], label[known])
+    assert found.info["cells"] == 100
+    assert found.info["threshold"] == right.info["threshold"]
+    pd.testing.assert_frame_equal(found.table, right.table)
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "other cells": ({"strata": ["a"] * 3}, "3 for 150 cells"),
+    "no label": ({"strata": [None] * 150}, "none of any cell"),
     "few draws": ({"permutations": 9}, "at least 19 draws"),
 }
 

@@ -10,8 +10,10 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from cellprism.data.missing import groups as labelled
 from cellprism.errors import InputError
 from cellprism.sae.correlation import code_correlation
+from cellprism.stats.contrast import check_codes
 
 __all__ = ["Modules", "modules"]
 
@@ -28,7 +30,7 @@ class Modules:
     correlation: sp.csr_array
     """(live features, live features) correlations of codes beyond chance."""
     info: dict[str, Any] = field(default_factory=dict)
-    """``threshold`` (the correlation beyond which an edge counts), ``modularity``, ``n_modules``, ``permutations``, ``seed``."""
+    """``cells`` (with a label, where strata are given), ``threshold`` (the correlation beyond which an edge counts), ``modularity``, ``n_modules``, ``permutations``, ``seed``."""
 
     def __repr__(self) -> str:
         n = int((self.table["module"] >= 0).sum())
@@ -58,7 +60,8 @@ def modules(
     codes
         (cells, width), sparse or dense, non-negative.
     strata
-        (cells,) labels within which cells are permuted, so that an edge says more than that both follow the labels.
+        (cells,) labels within which cells are permuted, so that an edge says more than that both follow the labels. Cells without
+        one are left out.
     permutations
         Draws of the null, at least 19.
     resolution
@@ -69,19 +72,20 @@ def modules(
     Raises
     ------
     InputError
-        If strata are not of these cells, or the draws are too few for a threshold.
+        If codes are negative or not finite, strata are not of these cells, or the draws are too few for a threshold.
     """
     import networkx as nx
 
-    given = sp.csc_array(codes, dtype=np.float64)
-    given.eliminate_zeros()
+    given = sp.csc_array(check_codes(codes), dtype=np.float64)
+    number = np.zeros(given.shape[0], dtype=np.int64) if strata is None else labelled(strata).number
+    if len(number) != given.shape[0]:
+        raise InputError("strata name a label a cell", f"{len(number)} for {given.shape[0]} cells", "give one for each")
+    known = np.flatnonzero(number >= 0)
+    if not len(known):
+        raise InputError("strata name a label a cell", "none of any cell", "leave them out")
+    given, groups = sp.csc_array(given[known]), number[known].astype(np.intp)
     live = np.flatnonzero(np.diff(given.indptr))
     part = sp.csc_array(given[:, live])
-    groups = (
-        np.zeros(part.shape[0], dtype=np.intp) if strata is None else pd.factorize(np.asarray(strata).astype(str))[0]
-    )
-    if len(groups) != part.shape[0]:
-        raise InputError("strata name a label a cell", f"{len(groups)} for {part.shape[0]} cells", "give one for each")
     if permutations < 19:
         raise InputError("a threshold at 5 % takes at least 19 draws", str(permutations), "give 99")
     threshold = _threshold(part, groups, permutations, np.random.default_rng(seed))
@@ -100,7 +104,7 @@ def modules(
     within = np.where(module >= 0, np.asarray(same.sum(axis=1)) / np.maximum(others, 1), np.nan)
     table = pd.DataFrame({"feature": live, "module": module, "within": within, "edges": np.diff(r.indptr)})
     info = {
-        "threshold": threshold, "n_modules": len(found), "permutations": permutations, "seed": seed,
+        "cells": len(known), "threshold": threshold, "n_modules": len(found), "permutations": permutations, "seed": seed,
         "modularity": float(nx.community.modularity(graph, found, resolution=resolution)) if found else float("nan"),
     }  # fmt: skip
     return Modules(table, r, info)
