@@ -20,7 +20,7 @@ from cellprism.embed.files import read_model, write_model
 from cellprism.embed.scvi_covariates import Covariates
 from cellprism.embed.scvi_file import ONLY_STEERING, described, read_saved
 from cellprism.embed.scvi_kinds import KINDS, build, expected_counts, library, table
-from cellprism.embed.scvi_training import epoch_callback, quiet, seeded
+from cellprism.embed.scvi_training import epoch_callback, seeded
 from cellprism.errors import InputError
 from cellprism.progress import Steps
 
@@ -250,7 +250,7 @@ class SCVIModel:
         cells = table(
             self.kind, self.genes, data, self.categories, index, self.label_categories, labels, self.covariates, beside
         )
-        with quiet():
+        with seeded(0):  # nothing is drawn that counts, but the global generators are moved
             return np.asarray(self.model.get_latent_representation(cells), dtype=np.float32)
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ import torch
 from cellprism.embed.scvi_kinds import library
 from cellprism.progress import Steps
 
-__all__ = ["epoch_callback", "quiet", "seeded"]
+__all__ = ["epoch_callback", "seeded"]
 
 
 def epoch_callback(steps: Steps) -> Any:
@@ -28,7 +28,7 @@ def epoch_callback(steps: Steps) -> Any:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """Silence what scvi-tools, DRVI and lightning log."""
     names = (
         "scvi",
@@ -53,7 +53,7 @@ def seeded(seed: int) -> Iterator[None]:
     """scvi-tools draws from global generators: seed them, and put their states back."""
     scvi = library()
     before, state = scvi.settings.seed, np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(), quiet():
+    with torch.random.fork_rng(), _quiet():
         scvi.settings.seed = seed
         try:
             yield
