@@ -1,6 +1,6 @@
 """One-feature probing of every data set with a truth, by every dictionary: docs/evaluation.md.
 
-    python benchmarks/evaluation.py DATA_FOLDER [--seeds N] [--sets paul …] [--quick] [--also drvi] [--codes FOLDER]
+    python benchmarks/evaluation.py DATA_FOLDER [--seeds N …] [--sets paul …] [--quick] [--also drvi] [--codes FOLDER]
 
 DATA_FOLDER holds the .h5ad files named below. PCA of log counts; every dictionary is fitted to all cells without their labels,
 features and thresholds are chosen on one half and scored on the other, and the reverse. ``--codes`` holds against codes kept by
@@ -149,7 +149,7 @@ def main() -> None:
     """Measure, save, print the table of the docs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--sets", nargs="*", default=list(SETS))
     parser.add_argument("--quick", action="store_true", help="only rivals that need no training, and NMF")
     parser.add_argument("--also", nargs="*", default=[], help="rivals that need an optional package: drvi")
@@ -159,7 +159,7 @@ def main() -> None:
     rivals = [name for name in STANDARD if not args.quick or RIVALS[name].cost != "trained"] + args.also
     results = []
     for name in args.sets:
-        for seed in range(args.seeds):
+        for seed in args.seeds:
             results.append(measure(name, args.folder, seed, rivals, args.codes))
             print(name, seed, *results[-1]["summary"], sep="\n  ", flush=True)
             content = {"machine": machine(), "components": COMPONENTS, "results": results}

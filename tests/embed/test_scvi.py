@@ -8,6 +8,7 @@ import mudata
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import sparse
 
 from cellprism import embed
@@ -136,6 +137,14 @@ def test_the_same_seed_gives_the_same_model_and_global_states_stay(cells) -> Non
     a, b = (embed.train("scvi", own, n_latent=3, epochs=1, seed=4).encode(own) for _ in range(2))
     np.testing.assert_allclose(a, b, atol=1e-6)
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+def test_encoding_and_decoding_leave_global_states_alone(cells, models) -> None:
+    before, drawn = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    for kind, model in models.items():
+        model.decode(model.encode(view(cells, kind)))
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), drawn)
 
 
 def test_the_kind_follows_from_the_modalities(cells) -> None:

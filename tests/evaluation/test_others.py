@@ -13,7 +13,7 @@ from cellprism import InputError, SAEConfig
 from cellprism.evaluation.absorption import absorption, read_hierarchy
 from cellprism.evaluation.molecules import held_out_molecules
 from cellprism.evaluation.probing import make_folds
-from cellprism.evaluation.replication import replication
+from cellprism.evaluation.replication import _gap, replication
 from cellprism.evaluation.result import COLUMNS, THIS
 from cellprism.evaluation.targets import Column
 from cellprism.evaluation.transfer import transfer
@@ -132,11 +132,13 @@ def test_replication_of_structure_and_of_none() -> None:
     cfg = SAEConfig(12, "batchtopk", k=1, aux_weight=0.0)
     column = Column.of("kind", kinds)
     found = {}
+    ahead = {}
     for name, X in (("clear", clear), ("noise", rng.normal(size=(n, d)))):
         X = X.astype(np.float32)
         rows = Rows()
-        replication(fit(X, cfg, epochs=60).sae, X, [column], None, rows, epochs=60)
+        gaps = replication(fit(X, cfg, epochs=60).sae, X, [column], None, rows, epochs=60)
         found[name] = rows
+        ahead[name] = {(measure, rival): rest for measure, _, rival, _, *rest in gaps}
     value = {name: rows.value("replication_correlation", "all features") for name, rows in found.items()}
     null = {name: rows.value("replication_correlation", "all features", "permuted") for name, rows in found.items()}
     assert value["clear"] > null["clear"] + 0.25
@@ -146,3 +148,26 @@ def test_replication_of_structure_and_of_none() -> None:
     cosine = [rows.value("replication_cosine", "all features", name) for name in (THIS, "start")]
     assert cosine[0] > cosine[1]
     assert "replication_labels" not in set(found["noise"].table["measure"])  # no feature of noise carries a label
+    for measure, rival in (("replication_correlation", "permuted"), ("replication_cosine", "start")):
+        difference, low, high, pval, features = ahead["clear"][measure, rival]
+        here = rows.value(measure, "all features") - rows.value(measure, "all features", rival)
+        assert difference == pytest.approx(here)
+        assert low < difference < high
+        assert 0 < features <= cfg.width
+        assert (low > 0) == (pval < 0.025)
+    assert ahead["clear"]["replication_correlation", "permuted"][1] > 0
+    table = rows.table
+    assert (table["low"] <= table["value"] + 1e-12).all()
+    assert (table["value"] <= table["high"] + 1e-12).all()
+
+
+def test_gap_of_replication_has_the_error_of_two_means_and_uniform_p() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.beta(5, 2, 80), rng.beta(4, 3, 60)
+    difference, low, high, _, n = _gap(a, b, np.random.default_rng(1))
+    error = np.sqrt(a.var() / 80 + b.var() / 60)
+    assert (difference, n) == (pytest.approx(a.mean() - b.mean()), 80)
+    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.1)
+    pvals = np.array([_gap(rng.beta(5, 2, 80), rng.beta(5, 2, 60), rng)[3] for _ in range(400)])
+    for level in (0.05, 0.25, 0.5, 0.75):
+        assert (pvals <= level).mean() == pytest.approx(level, abs=3 * np.sqrt(level * (1 - level) / 400) + 0.01)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from cellprism.embed.base import DEFAULT_LIBRARY, aligned, check_width, library_size
 from cellprism.embed.dgd import counts_of
 from cellprism.embed.files import read_model, write_model
-from cellprism.embed.scvi import batches_of, epoch_callback, known_batches, pick_modalities, quiet, seeded
+from cellprism.embed.scvi import batches_of, known_batches, pick_modalities
 from cellprism.embed.scvi_kinds import table
+from cellprism.embed.scvi_training import epoch_callback, seeded
 from cellprism.errors import InputError
 from cellprism.progress import Steps
 
@@ -129,7 +130,7 @@ class DRVIModel:
         data = counts_of(pick_modalities(adata, self.modalities, "DRVI"), self.genes, self.layer)
         index = known_batches(adata, self.batch, self.categories)
         cells = table("DRVI", self.genes, data, self.categories, index, (), None)
-        with quiet():
+        with seeded(0):  # nothing is drawn that counts, but the global generators are moved
             return np.asarray(self.model.get_latent_representation(cells), dtype=np.float32)
 
     @torch.no_grad()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from cellprism.embed.files import read_model, write_model
 from cellprism.embed.scvi_covariates import Covariates
 from cellprism.embed.scvi_file import ONLY_STEERING, described, read_saved
 from cellprism.embed.scvi_kinds import KINDS, build, expected_counts, library, table
+from cellprism.embed.scvi_training import epoch_callback, seeded
 from cellprism.errors import InputError
 from cellprism.progress import Steps
 
@@ -251,7 +250,7 @@ class SCVIModel:
         cells = table(
             self.kind, self.genes, data, self.categories, index, self.label_categories, labels, self.covariates, beside
         )
-        with quiet():
+        with seeded(0):  # nothing is drawn that counts, but the global generators are moved
             return np.asarray(self.model.get_latent_representation(cells), dtype=np.float32)
 
     @torch.no_grad()
@@ -386,49 +385,3 @@ def restored(
     model.module.eval()
     model.is_trained_ = True
     return model
-
-
-def epoch_callback(steps: Steps) -> Any:
-    """Tells each epoch of a training."""
-    from lightning.pytorch.callbacks import Callback  # type: ignore[import-not-found, unused-ignore]
-
-    class Told(Callback):  # type: ignore[misc, unused-ignore]
-        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            steps.advance()
-
-    return Told()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence what scvi-tools, DRVI and lightning log."""
-    names = (
-        "scvi",
-        "drvi.scvi_tools_based",
-        "lightning.pytorch",
-        "lightning.pytorch.utilities.rank_zero",
-        "lightning.fabric.utilities.seed",
-    )
-    loggers = [logging.getLogger(n) for n in names]
-    levels = [log.level for log in loggers]
-    for log in loggers:
-        log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for log, level in zip(loggers, levels, strict=True):
-            log.setLevel(level)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """scvi-tools draws from global generators: seed them, and put their states back."""
-    scvi = library()
-    before, state = scvi.settings.seed, np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(), quiet():
-        scvi.settings.seed = seed
-        try:
-            yield
-        finally:
-            scvi.settings._seed = before
-            np.random.set_state(state)  # noqa: NPY002

@@ -30,12 +30,15 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 def library() -> Any:
     """The scvi module, or an :class:`InputError` that names the extra."""
+    state = np.random.get_state()  # noqa: NPY002
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.random.fork_rng():  # the first import seeds the global generators
             warnings.simplefilter("ignore")  # its imports warn of their own dependencies
             import scvi  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise InputError("models of scvi-tools need scvi-tools", str(error), "pip install 'cellprism[scvi]'") from error
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
     return scvi
 
 
@@ -154,10 +157,11 @@ def expected_counts(
         made = module.generative(z, z, b, libsize_expr=torch.log(size["rna"]), label=nothing, **covs)
         out = {"rna": made["px_scale"] * size["rna"], "atac": peaks(made["p"], size["atac"])}
     elif kind == "TOTALVI":
-        made = module.generative(z, size["rna"], b, nothing, **covs)
+        with torch.random.fork_rng():  # the model draws a background that is not used
+            made = module.generative(z, size["rna"], b, nothing, **covs)
         protein = made["py_"]
         background = torch.sigmoid(protein["mixing"])
-        # The model draws its background; its mean is that of a log-normal variable.
+        # The mean of the background, a log-normal variable.
         back = torch.exp(protein["back_alpha"] + protein["back_beta"] ** 2 / 2)
         mean = back * ((1 - background) * protein["fore_scale"] + background)
         out = {"rna": made["px_"]["rate"], "protein": mean}

@@ -207,7 +207,8 @@ def evaluate(
         held_out_molecules(found, X, counts, folds, out.add)
     if preset == "full" and isinstance(codes, SAE):
         sets = None if gene_sets is None or genes is None else _set_names(expression, genes, gene_sets, seed)
-        replication(codes, X, columns, replicate, out.add, seed, sets=sets, **training)
+        returned = replication(codes, X, columns, replicate, out.add, seed, sets=sets, **training)
+        differences = pd.concat([differences, pd.DataFrame(returned, columns=differences.columns)], ignore_index=True)
     return Evaluation(
         table=out.table(),
         differences=differences,

@@ -6,42 +6,29 @@ import functools
 import hashlib
 import itertools
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from cellprism import embed as models
-from cellprism.data.state import to_log1p
-from cellprism.data.thin import thin
-from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
-from cellprism.evaluation.found import judged, share_of_ceiling
+from cellprism.evaluation.planted_round import DICTIONARY, LEVEL, Anew, Embed, plant_round
 from cellprism.evaluation.power import power_curve, power_table, sentences
-from cellprism.evaluation.rivals import RIVALS, STANDARD, Rival, fit_rival
-from cellprism.recovery.benchmark import Benchmark, method_tables, stacked, told
-from cellprism.recovery.methods import METHODS, Method, codes_of
+from cellprism.evaluation.rivals import RIVALS, STANDARD, Rival
+from cellprism.recovery.benchmark import Benchmark, stacked
+from cellprism.recovery.methods import METHODS, Method
 from cellprism.recovery.parts import kept_table, same_settings
-from cellprism.recovery.probe import probe
-from cellprism.recovery.scores import score
-from cellprism.recovery.task import Task
-from cellprism.recovery.truth import Level, Truth
 from cellprism.sae import SAEConfig
 from cellprism.sae.fields import LARGEST_SEED, as_seed
-from cellprism.simulate.plant import Depth, Programme, cluster_regions, plant, whole_counts
+from cellprism.simulate.plant import Depth, Programme, cluster_regions, whole_counts
 
-__all__ = ["DICTIONARY", "FAST", "METHODS_BESIDE", "PlantedBenchmark", "over_grid", "planted"]
-
-DICTIONARY = "cellprism"
-"""The dictionary in question: the same recipe on the planted cells."""
+__all__ = ["FAST", "METHODS_BESIDE", "PlantedBenchmark", "over_grid", "planted"]
 
 LEAST_HELD = 100
 """Cells held out at least: in fewer, the best of a hundred features is chance at |r| of 0.25 and more."""
@@ -51,10 +38,6 @@ FAST = (DICTIONARY, *(name for name, rival in RIVALS.items() if rival.cost != "s
 
 METHODS_BESIDE = (DICTIONARY, *STANDARD, "probe")
 """The dictionary, every rival that needs no optional package, and the ceiling."""
-
-Embed = str | Callable[[AnnData, int], EmbeddingModel]
-
-LEVEL = "planted"
 
 
 @dataclass(frozen=True)
@@ -100,19 +83,6 @@ class PlantedBenchmark:
         write_page(plain, [figures / f"{name}.png" for name in drawn], out / "index.html", lead=self.said)
         # Last, since a folder with this table reads as a finished benchmark.
         self.summary.to_parquet(out / "summary.parquet", index=False)
-
-
-class _Anew(NamedTuple):
-    """How planted counts become features: the recipe that is put to the test."""
-
-    embed: Embed
-    embed_options: Mapping[str, Any]
-    thinned: bool
-    obs: pd.DataFrame | None
-    methods: tuple[str, ...]
-    options: Mapping[str, Mapping[str, Any]]
-    held_out: float
-    planting: Mapping[str, Any]
 
 
 def over_grid(
@@ -219,7 +189,7 @@ def planted(
     config = recipe.to_dict() if isinstance(recipe, SAEConfig) else recipe
     if config is not None:
         how[DICTIONARY] = how.get(DICTIONARY, {}) | {"recipe": dict(config)}
-    anew = _Anew(
+    anew = Anew(
         embed, dict(embed_options or {}), thinned, obs, wanted, how, held_out, {"spread": spread, "depth": depth}
     )
     where = cluster_regions(X, seed=seed) if regions is None else np.asarray(regions)
@@ -255,7 +225,7 @@ def planted(
             f"round {r + 1} of {len(rounds)}: {len(of_round)} programmes in {X.shape[0]:,} cells x {X.shape[1]:,} genes"
         )
         own = int(np.random.SeedSequence([seed, r]).generate_state(1)[0]) % (LARGEST_SEED + 1)
-        made = functools.cache(functools.partial(_round, X, tuple(of_round), where, names, anew, own, say))
+        made = functools.cache(functools.partial(plant_round, X, tuple(of_round), where, names, anew, own, say))
         for kept, name in ((recovery, "recovery"), (summary, "summary")):
             table, _ = kept_table(folder, f"round{r}-{name}.parquet", functools.partial(_part, made, name, settle))
             kept.append(table.assign(round=r, seed=seed))
@@ -306,23 +276,6 @@ def _known(methods: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
-def _round(
-    X: sparse.csr_array,
-    programmes: tuple[Programme, ...],
-    regions: NDArray[Any],
-    genes: list[str],
-    anew: _Anew,
-    seed: int,
-    say: Callable[[str], None],
-) -> dict[str, pd.DataFrame]:
-    """Plant, embed, fit and score once."""
-    made = plant(X, programmes, regions=regions, seed=seed, **anew.planting)
-    truth = Truth({LEVEL: Level(made.activity, tuple(made.programmes["programme"]), made.possible)})
-    task = _task(made.counts, genes, truth, anew, seed)
-    say(f"planted and embedded in {task.embedding.shape[1]} dimensions")
-    return _compared(task, made.programmes, anew, seed, say)
-
-
 def _settle(folder: str | Path | None, settings: Mapping[str, Any], *, note: bool = True) -> None:
     """Hold a folder to one planting."""
     if folder is not None:
@@ -335,71 +288,6 @@ def _part(made: Callable[[], dict[str, pd.DataFrame]], name: str, settle: Callab
     table = made()[name]
     settle()
     return table
-
-
-def _task(counts: sparse.csr_array, genes: list[str], truth: Truth, anew: _Anew, seed: int) -> Task:
-    """Embed planted cells with a model of those that are not held out."""
-    n = counts.shape[0]
-    held = np.zeros(n, dtype=bool)
-    held[np.random.default_rng(seed).permutation(n)[: round(anew.held_out * n)]] = True
-    seen = thin(counts, seed=seed)[0] if anew.thinned else counts
-    names = pd.RangeIndex(n).astype(str)
-    obs = pd.DataFrame(index=names) if anew.obs is None else anew.obs.set_axis(names)
-    cells = AnnData(sparse.csr_matrix(seen), obs=obs, var=pd.DataFrame(index=pd.Index(genes)))
-    train = cells[~held].copy()
-    if isinstance(anew.embed, str):
-        model = models.train(anew.embed, train, seed=seed, **anew.embed_options)
-    else:
-        model = anew.embed(train, seed)
-    Z = np.asarray(model.encode(cells), dtype=np.float32)
-    return Task(
-        expression=to_log1p(seen, "counts"),
-        embedding=Z,
-        held_out=held,
-        truth=truth,
-        ceiling=probe(Z, truth, held_out=held, seed=seed),
-    )
-
-
-def _compared(
-    task: Task, programmes: pd.DataFrame, anew: _Anew, seed: int, say: Callable[[str], None]
-) -> dict[str, pd.DataFrame]:
-    """Fit every dictionary and score it: rows a programme, and rows a dictionary."""
-    recovery, summary = [], []
-    width, active = 0, 0.0
-    for name in anew.methods:
-        started = time.perf_counter()
-        if name in RIVALS:
-            rows = task.embedding if RIVALS[name].of == "embedding" else task.expression
-            rival = fit_rival(name, rows[~task.held_out], width, active=active, seed=seed)
-            codes, kind = rival.encode(rows[task.held_out]), _KINDS[RIVALS[name].kind, RIVALS[name].of]
-        else:
-            codes, kind = codes_of(name, task, seed, **anew.options.get(name, {})), METHODS[name].kind
-        seconds = time.perf_counter() - started
-        if name == DICTIONARY:
-            width, active = codes.shape[1], codes.nnz / codes.shape[0]
-        scores = score(codes, task.held_truth, ceiling=task.ceiling, seed=seed)
-        of_programmes, of_method = method_tables(name, kind, scores, seed=seed, seconds=seconds)
-        told_of = judged(of_programmes, programmes)
-        recovery.append(told_of)
-        summary.append(
-            of_method.assign(
-                share_of_ceiling=share_of_ceiling(told_of),
-                share_of_ceiling_visible=share_of_ceiling(told_of, "_visible"),
-                n_readable=int(told_of["readable"].sum()),
-                n_found=int(told_of["found"].sum()),
-            )
-        )
-        say(told(name, scores, seconds))
-    return {"recovery": stacked(recovery), "summary": stacked(summary)}
-
-
-_KINDS = {
-    ("null", "embedding"): "null",
-    ("null", "expression"): "null",
-    ("rival", "embedding"): "embedding",
-    ("rival", "expression"): "data",
-}
 
 
 def _hash(*arrays: NDArray[Any]) -> str:

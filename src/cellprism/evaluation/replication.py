@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
+from cellprism.evaluation.assess import DRAWS, interval, no_better
 from cellprism.evaluation.probing import make_folds
 from cellprism.evaluation.result import THIS
 from cellprism.evaluation.rivals import RIVALS, fit_rival
@@ -40,7 +41,7 @@ def replication(
     *,
     sets: SetNames | None = None,
     **training: Any,
-) -> None:
+) -> list[tuple[Any, ...]]:
     """Rows ``replication_…`` of two dictionaries with the config of ``sae``, fitted to disjoint cells from other starts.
 
     The cells are split in three: groups of whole replicates where there are three or more, else 40, 40 and 20 % at random. One
@@ -52,16 +53,29 @@ def replication(
     ``replication_labels``: labels that some feature carries (F1 of 0.5 or more in its own part) in both, as a share of the
     mean number in one; a label counts once. ``replication_sets``: the same of the best gene sets of features, as ``sets`` gives
     them of codes and the cells that they are of.
+
+    Intervals are of other features, or other names: those found are resampled. They hold for these two dictionaries; a third
+    pair of halves would differ by more.
+
+    Returns
+    -------
+    list
+        Differences in correlation and cosine to each dictionary beside, whose features are others and resampled on their own: records of
+        :attr:`~cellprism.evaluation.result.Evaluation.differences`.
     """
     first, second, third = _thirds(len(X), replicate, seed)
     parts = [X[first], X[second]]
     starts = [seed, seed + _OTHER_START]
     twins = [fit(part, sae.config, seed=s, **training).sae for part, s in zip(parts, starts, strict=True)]
-    rng = np.random.default_rng(seed)
+    rng, again = np.random.default_rng(seed), np.random.default_rng(seed)
 
-    def row(measure: str, name: str, value: float) -> None:
-        if np.isfinite(value):
-            add(f"replication_{measure}", "all features", name, 0, value, np.nan, np.nan, np.nan)
+    found: dict[tuple[str, str], NDArray[np.float64]] = {}
+
+    def row(measure: str, name: str, values: NDArray[np.float64]) -> None:
+        if len(values):
+            found[measure, name] = values
+            low, high = interval(_means(values, again))
+            add(f"replication_{measure}", "all features", name, 0, float(values.mean()), low, high, np.nan)
 
     codes = [twin.encode(X[third]) for twin in twins]
     row("correlation", THIS, _returned(*codes))
@@ -82,15 +96,44 @@ def replication(
         ]
     row("cosine", "start", _matched_cosine(*start))
     own = [(twin.encode(X[rows]), rows) for twin, rows in zip(twins, (first, second), strict=True)]
-    row("labels", THIS, _shared([_carried(codes, columns, rows) for codes, rows in own]))
-    if sets is not None:
-        row("sets", THIS, _shared([sets(codes, rows) for codes, rows in own]))
+    for measure, names in (
+        ("labels", [_carried(codes, columns, rows) for codes, rows in own]),
+        ("sets", [sets(codes, rows) for codes, rows in own] if sets is not None else []),
+    ):
+        shared = _shared(names)
+        if len(shared):
+            share = _share(shared)
+            low, high = interval(_share(again.choice(shared, (DRAWS, len(shared)))))
+            add(f"replication_{measure}", "all features", THIS, 0, float(share), low, high, np.nan)
+    return [
+        (f"replication_{measure}", "all features", name, 0, *_gap(found[measure, THIS], values, again))
+        for (measure, name), values in found.items()
+        if name != THIS and (measure, THIS) in found
+    ]
 
 
-def _shared(names: Sequence[set[str]]) -> float:
-    """Names in both, as a share of the mean number in one; NaN where there is none."""
-    total = sum(map(len, names))
-    return 2 * len(names[0] & names[1]) / total if total else np.nan
+def _means(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """(draws,) means over resampled features."""
+    return np.asarray(rng.choice(values, (DRAWS, len(values))).mean(axis=1))
+
+
+def _gap(
+    mine: NDArray[np.float64], other: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[float, float, float, float, int]:
+    """Difference of two means over features that are not paired, its interval, p value, and how many features."""
+    draws = _means(mine, rng) - _means(other, rng)
+    return float(mine.mean() - other.mean()), *interval(draws), no_better(draws), len(mine)
+
+
+def _shared(names: Sequence[set[str]]) -> NDArray[np.int64]:
+    """For each name that either has, in how many it is."""
+    every = sorted(set().union(*names))
+    return np.array([sum(name in one for one in names) for name in every], dtype=np.int64)
+
+
+def _share(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Names in both, as a share of the mean number in one."""
+    return np.asarray(2 * (counts == 2).sum(axis=-1) / counts.sum(axis=-1))
 
 
 def _thirds(n: int, replicate: ArrayLike | None, seed: int) -> tuple[NDArray[np.intp], ...]:
@@ -102,16 +145,19 @@ def _thirds(n: int, replicate: ArrayLike | None, seed: int) -> tuple[NDArray[np.
     return tuple(np.flatnonzero(group == g) for g in range(3))
 
 
-def _returned(codes: sp.csr_array, others: sp.csr_array) -> float:
-    found = match(codes, others).partner_correlation
-    return float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
+def _returned(codes: sp.csr_array, others: sp.csr_array) -> NDArray[np.float64]:
+    """Correlation of each live feature with its one-to-one partner."""
+    found = np.asarray(match(codes, others).partner_correlation, dtype=np.float64)
+    live = found[np.isfinite(found)]
+    return live if len(live) else np.zeros(1)  # where none is alive nothing returns
 
 
-def _matched_cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+def _matched_cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Cosine of each feature with its one-to-one partner."""
     one, other = (d / np.linalg.norm(d, axis=1, keepdims=True).clip(1e-12) for d in (a, b))
     cosine = one @ other.T
     rows, columns = linear_sum_assignment(cosine, maximize=True)
-    return float(cosine[rows, columns].mean())
+    return np.asarray(cosine[rows, columns], dtype=np.float64)
 
 
 def _carried(codes: sp.csr_array, columns: Sequence[Column], rows: NDArray[np.intp]) -> set[str]:

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from cellprism.evaluation.found import share_interval, share_of_ceiling
-from cellprism.evaluation.planted import DICTIONARY, FAST, Embed, over_grid, planted
+from cellprism.evaluation.planted import FAST, over_grid, planted
+from cellprism.evaluation.planted_round import DICTIONARY, Embed
 from cellprism.evaluation.power import interval, power_table
 from cellprism.evaluation.result import COLUMNS, THIS
 from cellprism.sae import SAEConfig

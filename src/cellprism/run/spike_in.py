@@ -12,7 +12,7 @@ from cellprism import embed
 from cellprism.data.expression import take_matrix
 from cellprism.data.state import whole
 from cellprism.errors import InputError
-from cellprism.evaluation.planted import DICTIONARY
+from cellprism.evaluation.planted_round import DICTIONARY
 from cellprism.evaluation.spike_in import spike_in
 from cellprism.run.folder import RunFolder
 from cellprism.run.options import PRESETS, RunOptions, states

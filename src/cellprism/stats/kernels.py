@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from cellprism.numba_cache import compiled
+from cellprism.numba_cache import FASTMATH, compiled
 
 __all__ = [
     "auroc_f1",
@@ -28,7 +28,7 @@ __all__ = [
 
 njit = compiled()
 # For loops that become vectors: no jump on division by zero, sums in any order; NaN and infinity keep.
-vector_njit = compiled(error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+vector_njit = compiled(error_model="numpy", fastmath=FASTMATH)
 
 
 @njit
