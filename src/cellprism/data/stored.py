@@ -12,12 +12,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism.data.arrays import readable
+from cellprism.data.beyond_memory import HELD, Gathering
 from cellprism.data.chunks import refuse_lost_chunks
 from cellprism.data.sparse import as_csr
 from cellprism.data.state import State, Totals, check_sign, row_totals, stated, to_log1p, totals_of, whole
 from cellprism.errors import InputError
 
-__all__ = ["StoredExpression", "is_stored", "stored_expression"]
+__all__ = ["StoredExpression", "gathered", "is_stored", "stored_expression"]
 
 _ENTRIES = 2**22
 """Stored values of a block: 32 MiB."""
@@ -104,6 +105,26 @@ def stored_expression(
     sample = _read(matrix, rows, where)
     found = stated(state, modality, sample, where, "give the layer that holds counts or log1p values")
     return StoredExpression(matrix, found, totals_of(sample, found), where)
+
+
+def gathered(matrix: Any, where: str, limit: float = HELD) -> sp.csr_array:
+    """A stored matrix as canonical CSR float32, read in order: in memory up to so many bytes, in temporary files beyond.
+
+    One that is stored by genes (CSC) is held in memory, as its cells lie scattered over all of it.
+
+    Raises
+    ------
+    InputError
+        If it is cut short, or a part of it is gone.
+    """
+    with _readable(where):
+        refuse_lost_chunks(getattr(matrix, "group", None), where)
+    if getattr(matrix, "format", "csr") == "csc":
+        return as_csr(matrix)
+    with Gathering(int(matrix.shape[1]), limit) as rows:
+        for start, stop in _spans(matrix, where):
+            rows.add(_read(matrix, slice(start, stop), where))
+        return rows.matrix()
 
 
 def _spans(matrix: Any, where: str) -> Iterator[tuple[int, int]]:

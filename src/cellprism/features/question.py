@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.data.beyond_memory import rows_of
 from cellprism.data.sparse import as_csr
 from cellprism.features.inputs import Design, blocks_and_donors, gene_frame, label_frame, split_columns
 from cellprism.features.options import EvidenceOptions
@@ -154,7 +155,7 @@ def ask(
     if isinstance(expression, Rows):
         kept = expression if study.rows is None else ChosenRows(expression, design.kept)
     else:
-        kept = expression if study.rows is None else as_csr(expression)[study.tested]
+        kept = expression if study.rows is None else rows_of(as_csr(expression), study.tested)
     prepared = prepare_expression(kept, design.blocks)
     donor_of = None if design.donors is None else donors_of_strata(prepared.strata, design.donors, prepared.sizes.size)
     labels = {name: values[study.tested] for name, values in study.categorical.items()}

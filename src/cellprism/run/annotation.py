@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import anndata as ad
@@ -105,7 +105,8 @@ def read_sources(cells: ad.AnnData | mudata.MuData, options: SourceOptions, say:
         gene_symbols=options.gene_symbols,
         state=states(options.expression_state),
     )
-    expression = map_names(expression, options.id_table, options.id_columns, say)
+    symbols = map_names(expression.symbols, options.id_table, options.id_columns, say)
+    expression = replace(expression, symbols=symbols)
     return Sources(
         expression=expression,
         gene_sets=sets,
