@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import zarr
+from cli_runner import call
 from helpers import counts_adata, type_sets
 
 from cellprism.data.beyond_memory import Gathering, changed, on_disk, row_blocks, rows_of
@@ -114,6 +115,31 @@ def test_other_runs_are_those_of_memory_too(
     options = RunOptions(data=data, output=tmp_path / "found", gene_sets=sets, memory_limit=0, **chosen)
     same(run(options, said.append), held)
     assert any("stay on disk" in line for line in said)
+
+
+def test_other_commands_leave_expression_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`annotate` and `encode` of a stored file give what they give of memory; `fit` asks for the embedding alone."""
+    folder = go(stored(cells(), "h5ad", tmp_path), tmp_path / "made")
+    data = stored(cells(), "zarr", tmp_path)
+    codes = folder.path / "codes.npz"
+    common = ["--gene-sets", tmp_path / "sets.gmt", "--labels", "cell_type", "--rep", "X_emb"]
+    assert call(capsys, "annotate", codes, data, *common, "-o", tmp_path / "held").code == 0
+    small_blocks(monkeypatch)
+    found = call(capsys, "annotate", codes, data, *common, "--memory-limit", 0, "-o", tmp_path / "found")
+    assert found.code == 0, found.err
+    assert "stay on disk" in " ".join(found.err.split())
+    for name in ("features", "genes", "sets", "labels"):
+        a, b = (pd.read_parquet(tmp_path / where / f"{name}.parquet") for where in ("held", "found"))
+        pd.testing.assert_frame_equal(a, b, check_exact=False, rtol=1e-6, atol=1e-6)
+    assert call(capsys, "encode", folder.path, data, "-o", tmp_path / "codes.npz").code == 0
+    again = sp.load_npz(tmp_path / "codes.npz")
+    np.testing.assert_allclose(again.toarray(), folder.codes.toarray(), atol=1e-5)
+    for reader in ("beyond_memory.Gathering", "sparse.check_sparse"):  # an embedding needs no expression
+        monkeypatch.setattr(f"cellprism.data.{reader}", None)
+    done = call(capsys, "fit", data, "--rep", "X_emb", "--width", 8, "--k", 2, "--epochs", 2, "-o", tmp_path / "sae")
+    assert done.code == 0, done.err
 
 
 def test_a_run_never_holds_its_expression(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from scipy.linalg import eigh
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from cellprism.data.chunks import CHUNK_BYTES
+from cellprism.numba_cache import compiled
 
 __all__ = ["Axes", "principal_axes"]
 
@@ -20,6 +21,9 @@ Walk = Callable[[], Iterator[sparse.csr_array]]
 
 _SQUARE = 4_096
 """Columns up to which their products are summed once (128 MiB); with more the rows are walked at each step of a solver."""
+
+_SPARSE = 0.25
+"""Share of stored values under which products are taken of these alone; above, dense products are faster."""
 
 
 class Axes(NamedTuple):
@@ -74,12 +78,31 @@ def principal_axes(walk: Walk, shape: tuple[int, int], d: int, seed: int = 0) ->
 def _products(walk: Walk, columns: int) -> NDArray[np.float64]:
     """(columns, columns) sums over rows of products of columns."""
     out = np.zeros((columns, columns))
+    upper = np.zeros((columns, columns))
     rows = max(1, CHUNK_BYTES // (8 * columns))
     for block in walk():
+        if block.nnz < _SPARSE * block.shape[0] * columns:
+            _add_products(block.indptr, block.indices, block.data, upper)
+            continue
         for start in range(0, block.shape[0], rows):
             dense = block[start : start + rows].toarray().astype(np.float64)
             out += dense.T @ dense
+    out += upper
+    out += np.triu(upper, 1).T
     return out
+
+
+@compiled()
+def _add_products(
+    ptr: NDArray[Any], columns: NDArray[Any], values: NDArray[np.float32], out: NDArray[np.float64]
+) -> None:
+    """Add the products of the values of each row, whose columns go upwards, to the upper triangle."""
+    for row in range(ptr.size - 1):
+        for p in range(ptr[row], ptr[row + 1]):
+            value = np.float64(values[p])
+            into = out[columns[p]]
+            for q in range(p, ptr[row + 1]):
+                into[columns[q]] += value * values[q]
 
 
 def _times(walk: Walk, mean: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,12 +16,14 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism import genesets
-from cellprism.data.beyond_memory import row_blocks
+from cellprism.data.beyond_memory import on_disk, row_blocks
 from cellprism.data.columns import Labels, column_kind, label_columns, refuse_reserved, requested
-from cellprism.data.expression import Expression
+from cellprism.data.expression import Expression, Matrix, take_matrices
 from cellprism.data.missing import groups
 from cellprism.errors import CellsLeftOut, InputError
 from cellprism.features.inputs import blocks_and_donors
+from cellprism.run.options import states
+from cellprism.run.sources import SourceOptions
 
 __all__ = [
     "Columns",
@@ -32,6 +34,7 @@ __all__ = [
     "nuisance_columns",
     "read_networks",
     "set_ancestors",
+    "taken_matrices",
 ]
 
 
@@ -142,6 +145,27 @@ def _share(log: sp.csr_array, genes: NDArray[np.bool_]) -> NDArray[np.float64]:
     total = np.asarray(natural.sum(axis=1), dtype=np.float64).ravel()
     part = np.asarray(natural[:, genes].sum(axis=1), dtype=np.float64).ravel()
     return np.divide(part, total, out=np.zeros_like(total), where=total > 0)
+
+
+def taken_matrices(
+    cells: ad.AnnData | mudata.MuData, options: SourceOptions, say: Callable[[str], None]
+) -> dict[str, Matrix]:
+    """The matrices of what is tested, by modality; told where one is too large to be held."""
+    taken = take_matrices(
+        cells,
+        layer=options.layer,
+        raw=options.raw,
+        gene_symbols=options.gene_symbols,
+        state=states(options.expression_state),
+        memory_limit=options.memory_limit,
+    )
+    for name, matrix in taken.items():
+        if on_disk(matrix.values):
+            say(
+                f"{matrix.values.nnz:,} values of {name} ({matrix.where}) are more than --memory-limit "
+                f"({options.memory_limit / 2**20:,.0f} MiB): they stay on disk, in the folder of temporary files"
+            )
+    return taken
 
 
 def map_names(

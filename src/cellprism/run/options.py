@@ -71,7 +71,6 @@ class RunOptions(SourceOptions):
     expression: Literal["measured", "predicted"] = option("measured", "Test measured or predicted expression.")
     consensus: bool = option(False, "Keep the features that return in most seeds.")
     preset: str = option("run", "How much work goes into trust: demo, run or thorough.")
-    memory_limit: float = option(2.0**30, "Bytes of expression that are held; more stays on disk.", least=0)
     device: str = option("auto", "Where to train: auto, cpu, cuda, cuda:1, mps.")
     resume: bool = option(False, "Go on from what a stopped run into the same folder has finished.")
     overwrite: bool = option(False, "Replace an earlier result in the output folder.")

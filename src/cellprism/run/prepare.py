@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import anndata as ad
 import mudata
 import numpy as np
 import pandas as pd
@@ -14,10 +13,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism import genesets
-from cellprism.data.beyond_memory import on_disk, row_blocks
+from cellprism.data.beyond_memory import row_blocks
 from cellprism.data.checks import check_embedding, remarks
 from cellprism.data.columns import kept_columns
-from cellprism.data.expression import Expression, Matrix, as_expression, genes_of, take_matrices
+from cellprism.data.expression import Expression, as_expression, genes_of
 from cellprism.data.modalities import modalities, renamed, with_protein
 from cellprism.data.read import read_cells
 from cellprism.data.state import to_log1p
@@ -29,7 +28,15 @@ from cellprism.errors import InputError
 from cellprism.genesets.match import MatchedSets, match_sets
 from cellprism.run.embedding import embedded
 from cellprism.run.inputs import Inputs
-from cellprism.run.knowledge import Columns, cell_columns, map_names, nuisance_columns, read_networks, set_ancestors
+from cellprism.run.knowledge import (
+    Columns,
+    cell_columns,
+    map_names,
+    nuisance_columns,
+    read_networks,
+    set_ancestors,
+    taken_matrices,
+)
 from cellprism.run.map import drawn
 from cellprism.run.options import RunOptions
 from cellprism.run.steps import Steps
@@ -63,7 +70,7 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
     networks_from = genesets.files_behind(options.networks).values()
     warnings += cut_notes([options.data, options.embedding, options.id_table, options.ontology, *networks_from])
     ancestors, networks = set_ancestors(options.gene_sets, options.ontology, sets), read_networks(options.networks)
-    taken = _taken(options, cells, say)
+    taken = taken_matrices(cells, options, say)
     genes, seen = genes_of(taken), np.concatenate([_seen(matrix.values) for matrix in taken.values()])
     names_of = tuple(s for matrix in taken.values() for s in matrix.symbols)
     names_of = map_names(names_of, options.id_table, options.id_columns, say)
@@ -110,25 +117,6 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
         hashes={name: one.record() for name, one in hashed.items()},
         warnings=warnings,
     )
-
-
-def _taken(options: RunOptions, cells: ad.AnnData | mudata.MuData, say: Callable[[str], None]) -> dict[str, Matrix]:
-    """The matrices of what is tested; told where one is too large to be held."""
-    taken = take_matrices(
-        cells,
-        layer=options.layer,
-        raw=options.raw,
-        gene_symbols=options.gene_symbols,
-        state=options.states,
-        memory_limit=options.memory_limit,
-    )
-    for name, matrix in taken.items():
-        if on_disk(matrix.values):
-            say(
-                f"{matrix.values.nnz:,} values of {name} ({matrix.where}) are more than --memory-limit "
-                f"({options.memory_limit / 2**20:,.0f} MiB): they stay on disk, in the folder of temporary files"
-            )
-    return taken
 
 
 def _seen(values: sp.csr_array) -> NDArray[np.int64]:
