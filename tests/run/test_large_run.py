@@ -58,7 +58,7 @@ def stored(made: ad.AnnData, form: str, folder: Path) -> Path:
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of the format that will be written some day
-            made.write_zarr(path, chunks=(100,) if sp.issparse(made.X) else None)
+            made.write_zarr(path, chunks=(100,) if sp.issparse(made.X) else (50, 60))
     return path
 
 
@@ -153,6 +153,7 @@ def test_a_run_never_holds_its_expression(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("cellprism.data.chunks.MOST_ROWS", 500)
     monkeypatch.setattr("cellprism.embed.principal_axes.CHUNK_BYTES", 2**19)
     monkeypatch.setattr("cellprism.run.evaluation.MOST_CELLS", 500)
+    monkeypatch.setattr("cellprism.run.evaluation._FEWEST_CELLS", 500)
     monkeypatch.setattr("cellprism.features.stability._MOST_CELLS", 500)
     monkeypatch.setattr("cellprism.run.write._LARGEST_COPY", 1_000)
     peaks: dict[float, list[int]] = {0.0: [], 1e12: []}
@@ -263,7 +264,9 @@ def test_of_many_cells_some_are_laid_out(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_many_cells_are_evaluated_by_a_draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cellprism.run.evaluation.MOST_CELLS", 250)
+    monkeypatch.setattr("cellprism.run.evaluation.MOST_CELLS", 260)
+    monkeypatch.setattr("cellprism.run.evaluation._FEWEST_CELLS", 250)
+    monkeypatch.setattr("cellprism.run.evaluation._MOST_VALUES", 10)
     found = go(stored(cells(), "zarr", tmp_path), tmp_path / "found", memory_limit=0)
     assert any("250 of 300 cells" in note for note in found.info["evaluation"]["notes"])
 
@@ -291,6 +294,7 @@ DAMAGE = {
     "a chunk of values lost": ("zarr", lambda p: _chunk(p, "data").unlink(), "holds all its chunks"),
     "a chunk of columns lost": ("zarr", lambda p: _chunk(p, "indices").unlink(), "a column twice in a row"),
     "half a chunk of values": ("zarr", lambda p: _halve(_chunk(p, "data")), "must be readable"),
+    "a chunk lost, dense": ("dense zarr", lambda p: _chunk(p, "").unlink(), "holds all its chunks"),
     "half a chunk, dense": ("dense zarr", lambda p: _halve(_chunk(p, "")), "must be readable"),
 }
 

@@ -35,7 +35,8 @@ from cellprism.sae import Fit, load
 __all__ = ["evaluate_folder", "evaluate_inputs", "evaluation_record", "evaluation_tables"]
 
 MOST_CELLS = 100_000
-"""Cells on which a run is evaluated at most."""
+"""Up to so many cells a run is evaluated on all; of more on so many, or on those that express 32 million values."""
+_FEWEST_CELLS, _MOST_VALUES = 10_000, 2**25
 
 
 def evaluate_inputs(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.csr_array) -> Evaluation:
@@ -47,7 +48,7 @@ def evaluate_inputs(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.
     }
     full = PRESETS[options.preset].evaluation == "full"
     record = modality_record(inputs.expression.modality, inputs.embedded)
-    rows = _looked_at(len(inputs.embedding), options.seed)
+    rows = _looked_at(len(inputs.embedding), inputs.expression.values.nnz, options.seed)
     expression = inputs.expression.values if rows is None else inputs.expression.values[rows]
     values, genes, said = read_by_rivals(expression, inputs.expression.genes, record)
 
@@ -74,11 +75,12 @@ def evaluate_inputs(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.
     return dataclasses.replace(found, notes=(*found.notes, *notes))
 
 
-def _looked_at(n: int, seed: int) -> NDArray[np.intp] | None:
-    """The cells that a run is evaluated on, in order; None: all."""
+def _looked_at(n: int, values: int, seed: int) -> NDArray[np.intp] | None:
+    """The cells that a run is evaluated on, in order; None: all. Of many values a cell they are fewer."""
     if n <= MOST_CELLS:
         return None
-    return np.sort(np.random.default_rng([seed, 3]).choice(n, MOST_CELLS, replace=False))
+    most = min(MOST_CELLS, max(_FEWEST_CELLS, int(_MOST_VALUES * (n / max(values, 1)))))
+    return np.sort(np.random.default_rng([seed, 3]).choice(n, most, replace=False))
 
 
 def evaluation_tables(found: Evaluation) -> dict[str, pd.DataFrame]:
