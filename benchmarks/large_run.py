@@ -93,9 +93,7 @@ def one(store: Path, sets: Path, output: Path, limit: float) -> dict[str, Any]:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "cells": folder.codes.shape[0],
-        "genes": len(json.loads((output / "expression_genes.json").read_text()))
-        if (output / "expression_genes.json").exists()
-        else None,
+        "genes": sum(folder.info["modalities"]["expression"].values()),
         "features": folder.info["metrics"]["width"],
         "active_codes": int(folder.codes.nnz),
         "seconds": round(seconds, 1),
