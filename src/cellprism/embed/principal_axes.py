@@ -107,9 +107,30 @@ def _add_products(
 
 def _times(walk: Walk, mean: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:
     """Product of the columns' scatter with a vector."""
-    v = vector.ravel()
-    out, middle = np.zeros_like(mean), float(mean @ v)
+    v = np.ascontiguousarray(vector, dtype=np.float64).ravel()
+    out, middle, total = np.zeros_like(mean), float(mean @ v), 0.0
     for block in walk():
-        along = block @ v - middle
-        out += block.T @ along - mean * along.sum()
+        total += _add_scatter(block.indptr, block.indices, block.data, v, middle, out)
+    out -= mean * total
     return out
+
+
+@compiled()
+def _add_scatter(
+    ptr: NDArray[Any],
+    columns: NDArray[Any],
+    values: NDArray[np.float32],
+    v: NDArray[np.float64],
+    middle: float,
+    out: NDArray[np.float64],
+) -> float:
+    """Add each row times its score (its product with ``v`` less ``middle``) to ``out``; returns the sum of the scores."""
+    total = 0.0
+    for row in range(ptr.size - 1):
+        score = -middle
+        for p in range(ptr[row], ptr[row + 1]):
+            score += v[columns[p]] * values[p]
+        total += score
+        for p in range(ptr[row], ptr[row + 1]):
+            out[columns[p]] += score * values[p]
+    return total
