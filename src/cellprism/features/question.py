@@ -63,6 +63,10 @@ class Study:
         """The tested cells; None where that is all of them."""
         return None if self.design.kept.all() else self.tested
 
+    def tested_of(self, codes: sp.csc_array) -> sp.csc_array:
+        """Codes (cells, features) of the tested cells; no copy where these are all."""
+        return codes if self.rows is None else sp.csc_array(codes.tocsr()[self.tested])
+
     def of_tested(self, values: np.ndarray | None) -> np.ndarray | None:
         """What is known of all cells, of the tested ones."""
         return None if values is None else np.asarray(values) if self.rows is None else np.asarray(values)[self.tested]
