@@ -17,7 +17,7 @@ from cellprism.errors import InputError
 
 __all__ = ["drawn"]
 
-_ALL, _LAID_OUT = 100_000, 50_000
+_ALL, _LAID_OUT = 100_000, 20_000
 """Up to so many cells all are laid out; of more, a draw of so many."""
 _NEAREST = 5
 
@@ -27,7 +27,7 @@ def drawn(
 ) -> tuple[NDArray[np.float32], str]:
     """(cells, 2) and where it comes from: the file's own, or a UMAP of the embedding.
 
-    Of more than 100,000 cells 50,000 are laid out, drawn at random, and each other cell lies at the mean of the five of them that
+    Of more than 100,000 cells 20,000 are laid out, drawn at random, and each other cell lies at the mean of the five of them that
     are nearest to it in the embedding.
     """
     for key in ("X_umap", "X_tsne", "X_draw_graph_fa"):
