@@ -263,6 +263,6 @@ def test_a_disk_that_fills_while_it_is_written_is_told(monkeypatch: pytest.Monke
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
     full = Path("/dev/full")
-    monkeypatch.setattr("cellprism.stats.scratch.tempfile.TemporaryFile", partial(full.open, "r+b", 0))
+    monkeypatch.setattr("cellprism.data.scratch.tempfile.TemporaryFile", partial(full.open, "r+b", 0))
     with pytest.raises(InputError, match=r"No space left.*TMPDIR"):
         prepare_expression(stored_expression(Guarded(sp.csr_array(cells().X), 10**6)))

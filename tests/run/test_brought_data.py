@@ -350,8 +350,8 @@ def test_an_input_that_changes_while_it_is_read_is_refused(sets: Path, monkeypat
     go(cells, sets)
     reader = preparing.read_cells
 
-    def replaced(path: Path) -> Any:
-        found = reader(path)
+    def replaced(path: Path, **options: Any) -> Any:
+        found = reader(path, **options)
         Path(path).write_bytes(Path(path).read_bytes() + b" ")
         return found
 
@@ -359,8 +359,8 @@ def test_an_input_that_changes_while_it_is_read_is_refused(sets: Path, monkeypat
     with pytest.raises(InputError, match="h5ad changed"):
         go(cells, sets)
 
-    def removed(path: Path) -> Any:
-        found = reader(path)
+    def removed(path: Path, **options: Any) -> Any:
+        found = reader(path, **options)
         Path(path).unlink()
         return found
 

@@ -377,7 +377,7 @@ def test_damaged_folders_are_refused(inputs: tuple[Path, Path], tmp_path: Path, 
 
 def test_matched_activity_keeps_the_highest_cells() -> None:
     scores = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
-    codes = match_activity(scores, np.array([5, 0, 50, 1]))
+    codes = match_activity(scores.T, np.array([5, 0, 50, 1]))
     assert np.bincount(codes.indices, minlength=4).tolist() == [5, 0, 50, 1]
     top = set(np.argsort(-scores[:, 0])[:5])
     assert set(codes[:, [0]].tocoo().coords[0]) == top

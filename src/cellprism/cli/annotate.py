@@ -65,7 +65,7 @@ def annotate(
         matrix = as_csr(read_cells(codes).X, "the matrix of codes")
     else:
         matrix = read_sparse(codes, "codes are a sparse matrix written by scipy.sparse.save_npz")
-    cells, proteins = with_protein(read_cells(data))
+    cells, proteins = with_protein(read_cells(data, whole=False))
     if proteins is not None:
         say(proteins)
     matrix, how = codes_of(matrix, codes, cells.obs_names)

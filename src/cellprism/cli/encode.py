@@ -62,7 +62,7 @@ def encode(
         )
     else:
         decoder = model_of(run, model)
-        table = read_cells(cells)
+        table = read_cells(cells, whole=False)
         say(f"embedding {table.n_obs:,} cells with {decoder.name}")
         values = embed_cells(run, table, decoder, layer=layer, raw=raw or (False if layer else None), notes=notes)
         names = tuple(map(str, table.obs_names))

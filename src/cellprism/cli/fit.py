@@ -248,7 +248,7 @@ def load_embedding(path: Path, rep: str | None) -> Any:
         say(note)
     if path.suffix not in (".h5ad", ".h5mu", ".zarr"):
         return read_embedding(path)
-    cells = read_cells(path)
+    cells = read_cells(path, whole=False)
     if rep is None:
         raise InputError(
             "a file of cells needs --rep", f"obsm with {describe_keys(cells.obsm)}", "give one of its keys"

@@ -12,13 +12,24 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from cellprism.data.beyond_memory import HELD
 from cellprism.data.modalities import modalities, renamed
 from cellprism.data.read import describe_keys, one_of_these
 from cellprism.data.sparse import as_csr
 from cellprism.data.state import State, row_totals, stated, to_log1p
+from cellprism.data.stored import gathered, is_stored
 from cellprism.errors import InputError
 
-__all__ = ["Expression", "Matrix", "gene_names", "measured_expression", "take_matrices", "take_matrix"]
+__all__ = [
+    "Expression",
+    "Matrix",
+    "as_expression",
+    "gene_names",
+    "genes_of",
+    "measured_expression",
+    "take_matrices",
+    "take_matrix",
+]
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,7 @@ def take_matrix(
     gene_symbols: str | None = None,
     state: str | Mapping[str, str] | None = None,
     modality: str = "rna",
+    memory_limit: float = HELD,
 ) -> Matrix:
     """Values, names and symbols of one AnnData, in memory or backed.
 
@@ -80,6 +92,8 @@ def take_matrix(
         What the values are, for all modalities or by modality; None = decided by evidence.
     modality
         The name of this one.
+    memory_limit
+        Bytes of a matrix in a file that are held; a larger one is brought to temporary files.
 
     Raises
     ------
@@ -109,7 +123,7 @@ def take_matrix(
     others = _others(adata, where)
     if stored is None:
         raise InputError("expression must be stored in the file", f"no {where}", others)
-    values = as_csr(stored)
+    values = gathered(stored, where, memory_limit) if is_stored(stored) else as_csr(stored)
     symbols = _symbols(adata, var, names, gene_symbols)
     unique = tuple(map(str, ad.utils.make_index_unique(pd.Index(names.astype(str)))))
     return Matrix(values, unique, symbols, stated(state, modality, values, where, others), where)
@@ -164,6 +178,7 @@ def take_matrices(
     raw: bool = False,
     gene_symbols: str | None = None,
     state: str | Mapping[str, str] | None = None,
+    memory_limit: float = HELD,
 ) -> dict[str, Matrix]:
     """:func:`take_matrix` of every modality, cells in one order; modalities without the layer, ``.raw`` or column do without.
 
@@ -196,7 +211,13 @@ def take_matrices(
             )
     return {
         name: take_matrix(
-            adata, layer=use_layer[name], raw=use_raw[name], gene_symbols=use_symbols[name], state=state, modality=name
+            adata,
+            layer=use_layer[name],
+            raw=use_raw[name],
+            gene_symbols=use_symbols[name],
+            state=state,
+            modality=name,
+            memory_limit=memory_limit,
         )
         for name, adata in parts.items()
     }
@@ -209,7 +230,7 @@ def measured_expression(
     raw: bool = False,
     gene_symbols: str | None = None,
     state: str | Mapping[str, str] | None = None,
-    counts: dict[str, sp.csr_array] | None = None,
+    memory_limit: float = HELD,
 ) -> Expression:
     """Expression of all modalities, ready for testing.
 
@@ -217,24 +238,46 @@ def measured_expression(
     ----------
     cells
         AnnData, or MuData whose modalities hold the same cells, in whatever order.
-    layer, raw, gene_symbols, state
+    layer, raw, gene_symbols, state, memory_limit
         See :func:`take_matrix`; applied to every modality that has them.
+    """
+    parts = take_matrices(
+        cells, layer=layer, raw=raw, gene_symbols=gene_symbols, state=state, memory_limit=memory_limit
+    )
+    return as_expression(parts)
+
+
+def as_expression(parts: Mapping[str, Matrix], counts: Mapping[str, sp.csr_array] | None = None) -> Expression:
+    """Expression of matrices by modality, ready for testing.
+
+    Parameters
+    ----------
+    parts
+        Of :func:`take_matrices`.
     counts
         By modality, counts to be used in place of those in the file: the part that a count split left for testing.
     """
-    parts = take_matrices(cells, layer=layer, raw=raw, gene_symbols=gene_symbols, state=state)
-    for name, split in (counts or {}).items():
-        parts[name] = replace(parts[name], values=split, state="counts")
+    parts = {
+        name: replace(matrix, values=counts[name], state="counts") if counts and name in counts else matrix
+        for name, matrix in parts.items()
+    }
     counted = [m.values for m in parts.values() if m.state == "counts"]
     depth = np.sum([row_totals(c) for c in counted], axis=0) if counted else None
-    genes = [g for m in parts.values() for g in m.genes]
     return Expression(
-        values=sp.csr_array(
-            sp.hstack([to_log1p(m.values, m.state) for m in parts.values()], format="csr"), dtype=np.float32
-        ),
-        genes=tuple(map(str, ad.utils.make_index_unique(pd.Index(genes)))),
+        values=_side_by_side([to_log1p(m.values, m.state) for m in parts.values()]),
+        genes=genes_of(parts),
         symbols=tuple(s for m in parts.values() for s in m.symbols),
         modality=tuple(name for name, m in parts.items() for _ in m.genes),
         depth=depth,
         states={name: m.state for name, m in parts.items()},
     )
+
+
+def genes_of(parts: Mapping[str, Matrix]) -> tuple[str, ...]:
+    """Names of the genes of all modalities, made unique."""
+    names = [g for m in parts.values() for g in m.genes]
+    return tuple(map(str, ad.utils.make_index_unique(pd.Index(names))))
+
+
+def _side_by_side(blocks: list[sp.csr_array]) -> sp.csr_array:
+    return blocks[0] if len(blocks) == 1 else sp.csr_array(sp.hstack(blocks, format="csr"), dtype=np.float32)

@@ -17,6 +17,7 @@ import zarr
 from cellprism.data.chunks import refuse_lost_chunks
 from cellprism.data.hdf5 import refuse_outside, refuse_unfinished
 from cellprism.data.kind_of_file import what_it_is
+from cellprism.data.lazily import lazily
 from cellprism.errors import InputError
 
 __all__ = ["describe_keys", "one_of_these", "read_cells", "sha256"]
@@ -24,11 +25,19 @@ __all__ = ["describe_keys", "one_of_these", "read_cells", "sha256"]
 _SUFFIXES = (".h5ad", ".h5mu", ".zarr")
 
 
-def read_cells(path: str | Path) -> ad.AnnData | mudata.MuData:
+def read_cells(path: str | Path, *, whole: bool = True) -> ad.AnnData | mudata.MuData:
     """Cells from a ``.h5ad``, ``.h5mu`` or ``.zarr`` (AnnData on Zarr) file.
 
     Columns that an ``.h5mu`` keeps in the ``obs`` of its modalities are put beside its own: under their name where the
     modalities agree in the cells that they share, as ``modality:name`` elsewhere.
+
+    Parameters
+    ----------
+    path
+        The file.
+    whole
+        Whether all of it is read. Else the matrices of an AnnData stay in the file, see
+        :func:`cellprism.data.lazily.lazily`; a MuData is always read.
 
     Raises
     ------
@@ -52,9 +61,12 @@ def read_cells(path: str | Path) -> ad.AnnData | mudata.MuData:
             with mudata.set_options(pull_on_update=False):
                 return _with_shared_columns(mudata.read_h5mu(path))
         if path.suffix == ".zarr":
-            refuse_lost_chunks(zarr.open_group(path, mode="r").get("X"), f"X of {path}")
-            return ad.read_zarr(path)
-        return ad.read_h5ad(path)
+            group = zarr.open_group(path, mode="r")
+            refuse_lost_chunks(group.get("X"), f"X of {path}")
+            found = None if whole else lazily(group)
+            return ad.read_zarr(path) if found is None else found
+        found = None if whole else lazily(h5py.File(path))
+        return ad.read_h5ad(path) if found is None else found
     except InputError:
         raise
     # A damaged file shows itself as nearly any exception of h5py, zarr or anndata.

@@ -17,6 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from cellprism.data.beyond_memory import changed, pieces, row_blocks
 from cellprism.errors import InputError
 
 __all__ = [
@@ -53,13 +54,16 @@ _BACK: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
 
 def whole(values: sp.csr_array) -> bool:
     """Whether all values are whole numbers."""
-    return not np.mod(values.data, 1).any()
+    return not any(np.mod(values.data[part], 1).any() for part in pieces(values.data.size))
 
 
 def row_totals(values: sp.csr_array) -> NDArray[np.float64]:
     """(cells,) sums of rows."""
-    owner = np.repeat(np.arange(values.shape[0]), np.diff(values.indptr))
-    return np.bincount(owner, weights=values.data, minlength=values.shape[0]).astype(np.float64)
+    totals = [np.zeros(0)]
+    for block in row_blocks(values):
+        owner = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
+        totals.append(np.bincount(owner, weights=block.data, minlength=block.shape[0]).astype(np.float64))
+    return np.concatenate(totals)
 
 
 def _variation(values: sp.csr_array, back: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> float:
@@ -157,7 +161,7 @@ def check_values(values: sp.csr_array, where: str, remedy: str) -> None:
 def check_sign(values: sp.csr_array, where: str, remedy: str) -> None:
     """Refuse NaN, infinite and negative values."""
     data = values.data
-    if not np.isfinite(data).all():
+    if not all(np.isfinite(data[part]).all() for part in pieces(data.size)):
         raise InputError(
             "expression must be finite", f"{_count(~np.isfinite(data), 'NaN or infinite value')} in {where}", remedy
         )
@@ -230,6 +234,10 @@ def to_log1p(values: sp.csr_array, state: State, totals: Totals | None = None) -
     totals = totals_of(values, state) if totals is None else totals
     if totals.ready:
         return values
+    return changed(values, lambda block: _log1p(block, state, totals))
+
+
+def _log1p(values: sp.csr_array, state: State, totals: Totals) -> sp.csr_array:
     natural = _natural(values, state)
     if totals.scaled:
         total = row_totals(natural)

@@ -12,12 +12,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism.data.arrays import readable
+from cellprism.data.beyond_memory import HELD, Gathering
 from cellprism.data.chunks import refuse_lost_chunks
 from cellprism.data.sparse import as_csr
 from cellprism.data.state import State, Totals, check_sign, row_totals, stated, to_log1p, totals_of, whole
 from cellprism.errors import InputError
 
-__all__ = ["StoredExpression", "is_stored", "stored_expression"]
+__all__ = ["StoredExpression", "gathered", "is_stored", "stored_expression"]
 
 _ENTRIES = 2**22
 """Stored values of a block: 32 MiB."""
@@ -51,8 +52,9 @@ class StoredExpression:
         return np.concatenate([row_totals(values) for values in self._raw()]) if self.state == "counts" else None
 
     def _raw(self) -> Iterator[sp.csr_array]:
-        for start, stop in _spans(self._matrix, self._where):
-            values = _read(self._matrix, slice(start, stop), self._where)
+        start = 0
+        for values in _blocks(self._matrix, self._where):
+            stop = start + values.shape[0]
             check_sign(values, self._where, _REMEDY)
             if self.state == "counts" and self._totals.whole and not whole(values):
                 raise InputError(
@@ -61,6 +63,7 @@ class StoredExpression:
                     "say what the values are with `expression_state=`",
                 )
             yield values
+            start = stop
 
 
 def stored_expression(
@@ -104,6 +107,46 @@ def stored_expression(
     sample = _read(matrix, rows, where)
     found = stated(state, modality, sample, where, "give the layer that holds counts or log1p values")
     return StoredExpression(matrix, found, totals_of(sample, found), where)
+
+
+def gathered(matrix: Any, where: str, limit: float = HELD) -> sp.csr_array:
+    """A stored matrix as canonical CSR float32, read in order: in memory up to so many bytes, in temporary files beyond.
+
+    One that is stored by genes (CSC) is held in memory, as its cells lie scattered over all of it.
+
+    Raises
+    ------
+    InputError
+        If it is cut short, or a part of it is gone.
+    """
+    with _readable(where):
+        refuse_lost_chunks(getattr(matrix, "group", None), where)
+    if getattr(matrix, "format", "csr") == "csc":
+        return as_csr(matrix)
+    with Gathering(int(matrix.shape[1]), limit) as rows:
+        for block in _blocks(matrix, where):
+            rows.add(block)
+        return rows.matrix()
+
+
+def _blocks(matrix: Any, where: str) -> Iterator[sp.csr_array]:
+    """All cells in order, some at a time; refused where a dense array on Zarr lacks what lies in a chunk of cells."""
+    filled = np.zeros(int(matrix.shape[0]), dtype=bool)
+    for start, stop in _spans(matrix, where):
+        block = _read(matrix, slice(start, stop), where)
+        filled[start:stop] = np.diff(block.indptr) > 0
+        yield block
+    if not hasattr(matrix, "store") or hasattr(matrix, "group"):
+        return
+    height = int((getattr(matrix, "shards", None) or matrix.chunks)[0])
+    for start in range(0, filled.size, height):
+        lost = filled[start : start + height]
+        if lost.size > 1 and not lost.any():  # Zarr writes no chunk of zeros, and reads one that is lost as zeros
+            raise InputError(
+                "a store holds all its chunks",
+                f"not a value in any of the cells {start:,} to {start + lost.size:,} of {where}, a chunk of it",
+                "copy it again, or write it again; where these cells are empty, leave them out",
+            )
 
 
 def _spans(matrix: Any, where: str) -> Iterator[tuple[int, int]]:

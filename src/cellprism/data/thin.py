@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
+from cellprism.data.beyond_memory import Gathering, on_disk, row_blocks
+from cellprism.data.state import whole
 from cellprism.errors import InputError
 
 __all__ = ["thin"]
@@ -38,13 +40,24 @@ def thin(counts: sp.csr_array, share: float = 0.5, *, seed: int = 0) -> tuple[sp
     """
     if not 0 < share < 1:
         raise InputError("the share of a count split must lie in (0, 1)", str(share), "use 0.5")
-    if np.mod(counts.data, 1).any() or (len(counts.data) and counts.data.min() < 0):
+    if not whole(counts) or (len(counts.data) and counts.data.min() < 0):
         raise InputError(
             "only raw counts can be split",
             "fractional or negative values",
             "give raw counts, or leave them whole with `thin=False`",
         )
     rng = np.random.default_rng(seed)
+    if not on_disk(counts):
+        return _split(counts, share, rng)
+    # Draws follow one another, so that blocks of any size get those of the whole.
+    with Gathering(counts.shape[1], 0) as first, Gathering(counts.shape[1], 0) as second:
+        for block in row_blocks(counts):
+            for part, gathered in zip(_split(block, share, rng), (first, second), strict=True):
+                gathered.add(part)
+        return first.matrix(), second.matrix()
+
+
+def _split(counts: sp.csr_array, share: float, rng: np.random.Generator) -> tuple[sp.csr_array, sp.csr_array]:
     first = counts.copy()
     first.data = rng.binomial(counts.data.astype(np.int64), share).astype(np.float32)
     second = counts.copy()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.data.beyond_memory import pieces
 from cellprism.data.modalities import modalities
 from cellprism.data.sparse import as_csr as canonical
 from cellprism.errors import InputError
@@ -64,9 +65,13 @@ def is_counts(X: Any) -> bool:
     (True, False)
     """
     values = np.asarray(X.data if hasattr(X, "indptr") else X)
+    values = values.reshape(-1) if values.ndim != 1 else values
     if values.size == 0:
         return True
-    return bool(np.isfinite(values).all() and values.min() >= 0 and (values == np.rint(values)).all())
+    return all(
+        bool(np.isfinite(values[p]).all() and values[p].min() >= 0 and (values[p] == np.rint(values[p])).all())
+        for p in pieces(values.size)
+    )
 
 
 def split_modalities(data: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.data.beyond_memory import changed, pieces, row_blocks
 from cellprism.embed.base import (
     DEFAULT_LIBRARY,
     aligned,
@@ -21,6 +22,7 @@ from cellprism.embed.base import (
     split_modalities,
 )
 from cellprism.embed.files import read_model, write_model
+from cellprism.embed.principal_axes import principal_axes
 from cellprism.errors import InputError
 
 __all__ = ["PCAModel", "log_normalise"]
@@ -105,45 +107,36 @@ class PCAModel:
         progress
             Accepted for the common signature; the fit has no steps to show.
         """
-        from anndata import AnnData
-        from sklearn.decomposition import PCA
-
         if not hasattr(adata, "var_names") and not hasattr(adata, "mod"):
             adata = _wrap(adata, genes)
         part = _modality(adata, modality)
         X = aligned(part, list(part.var_names), layer)
         scale = _scale_of(X)
-        L = log_normalise(X) if scale == "counts" else X
-        chosen = np.ones(L.shape[1], bool)
-        if n_top_genes is not None:
-            import scanpy as sc
-
-            table = AnnData(sparse.csr_matrix(L))  # scanpy takes no sparse arrays here
-            chosen = np.asarray(
-                sc.pp.highly_variable_genes(table, n_top_genes=n_top_genes, flavor="seurat", inplace=False)[
-                    "highly_variable"
-                ]
-            )
-        limit = min(L.shape[0], int(chosen.sum()))
+        chosen = np.ones(X.shape[1], bool) if n_top_genes is None else _most_variable(X, scale, n_top_genes)
+        limit = min(X.shape[0], int(chosen.sum()))
         if not 1 <= n_components < limit:
             raise InputError(
                 "principal components must be at least 1 and fewer than cells and than genes used",
-                f"{n_components} for {L.shape[0]} cells and {int(chosen.sum())} genes",
+                f"{n_components} for {X.shape[0]} cells and {int(chosen.sum())} genes",
                 f"`n_components={limit - 1}` at most" if limit > 1 else "give more cells and genes",
             )
-        pca = PCA(n_components, svd_solver="arpack", random_state=seed)
-        Z = pca.fit_transform(L[:, chosen].astype(np.float64))
-        components = np.zeros((n_components, L.shape[1]), np.float32)
-        components[:, chosen] = pca.components_
-        # Scores are uncorrelated and centred, so the regression of every gene on them needs no solve.
-        loadings = np.asarray((L.T @ Z).T) / np.maximum((Z**2).sum(0), np.finfo(float).tiny)[:, None]
-        loadings[:, chosen] = pca.components_
+        L = changed(X, lambda block: _logged(block, scale))
+        every = bool(chosen.all())
+        found = principal_axes(
+            lambda: (block if every else block[:, chosen] for block in row_blocks(L)),
+            (X.shape[0], int(chosen.sum())),
+            n_components,
+            seed,
+        )
+        components = np.zeros((n_components, X.shape[1]))
+        components[:, chosen] = found.axes
+        centre, loadings = _regressed(L, components, found.mean, chosen)
         return cls(
             gene_names=[str(g) for g in part.var_names],
-            centre=np.asarray(L.mean(0), dtype=np.float32).ravel(),
-            components=components,
+            centre=centre.astype(np.float32),
+            components=components.astype(np.float32),
             loadings=loadings.astype(np.float32),
-            explained=pca.explained_variance_ratio_.astype(np.float32),
+            explained=found.explained.astype(np.float32),
             scale=scale,
             layer=layer,
             modality=modality,
@@ -159,8 +152,9 @@ class PCAModel:
                 _scale_of(X),
                 "give the expression on the scale of the training cells",
             )
-        L = log_normalise(X) if self.scale == "counts" else X
-        return np.asarray(L @ self.components.T - self.centre @ self.components.T, dtype=np.float32)
+        axes, middle = self.components.T, self.centre @ self.components.T
+        scores = [_logged(block, self.scale) @ axes - middle for block in row_blocks(X)]
+        return np.concatenate(scores).astype(np.float32, copy=False)
 
     def decode(self, Z: NDArray[Any], adata: Any = None) -> dict[str, NDArray[np.float32]]:
         """Expected counts at the points ``Z``, ``{modality: (cells, genes) float32}``.
@@ -213,8 +207,43 @@ def _modality(adata: Any, modality: str) -> Any:
     return parts[modality]
 
 
+def _logged(X: sparse.csr_array, scale: Scale) -> sparse.csr_array:
+    return log_normalise(X) if scale == "counts" else X
+
+
+def _most_variable(X: sparse.csr_array, scale: Scale, n: int) -> NDArray[np.bool_]:
+    """(genes,) whether a gene is of the most variable ones; holds all cells."""
+    import scanpy as sc
+    from anndata import AnnData
+
+    table = AnnData(sparse.csr_matrix(_logged(X, scale)))  # scanpy takes no sparse arrays here
+    found = sc.pp.highly_variable_genes(table, n_top_genes=n, flavor="seurat", inplace=False)
+    return np.asarray(found["highly_variable"])
+
+
+def _regressed(
+    L: sparse.csr_array, components: NDArray[np.float64], mean: NDArray[np.float64], chosen: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean of every gene (genes,), and its least-squares regression on the scores (d, genes): for a chosen one its components."""
+    if chosen.all():
+        return mean, components
+    centre = np.zeros(L.shape[1])
+    centre[chosen] = mean
+    middle = components @ centre
+    total, products, square = np.zeros(L.shape[1]), np.zeros(components.shape), np.zeros(len(components))
+    for block in row_blocks(L):
+        Z = block @ components.T - middle
+        total += np.bincount(block.indices, block.data, L.shape[1])
+        products += (block.T @ Z).T
+        square += (Z**2).sum(axis=0)
+    # Scores are uncorrelated and centred, so the regression of every gene on them needs no solve.
+    loadings = products / np.maximum(square, np.finfo(float).tiny)[:, None]
+    loadings[:, chosen] = components[:, chosen]
+    return total / L.shape[0], loadings
+
+
 def _scale_of(X: sparse.csr_array) -> Scale:
-    if not np.isfinite(X.data).all() or (X.data < 0).any():
+    if any(not np.isfinite(X.data[p]).all() or (X.data[p] < 0).any() for p in pieces(X.data.size)):
         raise InputError(
             "expression must be finite and non-negative",
             "negative or non-finite values, as after scaling",

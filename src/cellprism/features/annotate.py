@@ -200,7 +200,7 @@ def annotate(
     study = make_study(codes, shape, genes, symbols, modality, labels, label_kinds, strata, donor, depth, embedding)
     for note in study.design.notes:
         warnings.warn(note, CellsLeftOut, stacklevel=2)
-    extra = {name: sp.csc_array(check_codes(c, shape[0])[study.tested]) for name, c in (extra_nulls or {}).items()}
+    extra = {name: study.tested_of(check_codes(c, shape[0])) for name, c in (extra_nulls or {}).items()}
     options = _Options(asked, null_options, table_options, name_options, seed)
     return _answers(study, expression, gene_sets, extra, ancestors or {}, networks or {}, options)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from cellprism.data.beyond_memory import rows_of
 from cellprism.data.sparse import as_csr
 from cellprism.features.inputs import Design, blocks_and_donors, gene_frame, label_frame, split_columns
 from cellprism.features.options import EvidenceOptions
@@ -61,6 +62,10 @@ class Study:
     def rows(self) -> np.ndarray | None:
         """The tested cells; None where that is all of them."""
         return None if self.design.kept.all() else self.tested
+
+    def tested_of(self, codes: sp.csc_array) -> sp.csc_array:
+        """Codes (cells, features) of the tested cells; no copy where these are all."""
+        return codes if self.rows is None else sp.csc_array(codes.tocsr()[self.tested])
 
     def of_tested(self, values: np.ndarray | None) -> np.ndarray | None:
         """What is known of all cells, of the tested ones."""
@@ -154,7 +159,7 @@ def ask(
     if isinstance(expression, Rows):
         kept = expression if study.rows is None else ChosenRows(expression, design.kept)
     else:
-        kept = expression if study.rows is None else as_csr(expression)[study.tested]
+        kept = expression if study.rows is None else rows_of(as_csr(expression), study.tested)
     prepared = prepare_expression(kept, design.blocks)
     donor_of = None if design.donors is None else donors_of_strata(prepared.strata, design.donors, prepared.sizes.size)
     labels = {name: values[study.tested] for name, values in study.categorical.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import anndata as ad
@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from cellprism import genesets
 from cellprism.data.columns import Labels
-from cellprism.data.expression import Expression, measured_expression
+from cellprism.data.expression import Expression, as_expression
 from cellprism.data.text import cut_notes
 from cellprism.features.annotate import Annotation, annotate
 from cellprism.run.knowledge import (
@@ -24,8 +24,8 @@ from cellprism.run.knowledge import (
     nuisance_columns,
     read_networks,
     set_ancestors,
+    taken_matrices,
 )
-from cellprism.run.options import states
 from cellprism.run.sources import SourceOptions
 
 __all__ = ["Knowledge", "Sources", "annotate_with", "read_sources"]
@@ -98,14 +98,9 @@ def read_sources(cells: ad.AnnData | mudata.MuData, options: SourceOptions, say:
     for note in notes:
         say(note)
     sets = genesets.load(options.gene_sets, say)
-    expression = measured_expression(
-        cells,
-        layer=options.layer,
-        raw=options.raw,
-        gene_symbols=options.gene_symbols,
-        state=states(options.expression_state),
-    )
-    expression = map_names(expression, options.id_table, options.id_columns, say)
+    expression = as_expression(taken_matrices(cells, options, say))
+    symbols = map_names(expression.symbols, options.id_table, options.id_columns, say)
+    expression = replace(expression, symbols=symbols)
     return Sources(
         expression=expression,
         gene_sets=sets,

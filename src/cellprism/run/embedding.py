@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cellprism import embed
 from cellprism.data.embedding import given_embedding
+from cellprism.data.expression import Matrix
 from cellprism.data.modalities import modalities
 from cellprism.embed import EmbeddingModel
 from cellprism.embed.thinned import Thinned
@@ -40,6 +41,7 @@ class Embedded(NamedTuple):
 def embedded(
     options: RunOptions,
     cells: ad.AnnData | mudata.MuData,
+    taken: Mapping[str, Matrix],
     columns: Columns,
     checksum: str,
     say: Callable[[str], None],
@@ -51,8 +53,8 @@ def embedded(
     ----------
     options
         Of the run.
-    cells, checksum
-        What is embedded, and the checksum of its file.
+    cells, taken, checksum
+        What is embedded, its matrices, and the checksum of its file.
     columns
         A model that can be told a batch is told the strata.
     say
@@ -61,7 +63,7 @@ def embedded(
         Finished ones; a model that is among them is not trained again.
     """
     if options.embed is not None:
-        return _trained_here(options, options.embed, cells, columns, checksum, say, steps)
+        return _trained_here(options, options.embed, cells, taken, columns, checksum, say, steps)
     given = given_embedding(cells, options.rep, options.embedding)
     warnings = []
     if given.cells is None:
@@ -73,14 +75,13 @@ def _trained_here(
     options: RunOptions,
     name: str,
     cells: ad.AnnData | mudata.MuData,
+    taken: Mapping[str, Matrix],
     columns: Columns,
     checksum: str,
     say: Callable[[str], None],
     steps: Steps,
 ) -> Embedded:
-    made, counts = model_cells(
-        cells, layer=options.layer, raw=options.raw, state=options.states, thinned=options.thin, seed=options.seed
-    )
+    made, counts = model_cells(cells, taken, thinned=options.thin, seed=options.seed)
     thinned = counts is not None
     say(f"training the embedding model {name!r}" + (" on half of the molecules" if thinned else ""))
     extra: dict[str, Any] = {} if options.device == "auto" else _placed(name, options.device)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cellprism import embed
 from cellprism.data.checks import check_numbers
+from cellprism.data.expression import take_matrices
 from cellprism.data.modalities import modalities, with_protein
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
@@ -118,7 +119,8 @@ def embed_cells(
     own = getattr(model, "layer", None)  # of a model that was set up elsewhere
     if own is not None and layer is None and not raw:
         layer = own
-    made, _ = model_cells(cells, layer=layer, raw=bool(raw), state=states(arguments.get("expression_state")))
+    taken = take_matrices(cells, layer=layer, raw=bool(raw), state=states(arguments.get("expression_state")))
+    made, _ = model_cells(cells, taken)
     if own is not None:
         for part in modalities(made).values():
             part.layers[own] = part.X

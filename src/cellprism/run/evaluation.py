@@ -34,6 +34,10 @@ from cellprism.sae import Fit, load
 
 __all__ = ["evaluate_folder", "evaluate_inputs", "evaluation_record", "evaluation_tables"]
 
+MOST_CELLS = 100_000
+"""Up to so many cells a run is evaluated on all; of more on so many, or on those that express 32 million values."""
+_FEWEST_CELLS, _MOST_VALUES = 10_000, 2**25
+
 
 def evaluate_inputs(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.csr_array) -> Evaluation:
     """Probe the label columns of a run; strata and donors are what a feature should not read."""
@@ -44,22 +48,39 @@ def evaluate_inputs(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.
     }
     full = PRESETS[options.preset].evaluation == "full"
     record = modality_record(inputs.expression.modality, inputs.embedded)
-    values, genes, said = read_by_rivals(inputs.expression.values, inputs.expression.genes, record)
+    rows = _looked_at(len(inputs.embedding), inputs.expression.values.nnz, options.seed)
+    expression = inputs.expression.values if rows is None else inputs.expression.values[rows]
+    values, genes, said = read_by_rivals(expression, inputs.expression.genes, record)
+
+    def of_rows(known: Any) -> Any:
+        return known if rows is None else known[rows]
+
     found = evaluate(
-        fitted.sae if full else codes,
-        inputs.embedding,
-        {c: labels[c].to_numpy(dtype=object) for c in asked if c not in units},
+        fitted.sae if full else of_rows(codes),
+        of_rows(inputs.embedding),
+        {c: of_rows(labels[c].to_numpy(dtype=object)) for c in asked if c not in units},
         expression=values,
         genes=genes if values is not None else None,
         gene_sets=_measured(gene_set_table(inputs.matched, inputs.expression.genes, options.gene_sets))
         if full and values is not None
         else None,
         counts=values if full and inputs.thinned else None,
-        batch=units,
+        batch={c: of_rows(values) for c, values in units.items()},
         preset=PRESETS[options.preset].evaluation,
         seed=options.seed,
     )
-    return dataclasses.replace(found, notes=(*found.notes, said)) if said else found
+    notes = [said] if said else []
+    if rows is not None:
+        notes.append(f"Evaluated on {len(rows):,} of {len(inputs.embedding):,} cells, drawn at random.")
+    return dataclasses.replace(found, notes=(*found.notes, *notes))
+
+
+def _looked_at(n: int, values: int, seed: int) -> NDArray[np.intp] | None:
+    """The cells that a run is evaluated on, in order; None: all. Of many values a cell they are fewer."""
+    if n <= MOST_CELLS:
+        return None
+    most = min(MOST_CELLS, max(_FEWEST_CELLS, int(_MOST_VALUES * (n / max(values, 1)))))
+    return np.sort(np.random.default_rng([seed, 3]).choice(n, most, replace=False))
 
 
 def evaluation_tables(found: Evaluation) -> dict[str, pd.DataFrame]:

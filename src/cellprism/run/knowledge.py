@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +16,14 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism import genesets
+from cellprism.data.beyond_memory import on_disk, row_blocks
 from cellprism.data.columns import Labels, column_kind, label_columns, refuse_reserved, requested
-from cellprism.data.expression import Expression
+from cellprism.data.expression import Expression, Matrix, take_matrices
 from cellprism.data.missing import groups
 from cellprism.errors import CellsLeftOut, InputError
 from cellprism.features.inputs import blocks_and_donors
+from cellprism.run.options import states
+from cellprism.run.sources import SourceOptions
 
 __all__ = [
     "Columns",
@@ -32,6 +34,7 @@ __all__ = [
     "nuisance_columns",
     "read_networks",
     "set_ancestors",
+    "taken_matrices",
 ]
 
 
@@ -131,23 +134,49 @@ def nuisance_columns(expression: Expression) -> pd.DataFrame:
         found["depth"] = expression.depth
     mito = np.array([s.upper().startswith("MT-") for s in expression.symbols])
     if mito.any():
-        natural = expression.values.copy()
-        natural.data = np.expm1(natural.data)
-        total = np.asarray(natural.sum(axis=1), dtype=np.float64).ravel()
-        part = np.asarray(natural[:, mito].sum(axis=1), dtype=np.float64).ravel()
-        found["mitochondrial share"] = np.divide(part, total, out=np.zeros_like(total), where=total > 0)
+        found["mitochondrial share"] = np.concatenate([_share(block, mito) for block in row_blocks(expression.values)])
     return pd.DataFrame(found, index=pd.RangeIndex(expression.values.shape[0]))
 
 
+def _share(log: sp.csr_array, genes: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(cells,) share of some genes in the natural values of all."""
+    natural = log.copy()
+    natural.data = np.expm1(natural.data)
+    total = np.asarray(natural.sum(axis=1), dtype=np.float64).ravel()
+    part = np.asarray(natural[:, genes].sum(axis=1), dtype=np.float64).ravel()
+    return np.divide(part, total, out=np.zeros_like(total), where=total > 0)
+
+
+def taken_matrices(
+    cells: ad.AnnData | mudata.MuData, options: SourceOptions, say: Callable[[str], None]
+) -> dict[str, Matrix]:
+    """The matrices of what is tested, by modality; told where one is too large to be held."""
+    taken = take_matrices(
+        cells,
+        layer=options.layer,
+        raw=options.raw,
+        gene_symbols=options.gene_symbols,
+        state=states(options.expression_state),
+        memory_limit=options.memory_limit,
+    )
+    for name, matrix in taken.items():
+        if on_disk(matrix.values):
+            say(
+                f"{matrix.values.nnz:,} values of {name} ({matrix.where}) are more than --memory-limit "
+                f"({options.memory_limit / 2**20:,.0f} MiB): they stay on disk, in the folder of temporary files"
+            )
+    return taken
+
+
 def map_names(
-    expression: Expression, table: Path | None, columns: tuple[str, str] | None, say: Callable[[str], None]
-) -> Expression:
-    """Expression whose genes are named as the gene sets name them, by two columns of a table."""
+    symbols: tuple[str, ...], table: Path | None, columns: tuple[str, str] | None, say: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Symbols of genes as the gene sets name them, by two columns of a table."""
     if table is None or columns is None:
-        return expression
-    mapped = genesets.map_ids(expression.symbols, genesets.read_id_table(table, *columns))
+        return symbols
+    mapped = genesets.map_ids(symbols, genesets.read_id_table(table, *columns))
     say(f"names by {table.name}: {mapped.summary()}")
-    return replace(expression, symbols=tuple(map(str, mapped.names)))
+    return tuple(map(str, mapped.names))
 
 
 def set_ancestors(collections: Sequence[str], ontology: Path | None, sets: dict[str, list[str]]) -> dict[str, str]:

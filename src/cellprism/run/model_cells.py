@@ -10,7 +10,7 @@ import mudata
 import pandas as pd
 import scipy.sparse as sp
 
-from cellprism.data.expression import take_matrices
+from cellprism.data.expression import Matrix
 from cellprism.data.modalities import modalities
 from cellprism.data.state import to_log1p, whole
 from cellprism.data.thin import thin
@@ -21,10 +21,8 @@ __all__ = ["model_cells"]
 
 def model_cells(
     cells: ad.AnnData | mudata.MuData,
+    taken: Mapping[str, Matrix],
     *,
-    layer: str | None = None,
-    raw: bool = False,
-    state: str | Mapping[str, str] | None = None,
     thinned: bool | None = False,
     seed: int = 0,
 ) -> tuple[ad.AnnData | mudata.MuData, dict[str, sp.csr_array] | None]:
@@ -32,8 +30,10 @@ def model_cells(
 
     Parameters
     ----------
-    cells, layer, raw, state
-        As for :func:`cellprism.data.expression.take_matrices`.
+    cells
+        What is embedded.
+    taken
+        Its matrices, of :func:`cellprism.data.expression.take_matrices`.
     thinned
         Whether counts are split: False, True (refused for other values) or None (where they are counts).
     seed
@@ -42,7 +42,6 @@ def model_cells(
     parts: dict[str, ad.AnnData] = {}
     kept: dict[str, sp.csr_array] = {}
     held = modalities(cells)
-    taken = take_matrices(cells, layer=layer, raw=raw, state=state)
     for i, (name, matrix) in enumerate(taken.items()):
         values = matrix.values
         if thinned is not False and matrix.state == "counts" and whole(values):

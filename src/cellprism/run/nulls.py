@@ -10,6 +10,8 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
+from cellprism.data.chunks import chunks
+from cellprism.data.scratch import room_for
 from cellprism.sae import SAE, Fit
 from cellprism.sae.controls import trained_on_shuffled, untrained
 from cellprism.sae.scaling import AffineScaling
@@ -51,8 +53,17 @@ def null_codes(
 
 @torch.no_grad()
 def _scores(sae: SAE, X: NDArray[Any]) -> NDArray[np.float32]:
-    """(cells, width) pre-activations: how strongly each cell would drive each feature, were there no threshold."""
-    return np.asarray(sae.pre_activations(sae.scale(torch.as_tensor(np.array(X, dtype=np.float32)))).numpy())
+    """(width, cells) pre-activations: how strongly each cell would drive each feature, were there no threshold.
+
+    Beyond 256 MiB they lie in a temporary file.
+    """
+    scores = room_for((sae.width, len(X)), np.float32)
+    start = 0
+    for block in chunks(X, columns=sae.width):
+        stop = start + len(block)
+        scores[:, start:stop] = sae.pre_activations(sae.scale(torch.as_tensor(block.astype(np.float32)))).numpy().T
+        start = stop
+    return scores
 
 
 def match_activity(scores: NDArray[np.float32], target: NDArray[np.intp]) -> sp.csr_array:
@@ -60,20 +71,23 @@ def match_activity(scores: NDArray[np.float32], target: NDArray[np.intp]) -> sp.
 
     A kept cell's code is its score above the highest score left out, so that codes are positive. A dictionary that is read off may
     find fewer features in shuffled cells than in the real ones: those that are missing never fire, and are not counted.
+
+    Parameters
+    ----------
+    scores
+        (features, cells).
+    target
+        (features,) active cells.
     """
-    n, width = len(scores), len(target)
-    rows, columns, values = [], [], []
-    for j in np.flatnonzero(target[: scores.shape[1]]):
-        count = int(min(target[j], n))
-        order = np.argpartition(-scores[:, j], count - 1)
-        kept = order[:count]
-        floor = scores[order[count:], j].max() if count < n else scores[:, j].min() - 1
-        rows.append(kept)
-        columns.append(np.full(count, j))
-        values.append(np.maximum(scores[kept, j] - floor, np.finfo(np.float32).tiny))
-    if not rows:
-        return sp.csr_array((n, width), dtype=np.float32)
-    flat = (np.concatenate(values).astype(np.float32), (np.concatenate(rows), np.concatenate(columns)))
-    out = sp.csr_array(flat, shape=(n, width))
-    out.sort_indices()
-    return out
+    n, width = scores.shape[1], len(target)
+    counts = np.zeros(width, np.int64)
+    counts[: len(scores)] = np.minimum(target[: len(scores)], n)
+    ptr = np.concatenate([[0], np.cumsum(counts)])
+    rows, values = np.empty(ptr[-1], np.int32), np.empty(ptr[-1], np.float32)
+    for j in np.flatnonzero(counts):
+        score, count, here = np.array(scores[j]), counts[j], slice(ptr[j], ptr[j + 1])
+        order = np.argpartition(-score, count - 1)
+        kept = np.sort(order[:count])
+        floor = score[order[count:]].max() if count < n else score.min() - 1
+        rows[here], values[here] = kept, np.maximum(score[kept] - floor, np.finfo(np.float32).tiny)
+    return sp.csr_array(sp.csc_array((values, rows, ptr), shape=(n, width)))

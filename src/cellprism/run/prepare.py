@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from warnings import catch_warnings, simplefilter
 
-import anndata as ad
 import mudata
 import numpy as np
 import pandas as pd
@@ -14,10 +13,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism import genesets
+from cellprism.data.beyond_memory import row_blocks
 from cellprism.data.checks import check_embedding, remarks
 from cellprism.data.columns import kept_columns
-from cellprism.data.embedding import align, embedding_from_obsm
-from cellprism.data.expression import Expression, measured_expression
+from cellprism.data.expression import Expression, as_expression, genes_of
 from cellprism.data.modalities import modalities, renamed, with_protein
 from cellprism.data.read import read_cells
 from cellprism.data.state import to_log1p
@@ -29,7 +28,16 @@ from cellprism.errors import InputError
 from cellprism.genesets.match import MatchedSets, match_sets
 from cellprism.run.embedding import embedded
 from cellprism.run.inputs import Inputs
-from cellprism.run.knowledge import Columns, cell_columns, map_names, nuisance_columns, read_networks, set_ancestors
+from cellprism.run.knowledge import (
+    Columns,
+    cell_columns,
+    map_names,
+    nuisance_columns,
+    read_networks,
+    set_ancestors,
+    taken_matrices,
+)
+from cellprism.run.map import drawn
 from cellprism.run.options import RunOptions
 from cellprism.run.steps import Steps
 
@@ -39,7 +47,7 @@ __all__ = ["prepare"]
 def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> Inputs:
     """Read and check all inputs; train the embedding model where one is asked for and no finished step holds it."""
     hashed = hash_files(_files(options))
-    cells, proteins = with_protein(read_cells(options.data))
+    cells, proteins = with_protein(read_cells(options.data, whole=False))
     say(f"{cells.n_obs:,} cells from {options.data.name}")
     if proteins is not None:
         say(proteins)
@@ -57,23 +65,27 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
 
     sets = genesets.load(options.gene_sets, tell)
     say(f"{len(sets):,} gene sets")
-    made = None if options.embed is not None else embedded(options, cells, columns, hashed["data"].sha256, say, steps)
+    checksum = hashed["data"].sha256
+    made = None if options.embed is not None else embedded(options, cells, {}, columns, checksum, say, steps)
     networks_from = genesets.files_behind(options.networks).values()
     warnings += cut_notes([options.data, options.embedding, options.id_table, options.ontology, *networks_from])
     ancestors, networks = set_ancestors(options.gene_sets, options.ontology, sets), read_networks(options.networks)
-    expression = _measured(options, cells, say)
-    _matched(expression, sets)  # refused now, not after an embedding was trained
-    made = made or embedded(options, cells, columns, hashed["data"].sha256, say, steps)
+    taken = taken_matrices(cells, options, say)
+    genes, seen = genes_of(taken), np.concatenate([_seen(matrix.values) for matrix in taken.values()])
+    names_of = tuple(s for matrix in taken.values() for s in matrix.symbols)
+    names_of = map_names(names_of, options.id_table, options.id_columns, say)
+    _matched(genes, names_of, seen, sets)  # refused now, not after an embedding was trained
+    made = made or embedded(options, cells, taken, columns, checksum, say, steps)
     warnings += made.warnings
     names = tuple(map(str, cells.obs_names))
     embedding = np.ascontiguousarray(check_embedding(made.values, names), dtype=np.float32)
     warnings += remarks(embedding, names)
-    if made.counts is not None:
-        expression = _measured(options, cells, counts=made.counts)
+    expression = replace(as_expression(taken, made.counts), symbols=names_of)
+    del taken  # of a split, what the model saw is not needed any more
     nuisance = nuisance_columns(expression)
     if options.expression == "predicted" and made.model is not None:
         expression = _predicted(made.model, embedding, expression)
-    symbols, matched = _matched(expression, sets)
+    symbols, matched = _matched(genes, names_of, _seen(expression.values), sets)
     if any(adata.var_names.duplicated().any() for adata in modalities(cells).values()):
         warnings.append("gene names repeat; repeated ones carry a suffix in the tables")
     say(f"expression: {expression.describe()}; {matched.summary()}")
@@ -98,7 +110,7 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
         donor=columns.donor,
         ancestors=ancestors,
         networks=networks,
-        map=_map(cells, embedding, options.seed, say),
+        map=drawn(cells, embedding, options.seed, say),
         model=made.model,
         thinned=made.counts is not None,
         expression_kind=options.expression,
@@ -107,29 +119,20 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
     )
 
 
-def _measured(
-    options: RunOptions,
-    cells: ad.AnnData | mudata.MuData,
-    say: Callable[[str], None] = lambda _: None,
-    counts: dict[str, sp.csr_array] | None = None,
-) -> Expression:
-    """What is tested, named as the gene sets name it."""
-    expression = measured_expression(
-        cells,
-        layer=options.layer,
-        raw=options.raw,
-        gene_symbols=options.gene_symbols,
-        state=options.states,
-        counts=counts,
-    )
-    return map_names(expression, options.id_table, options.id_columns, say)
+def _seen(values: sp.csr_array) -> NDArray[np.int64]:
+    """(genes,) cells in which each gene is seen."""
+    seen = np.zeros(values.shape[1], np.int64)
+    for block in row_blocks(values):
+        seen += np.bincount(block.indices, minlength=seen.size)
+    return seen
 
 
-def _matched(expression: Expression, sets: dict[str, list[str]]) -> tuple[Symbols, MatchedSets]:
+def _matched(
+    genes: tuple[str, ...], symbols: tuple[str, ...], seen: NDArray[np.int64], sets: dict[str, list[str]]
+) -> tuple[Symbols, MatchedSets]:
     """The same choice as the set tests make: of genes with one symbol the one seen in most cells, of those seen at all."""
-    seen = np.bincount(expression.values.indices, minlength=len(expression.genes))
-    symbols = clean_symbols(expression.genes, expression.symbols, seen)
-    return symbols, match_sets(sets, np.where(seen > 0, symbols.for_sets, ""))
+    found = clean_symbols(genes, symbols, seen)
+    return found, match_sets(sets, np.where(seen > 0, found.for_sets, ""))
 
 
 def _kept(obs: pd.DataFrame, columns: Columns) -> pd.DataFrame:
@@ -155,30 +158,6 @@ def _predicted(model: EmbeddingModel, embedding: NDArray[np.float32], measured: 
     return Expression(
         values, measured.genes, measured.symbols, measured.modality, measured.depth, dict.fromkeys(names, "counts")
     )
-
-
-def _map(
-    cells: ad.AnnData | mudata.MuData, embedding: NDArray[np.float32], seed: int, say: Callable[[str], None]
-) -> tuple[NDArray[np.float32], str]:
-    """Two dimensions to draw the cells in: the file's own, or a UMAP of the embedding."""
-    for key in ("X_umap", "X_tsne", "X_draw_graph_fa"):
-        try:
-            drawn = align(embedding_from_obsm(cells, key), cells.obs_names)
-        except InputError:  # not there, or of other cells: a map can always be made
-            continue
-        if drawn.ndim == 2 and drawn.shape[1] == 2 and np.isfinite(drawn).all():
-            return np.asarray(drawn, dtype=np.float32), f"obsm[{key!r}]"
-    if embedding.shape[1] <= 2 or len(embedding) < 15:
-        padded = np.zeros((len(embedding), 2), dtype=np.float32)
-        padded[:, : min(2, embedding.shape[1])] = embedding[:, :2]
-        return padded, "the embedding's first dimensions"
-    say("drawing the cells (UMAP of the embedding)")
-    with catch_warnings():  # umap says on import and on fit that a seed means one thread
-        simplefilter("ignore")
-        import umap
-
-        drawn = umap.UMAP(n_neighbors=15, min_dist=0.3, random_state=seed).fit_transform(embedding)
-    return np.asarray(drawn, dtype=np.float32), "UMAP of the embedding"
 
 
 def _files(options: RunOptions) -> dict[str, Path]:

@@ -26,7 +26,7 @@ from cellprism.sae.checkpoint import fingerprint
 __all__ = ["Steps", "same_options"]
 
 # Options that say where and how a run is shown, not what it computes.
-_BESIDE: Final = ("output", "overwrite", "progress", "resume")
+_BESIDE: Final = ("output", "overwrite", "progress", "resume", "memory_limit")
 
 
 def same_options(arguments: dict[str, Any], options: RunOptions) -> bool:

@@ -36,7 +36,7 @@ from cellprism.sae.training import TrainingOptions, choose_device
 
 __all__ = ["Fit", "check_call", "default_config", "fit_config", "make_fit", "readings", "training_options"]
 
-_READING_MEMORY = 2.0**33  # bytes that readings at work may take together
+_READING_MEMORY = 1.5 * 2.0**30  # bytes that readings at work may take together: of the largest, one at a time
 _READING_COPIES = 6  # of the cells in double precision
 _READING_BYTES, _READ_LEAST = 2.0**30, 20_000
 """Bytes that these copies take at most, so that memory does not grow with the cells (750,000 of them in 30 dimensions), and

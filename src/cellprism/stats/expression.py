@@ -10,12 +10,13 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import scipy.sparse as sp
 
+from cellprism.data.beyond_memory import Gathering, on_disk, pieces
+from cellprism.data.scratch import mapped
 from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
 from cellprism.stats.gene_blocks import GeneBlock, gene_blocks, row_arrays
 from cellprism.stats.kernels import rank_offsets
 from cellprism.stats.parallel import for_chunks
-from cellprism.stats.scratch import Growing, mapped
 from cellprism.stats.walks import dense_rows, power_sums
 
 __all__ = ["ChosenRows", "Expression", "Rows", "column_order", "prepare_expression"]
@@ -132,7 +133,8 @@ def prepare_expression(expression: sp.sparray | np.ndarray | Rows, strata: np.nd
     ----------
     expression
         (cells, genes) depth-normalised log1p values, sparse or dense, or :class:`Rows` of them: these are read once, in
-        order, and with their ranks lie in files of the system's temporary folder from then on, never in memory.
+        order, and with their ranks lie in files of the system's temporary folder from then on, never in memory. Ranks of a matrix
+        that lies in such files already (:mod:`cellprism.data.beyond_memory`) lie there too.
     strata
         (cells,) labels; ranks are taken within each stratum (one stratum without them).
 
@@ -141,7 +143,7 @@ def prepare_expression(expression: sp.sparray | np.ndarray | Rows, strata: np.nd
     InputError
         For negative, non-finite or plainly unlogged values, and where the disk has no room.
     """
-    stored = isinstance(expression, Rows)
+    stored = isinstance(expression, Rows) or (sp.issparse(expression) and on_disk(expression))
     log = _on_disk(expression) if isinstance(expression, Rows) else _in_memory(expression)
     if strata is None:
         code, sizes = np.zeros(log.shape[0], dtype=np.int64), np.array([log.shape[0]])
@@ -178,26 +180,21 @@ def prepare_expression(expression: sp.sparray | np.ndarray | Rows, strata: np.nd
 
 def _in_memory(expression: sp.sparray | np.ndarray) -> sp.csr_array:
     log = as_csr(expression)
-    _check(log.data)
+    for part in pieces(log.data.size):
+        _check(log.data[part])
     return log
 
 
 def _on_disk(rows: Rows) -> sp.csr_array:
-    lengths = [np.zeros(1, np.int64)]
-    log = sp.csr_array(rows.shape, dtype=np.float32)
-    with Growing(np.float32) as data, Growing(np.int32) as indices:
+    with Gathering(rows.shape[1], 0) as gathered:
         for block in rows.blocks():
             _check(block.data)
-            data.append(block.data)
-            indices.append(block.indices)
-            lengths.append(np.diff(block.indptr))
-        log.data, log.indices = data.array(), indices.array()  # as they are: a constructor may copy
-    log.indptr = np.cumsum(np.concatenate(lengths))
-    if log.indptr.size != rows.shape[0] + 1:
+            gathered.add(block)
+        log = gathered.matrix()
+    if log.shape != rows.shape:
         raise InputError(
-            "expression has the rows that it says", f"{log.indptr.size - 1:,} of {rows.shape[0]:,}", "write it again"
+            "expression has the rows that it says", f"{log.shape[0]:,} of {rows.shape[0]:,}", "write it again"
         )
-    log.has_sorted_indices = log.has_canonical_format = True
     return log
 
 

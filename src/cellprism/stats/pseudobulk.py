@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellprism.data.scratch import mapped
 from cellprism.stats.contrast import Contrast
 from cellprism.stats.donors import weigh_donors
 from cellprism.stats.expression import Expression
@@ -19,7 +20,6 @@ from cellprism.stats.gene_blocks import row_arrays
 from cellprism.stats.genes import GeneResult, cell_sums, empty_statistics, log2_fold_change, split_by_stratum
 from cellprism.stats.moderate import fit_prior, skewed_tail, t_to_z
 from cellprism.stats.parallel import for_chunks, nan_array
-from cellprism.stats.scratch import mapped
 from cellprism.stats.units import FEWEST_A_SIDE, MIN_DONORS
 from cellprism.stats.walks import power_sums
 

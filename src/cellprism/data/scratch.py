@@ -13,9 +13,16 @@ from numpy.typing import DTypeLike
 
 from cellprism.errors import InputError
 
-__all__ = ["Growing", "mapped"]
+__all__ = ["Growing", "mapped", "room_for"]
 
 _BYTES = 2**24
+_HELD = 2**28
+
+
+def room_for(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    """An array of zeros: in memory up to 256 MiB, as :func:`mapped` beyond."""
+    small = np.prod(shape, dtype=np.float64) * np.dtype(dtype).itemsize <= _HELD
+    return np.zeros(shape, dtype) if small else mapped(shape, dtype)
 
 
 def mapped(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
@@ -76,7 +83,7 @@ def _room(size: int) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            "expression that is read from disk needs room for its ranks in the folder of temporary files",
+            "what is larger than the memory it may take needs room in the folder of temporary files",
             f"{error.strerror or error} for {size / 2**20:,.0f} MiB in {tempfile.gettempdir()}",
             "make room there, or name another folder in TMPDIR",
         ) from error
