@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellprism.data.missing import missing
+from cellprism.data.missing import groups
 from cellprism.errors import InputError
 
 __all__ = ["Column", "Split", "read_truth", "split_in_two"]
@@ -40,12 +40,9 @@ class Column:
     @classmethod
     def of(cls, name: str, labels: Any, asked: tuple[str, ...] | None = None) -> Column:
         """Column of categories; None, NaN and "" are not known."""
-        raw = np.asarray(labels, dtype=object)
-        known = ~missing(raw)
-        number = np.full(len(raw), -1, dtype=np.int64)
-        names, number[known] = np.unique(raw[known].astype(str), return_inverse=True)
-        chosen = range(len(names)) if asked is None else [i for i, c in enumerate(names) if c in asked]
-        return cls(name, tuple(map(str, names)), number, tuple(chosen))
+        found = groups(labels)
+        chosen = range(found.names.size) if asked is None else [i for i, c in enumerate(found.names) if c in asked]
+        return cls(name, tuple(found.names), found.number, tuple(chosen))
 
     def target(self, category: int) -> str:
         """Name of a target."""
