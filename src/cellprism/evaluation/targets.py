@@ -132,7 +132,7 @@ def read_truth(truth: Any, n_cells: int) -> tuple[list[Column], list[str]]:
     Raises
     ------
     InputError
-        If a column has another number of cells, or as many categories as cells.
+        If a column has another number of cells, or as many categories as cells, or two share a name.
     """
     items = truth.items() if isinstance(truth, Mapping | pd.DataFrame) else [("truth", truth)]
     columns: list[Column] = []
@@ -152,6 +152,13 @@ def read_truth(truth: Any, n_cells: int) -> tuple[list[Column], list[str]]:
             _split_column(str(name), _scaled(numbers[:, None])[:, 0], columns, refused)
         else:
             columns.append(_categories(str(name), values, n_cells))
+    names = pd.Index([column.name for column in columns])
+    if names.has_duplicates:
+        raise InputError(
+            "truth names every column once",
+            f"{names[names.duplicated()][0]!r} twice, as a column or in tables of proteins",
+            "leave one out, or rename it",
+        )
     return columns, [f"Not asked for, {reason}: {', '.join(names)}." for reason, names in refused.items()]
 
 
