@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.data.columns import as_numbers, column_kind
 from cellprism.data.missing import groups
 from cellprism.errors import InputError
 
@@ -123,7 +124,7 @@ def read_truth(truth: Any, n_cells: int) -> tuple[list[Column], list[str]]:
     Parameters
     ----------
     truth
-        A mapping, or a table, name -> one of: categories (cells,); numbers (cells,), or a table of them (cells,
+        A mapping, or a table, name -> one of: categories (cells,), among them whole numbers that are codes; numbers (cells,), or a table of them (cells,
         proteins), which are split in two. Counts of proteins are first compared with the cell's other proteins (centred
         log ratio).
     n_cells
@@ -145,10 +146,10 @@ def read_truth(truth: Any, n_cells: int) -> tuple[list[Column], list[str]]:
             )
         if values.ndim == 2:
             table = values if isinstance(values, pd.DataFrame) else pd.DataFrame(values)
-            for protein, scaled in zip(table.columns, _scaled(table.to_numpy(dtype=np.float64)).T, strict=True):
+            for protein, scaled in zip(table.columns, _scaled(table.to_numpy(dtype=np.float64, na_value=np.nan)).T, strict=True):
                 _split_column(str(protein), scaled, columns, refused)
-        elif _is_quantity(values):
-            numbers = np.asarray(values, dtype=np.float64)
+        elif column_kind(values)[0] == "number":
+            numbers = as_numbers(values, str(name))
             _split_column(str(name), _scaled(numbers[:, None])[:, 0], columns, refused)
         else:
             columns.append(_categories(str(name), values, n_cells))
@@ -185,11 +186,6 @@ def _split_column(name: str, values: NDArray[np.float64], columns: list[Column],
 def _array(raw: Any) -> NDArray[Any]:
     array: NDArray[Any] = raw.toarray() if sparse.issparse(raw) else np.asarray(raw)
     return array
-
-
-def _is_quantity(values: Any) -> bool:
-    kind = np.asarray(values).dtype.kind
-    return kind == "f" or (kind in "iu" and len(np.unique(values)) > _MOST_CATEGORIES)
 
 
 def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
