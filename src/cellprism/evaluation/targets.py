@@ -146,7 +146,9 @@ def read_truth(truth: Any, n_cells: int) -> tuple[list[Column], list[str]]:
             )
         if values.ndim == 2:
             table = values if isinstance(values, pd.DataFrame) else pd.DataFrame(values)
-            for protein, scaled in zip(table.columns, _scaled(table.to_numpy(dtype=np.float64, na_value=np.nan)).T, strict=True):
+            for protein, scaled in zip(
+                table.columns, _scaled(table.to_numpy(dtype=np.float64, na_value=np.nan)).T, strict=True
+            ):
                 _split_column(str(protein), scaled, columns, refused)
         elif column_kind(values)[0] == "number":
             numbers = as_numbers(values, str(name))
