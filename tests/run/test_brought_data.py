@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,30 @@ def test_rivals_do_not_read_the_truth(sets: Path, told: str) -> None:
     assert set(single["target"]) == {"mean", *(f"{name}: high" for name in names)}
     assert single["value"].max() < 0.8
     assert "without protein: the truth is measured there" in found.notes[-1]
+
+
+@pytest.mark.parametrize("thin", [True, False])
+def test_expression_is_not_held_while_a_model_is_trained(
+    sets: Path, thin: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Any]] = []
+    measured, embedded = preparing._measured, preparing.embedded
+
+    def noted(*args: Any, **more: Any) -> Any:
+        found = measured(*args, **more)
+        made.append(weakref.ref(found.values))
+        return found
+
+    def trained(*args: Any) -> Any:
+        gc.collect()
+        assert [one() for one in made] == [None]  # looked at once, to refuse what cannot be tested, and let go
+        return embedded(*args)
+
+    monkeypatch.setattr(preparing, "_measured", noted)
+    monkeypatch.setattr(preparing, "embedded", trained)
+    folder = go(study(), sets, rep=None, embed="pca", components=4, thin=thin)
+    assert folder.info["thinned"] is thin
+    assert len(made) == 2
 
 
 def test_rivals_read_what_the_embedding_was_made_of(sets: Path) -> None:

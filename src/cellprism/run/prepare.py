@@ -63,13 +63,14 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
     ancestors, networks = set_ancestors(options.gene_sets, options.ontology, sets), read_networks(options.networks)
     expression = _measured(options, cells, say)
     _matched(expression, sets)  # refused now, not after an embedding was trained
-    made = made or embedded(options, cells, columns, hashed["data"].sha256, say, steps)
+    if made is None:
+        del expression  # not held while a model is trained
+        made = embedded(options, cells, columns, hashed["data"].sha256, say, steps)
+        expression = _measured(options, cells, counts=made.counts)
     warnings += made.warnings
     names = tuple(map(str, cells.obs_names))
     embedding = np.ascontiguousarray(check_embedding(made.values, names), dtype=np.float32)
     warnings += remarks(embedding, names)
-    if made.counts is not None:
-        expression = _measured(options, cells, counts=made.counts)
     nuisance = nuisance_columns(expression)
     if options.expression == "predicted" and made.model is not None:
         expression = _predicted(made.model, embedding, expression)
