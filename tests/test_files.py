@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from cellprism.errors import InputError
-from cellprism.files import replacing, workplace, workplaces
+from cellprism.files import refuse_taken, replacing, workplace, workplaces
 from cellprism.folder import check_output, owned, staged, verify
 from cellprism.folder.stage import finish
 
@@ -303,3 +303,11 @@ def test_a_name_that_python_was_told_to_read_as_ascii_is_refused_before_any_work
     )
     assert "InputError" in done.stderr
     assert "set PYTHONUTF8=1" in done.stderr
+
+
+def test_two_outputs_are_two_files(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    refuse_taken(tmp_path / "a.csv", tmp_path / "b.csv", overwrite=False)
+    for other in (tmp_path / "a.csv", tmp_path / "sub" / ".." / "a.csv"):
+        with pytest.raises(InputError, match="a file of its own"):
+            refuse_taken(tmp_path / "a.csv", other, overwrite=True)

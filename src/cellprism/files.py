@@ -207,8 +207,16 @@ def replacing(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
             work.remove()
 
 
-def refuse_taken(path: Path, *, overwrite: bool) -> None:
-    """Refuse an output file that exists, or that is not a file."""
+def refuse_taken(*paths: Path, overwrite: bool) -> None:
+    """Refuse output files that exist, that are no files, or of which two are one."""
+    places = [path.resolve() for path in paths]
+    for path, place in zip(paths, places, strict=True):
+        if places.count(place) > 1:
+            raise InputError("each output is a file of its own", f"{path} for {places.count(place)}", "name each apart")
+        _refuse_taken(path, overwrite=overwrite)
+
+
+def _refuse_taken(path: Path, *, overwrite: bool) -> None:
     if os.path.lexists(path) and not path.is_symlink() and not path.is_file() and not path.is_dir():
         raise InputError("the output must be an ordinary file", str(path), "give another path")
     if path.suffix != ".zarr" and path.is_dir():

@@ -14,6 +14,7 @@ from helpers import counts_adata, type_sets
 
 import cellprism.run.evaluation as evaluation
 from cellprism import InputError
+from cellprism.cli.choose import listed
 from cellprism.evaluation.result import COLUMNS
 from cellprism.genesets.gmt import write_gmt
 from cellprism.report.bundle import bundle
@@ -115,6 +116,21 @@ def test_what_was_evaluated_stands_in_the_log_of_the_run(made: Path, capsys: pyt
     added = [json.loads(line) for line in after[len(before) :].splitlines()]
     assert added[0]["step"].startswith("evaluating")
     assert call(capsys, "verify", made / "out").code == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (["a,b"], ("a", "b")),
+        (["a, b"], ("a", "b")),
+        (['"a,b",c'], ("a,b", "c")),
+        (["a,b", "c"], ("a,b", "c")),
+        (["a"], ("a",)),
+        ([], ()),
+    ],
+)
+def test_lists_of_names_may_hold_names_with_commas(given: list[str], names: tuple[str, ...]) -> None:
+    assert listed(given) == names
 
 
 @pytest.mark.parametrize("option", ["--truth", "--replicate", "--within", "--hierarchy"])

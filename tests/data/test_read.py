@@ -212,4 +212,4 @@ def _damage(path: Path, part: str, *, remove: bool) -> None:
 )
 def test_a_name_that_does_not_exist_gets_the_remedy_that_fits(name: str, remedy: str) -> None:
     assert one_of_these(name, ["cell_type", "condition", 3]) == remedy
-    assert one_of_these(name, []) == "give one of these"
+    assert one_of_these(name, []) == "leave it out, or give data that have it"

@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from statsmodels.stats.multitest import multipletests
@@ -163,3 +164,48 @@ def test_the_picture_shows_every_dictionary(world: dict[str, Any]) -> None:
     ]
     with pytest.raises(InputError, match="choose of"):
         prism.pl.evaluation(found.table, "absorption")
+
+
+GAPS = {
+    "None": lambda donor, gap: np.where(gap, None, donor.astype(object)),
+    "NaN": lambda donor, gap: np.where(gap, np.nan, donor.astype(object)),
+    "blank": lambda donor, gap: np.where(gap, "", donor),
+    "categorical": lambda donor, gap: pd.Categorical(np.where(gap, None, donor.astype(object))),
+    "nullable text": lambda donor, gap: pd.array(np.where(gap, None, donor.astype(object)), dtype="string"),
+    "nullable numbers": lambda donor, gap: pd.array(np.where(gap, None, pd.factorize(donor, sort=True)[0]), "Int64"),
+}
+
+
+@pytest.mark.parametrize("kind", GAPS)
+@pytest.mark.parametrize("role", ["replicate", "within"])
+def test_cells_of_no_donor_or_type_are_as_if_they_were_not_there(world: dict[str, Any], kind: str, role: str) -> None:
+    """They make no donor of their own, whatever says that there is none."""
+    rng = np.random.default_rng(3)
+    gap, donor, types = np.arange(800) % 10 == 0, world["donor"], rng.choice(["p", "q"], 800)
+    given = {"replicate": donor, "within": types}
+    asked = {"rivals": ["pca"], "fitted": ~gap}
+    with_gaps = {role: GAPS[kind](given[role], gap)}
+    found = prism.evaluate(world["codes"], world["embedding"], world["truth"], **given | with_gaps, **asked)
+    rows = np.flatnonzero(~gap)
+    without = prism.evaluate(
+        world["codes"][rows],
+        world["embedding"][rows],
+        {"kind": world["truth"]["kind"][rows]},
+        **{name: values[rows] for name, values in given.items()},
+        rivals=["pca"],
+    )
+    kept = ("transfer",) if role == "within" else ("transfer", "probe")
+    key = ["measure", "target", "dictionary", "k"]
+    a, b = (
+        one.table[one.table["measure"].str.startswith(kept)].set_index(key)["value"].drop("pca", level="dictionary")
+        for one in (found, without)
+    )
+    assert len(b) > 10
+    np.testing.assert_allclose(a.loc[b.index], b, atol=2e-3)
+    assert any(note.startswith("80 of 800 cells have no ") for note in found.notes)
+    assert not any(t.endswith((" None", " nan", " <NA>")) for t in found.table["target"])
+
+
+def test_types_without_donors_are_refused(world: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="give `replicate` too"):
+        prism.evaluate(world["codes"], world["embedding"], world["truth"], within=world["donor"])

@@ -81,3 +81,34 @@ def test_unknown_labels_are_not_a_category(missing: object) -> None:
     column = Column.of("c", np.array(["a", "b", missing, "a"], dtype=object))
     assert column.categories == ("a", "b")
     assert column.known.tolist() == [True, True, False, True]
+
+
+NUMBER = RNG.integers(0, 3, 200)
+GAP = np.arange(200) % 20 == 0
+TWO = np.where(NUMBER == 0, 50.5, 1.5) + RNG.normal(size=200)
+TYPES = {
+    "numpy": lambda v: v,
+    "floats": lambda v: v.astype(float),
+    "floats with gaps": lambda v: np.where(GAP, np.nan, v),
+    "nullable": lambda v: pd.array(v, dtype="Float64" if v.dtype.kind == "f" else "Int64"),
+    "nullable with gaps": lambda v: pd.Series(v).astype("Float64").mask(GAP),
+    "objects": lambda v: v.astype(object),
+    "objects with gaps": lambda v: np.where(GAP, None, v.astype(object)),
+    "a column": lambda v: pd.Series(v),
+    "a table's": lambda v: pd.DataFrame({"x": v})["x"],
+}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_the_type_that_numbers_are_kept_in_does_not_say_what_they_are(kind: str) -> None:
+    """Few whole numbers are codes, others are split, as everywhere else."""
+    (codes,), _ = read_truth({"x": TYPES[kind](NUMBER)}, 200)
+    assert codes.categories == ("0", "1", "2")
+    kept = ~GAP if "gaps" in kind else np.ones(200, dtype=bool)
+    np.testing.assert_array_equal(codes.number, np.where(kept, NUMBER, -1))
+    (split,), _ = read_truth({"x": TYPES[kind](TWO)}, 200)
+    assert [split.target(c) for c in split.asked] == ["x: high"]
+    np.testing.assert_array_equal(split.members(split.asked[0])[kept], NUMBER[kept] == 0)
+    table = pd.DataFrame({"P0": TYPES[kind](TWO)})
+    (protein,), _ = read_truth({"proteins": table}, 200)
+    np.testing.assert_array_equal(protein.members(protein.asked[0])[kept], NUMBER[kept] == 0)

@@ -129,6 +129,15 @@ def by_genes(rng: np.random.Generator) -> Comparison:
     return compare(of_genes(a, genes), of_genes(b, genes), asked("genes"))
 
 
+def by_decoder(rng: np.random.Generator) -> Comparison:
+    """Directions in one embedding whose axes are of unlike variance; where they point along them is each one's own."""
+    spread = np.array([5, 4, 3, 2, 1, 0.5])
+    a, b = (rng.normal(size=(n, 6)) * spread for n in (12, 15))
+    turn = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    sides = [Dictionary(named(len(one)), directions=one @ turn, space="one") for one in (a, b)]
+    return compare(*sides, asked("decoder"))
+
+
 def by_sets(rng: np.random.Generator) -> Comparison:
     sets = [f"S{i}" for i in range(120)]
     common = rng.choice([0.02, 0.1, 0.4], 120)  # some sets are had by most features, in both dictionaries
@@ -140,7 +149,9 @@ def asked(by: Any) -> CompareOptions:
     return CompareOptions(by, permutations=39)
 
 
-@pytest.mark.parametrize(("world", "discrete"), [(by_codes, 0), (within_labels, 0), (by_genes, 0), (by_sets, 1)])
+@pytest.mark.parametrize(
+    ("world", "discrete"), [(by_codes, 0), (within_labels, 0), (by_decoder, 0), (by_genes, 0), (by_sets, 1)]
+)
 def test_p_is_uniform_where_nothing_is_shared(world: Callable[..., Comparison], discrete: int) -> None:
     """Over worlds, one feature of each, as features of one world share their draws."""
     rng = np.random.default_rng(4)

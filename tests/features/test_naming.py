@@ -77,6 +77,18 @@ RULES = {
         {"labels": (label("CD4 T", 0.7, prevalence=0.1, detected=False),)},
         "S100A8/S100A9/LYZ",
     ),
+    "a category that says nothing by itself has its column": (
+        {"labels": (label("True", column="doublet"),)},
+        "doublet True · S100A8/S100A9",
+    ),
+    "also in another spelling, and in a note": (
+        {"labels": (label("no", 0.55, column="treated"),)},
+        "S100A8/S100A9/LYZ (mostly treated no)",
+    ),
+    "two columns of the same categories are told once": (
+        {"labels": (label("Monocyte"), label("Monocyte", column="coarse"), label("CD14+", column="fine"))},
+        "Monocyte (CD14+) · S100A8/S100A9",
+    ),
     "a bare number has its column": ({"labels": (label("13", column="cluster"),)}, "cluster 13 · S100A8/S100A9"),
     "no note of a share that is about that of all cells": (
         {"labels": (label("stim", 0.62, prevalence=0.53),)},

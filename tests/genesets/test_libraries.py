@@ -53,7 +53,30 @@ def test_a_library_is_fetched_once(service, tmp_path):
     assert fetch_library("hallmark", url=url) == expected
     assert load("MSigDB_Hallmark_2020") == expected  # from disk, so it asks nobody
     assert asked == ["MSigDB_Hallmark_2020"]
-    assert [path.name for path in (tmp_path / "cache" / "genesets").iterdir()] == ["MSigDB_Hallmark_2020.gmt"]
+    kept = {path.name for path in (tmp_path / "cache" / "genesets").iterdir()}
+    assert kept == {"MSigDB_Hallmark_2020.gmt", "MSigDB_Hallmark_2020.gmt.sha256"}
+
+
+def test_a_library_is_held_to_what_first_came(service, monkeypatch):
+    url, asked = service
+    fetch_library("hallmark", url=url)
+    path = libraries.library_path("hallmark")
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"CASP3", b"CASP8"))
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"other content in .*remove it to fetch it again"):
+            fetch_library("hallmark", url=url)
+    assert path.is_file()
+    path.unlink()  # as the remedy says
+    assert fetch_library("hallmark", url=url)["Apoptosis"] == ["CASP3", "BAX"]
+    assert asked == ["MSigDB_Hallmark_2020"] * 2
+    path.write_bytes(whole.replace(b"CASP3", b"CASP8"))
+    path.with_name(f"{path.name}.sha256").unlink()  # the other remedy
+    assert fetch_library("hallmark", url=url)["Apoptosis"] == ["CASP8", "BAX"]
+    path.unlink()
+    monkeypatch.setitem(CONTENT, "MSigDB_Hallmark_2020", "Apoptosis\t\tCASP9\n")  # the service has another by now
+    for _ in range(2):
+        assert fetch_library("hallmark", url=url)["Apoptosis"] == ["CASP9"]
 
 
 def test_an_unknown_library_is_said_and_not_kept(service, tmp_path):

@@ -129,6 +129,21 @@ def test_rivals_do_not_read_the_truth(sets: Path, told: str) -> None:
     assert "without protein: the truth is measured there" in found.notes[-1]
 
 
+@pytest.mark.parametrize("thin", [True, False])
+def test_expression_is_read_once(sets: Path, thin: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[object] = []
+    taken = preparing.taken_matrices
+
+    def noted(*args: Any, **more: Any) -> Any:
+        reads.append(args)
+        return taken(*args, **more)
+
+    monkeypatch.setattr(preparing, "taken_matrices", noted)
+    folder = go(study(), sets, rep=None, embed="pca", components=4, thin=thin)
+    assert folder.info["thinned"] is thin
+    assert len(reads) == 1
+
+
 def test_rivals_read_what_the_embedding_was_made_of(sets: Path) -> None:
     rna, prot = study(), counts_adata(N, 6, seed=1)
     prot.var_names = [f"P{i}" for i in range(6)]
@@ -431,3 +446,64 @@ def test_codes_of_a_run_are_joined_by_name(sets: Path, capsys: pytest.CaptureFix
 def test_models_trained_before_are_still_read(sets: Path) -> None:
     folder = go(study(), sets, rep=None, embed="pca", components=4)
     assert embed.load(folder.path / "model").modalities == ("rna",)
+
+
+def cite(*, first: str = "rna", obsm: bool = False) -> ad.AnnData | mudata.MuData:
+    """RNA that knows the types, and six proteins of which the first two are high in cells of their own."""
+    cells = study()
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(np.where(rng.random((N, 6)) < 0.4, 60, 4))
+    names = [f"P{i}" for i in range(6)]
+    if obsm:
+        cells.obsm["protein_expression"] = pd.DataFrame(counts, index=cells.obs_names, columns=names)
+        return cells
+    adt = ad.AnnData(sp.csr_matrix(counts.astype(np.float32)), obs=pd.DataFrame(index=cells.obs_names))
+    adt.var_names = names
+    parts = {"rna": cells.copy(), "adt": adt}
+    both = multimodal(**{name: parts[name] for name in (first, *(set(parts) - {first}))})
+    both.obsm["X_emb"], both.obsm["X_umap"] = cells.obsm["X_emb"], cells.obsm["X_umap"]
+    both.obs["kind"] = np.where(np.arange(N) % 3 == 0, "a", "b")  # of the whole, of no modality
+    return both
+
+
+@pytest.mark.parametrize("told", ["obsm:protein_expression", "mod:protein", "mod:prot"])
+def test_proteins_in_obsm_are_asked_for_as_the_modality_that_they_became(sets: Path, told: str) -> None:
+    folder = go(cite(obsm=True), sets)
+    found = evaluate_folder(folder, truth=[told], full=False)
+    assert set(found.features["target"]) == {f"P{i}: high" for i in range(6)}
+    with pytest.raises(InputError, match="'P0' twice"):
+        evaluate_folder(folder, truth=["obsm:protein_expression", "mod:protein"], full=False)
+
+
+@pytest.mark.parametrize("first", ["rna", "adt"])
+def test_the_order_of_modalities_means_nothing_to_an_evaluation(
+    sets: Path, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = go(cite(first=first), sets, rep=None, embed="pca", components=4)
+    found = evaluate_folder(folder, truth=["kind", "cell_type"], full=False)
+    assert {t.split(":")[0] for t in found.features["target"]} == {"kind", "cell_type"}
+    planted: list[list[str]] = []
+    monkeypatch.setattr(
+        "cellprism.run.spike_in.spike_in", lambda counts, genes, **_: planted.append(list(genes)) or stop()
+    )
+    with pytest.raises(InputError, match="that will do"):
+        evaluate_folder(folder, truth=["kind"], full=False, spike_in=1)
+    assert planted == [[f"G{i}" for i in range(40)]]
+
+
+def stop() -> None:
+    raise InputError("enough was seen", "the genes", "that will do")
+
+
+def test_programmes_are_planted_in_one_modality(sets: Path) -> None:
+    folder = go(cite(), sets, rep=None, embed="dgd", components=3)
+    with pytest.raises(InputError, match="an embedding of rna and protein"):
+        evaluate_folder(folder, truth=["kind"], full=False, spike_in=1)
+
+
+def test_a_column_and_a_table_of_one_name_are_both_asked_for(sets: Path) -> None:
+    cells = study()
+    cells.obs["state"] = np.where(I % 2 == 0, "a", "b")
+    cells.obsm["state"] = pd.DataFrame({"P0": np.where(I % 3 == 0, 50, 2)}, index=cells.obs_names)
+    found = evaluate_folder(go(cells, sets), truth=["state", "obsm:state"], full=False)
+    assert set(found.features["target"]) == {"state: a", "state: b", "P0: high"}

@@ -59,6 +59,29 @@ def test_a_run_on_an_embedding_of_others_is_refused(made):
         module.spike_in_run(folder, counts_adata(400, 60), 5)
 
 
+def test_spike_ins_read_what_the_run_read_as_what_it_was_said_to_be(made, monkeypatch):
+    """A layer of counts beside an X of logs; whole numbers that the run was told are no counts."""
+    seen = []
+    monkeypatch.setattr(module, "spike_in", lambda counts, genes, **_: seen.append(counts) or pd.DataFrame())
+    folder = made("layer", embed="pca", components=5, thin=False)
+
+    def told(**arguments):
+        changed = RunFolder(folder.path)
+        changed.__dict__["info"] = folder.info | {"arguments": folder.info["arguments"] | arguments}
+        return changed
+
+    data = counts_adata(400, 60)
+    data.layers["counts"] = data.X.copy()
+    data.X = data.X.log1p()
+    module.spike_in_run(told(layer="counts"), data, 7)
+    assert (seen[0] != data.layers["counts"]).nnz == 0
+    with pytest.raises(InputError, match="log1p values"):
+        module.spike_in_run(told(layer=None), data, 7)
+    with pytest.raises(InputError, match=r"log1p values in .*counts"):
+        module.spike_in_run(told(layer="counts", expression_state="log1p"), data, 7)
+    assert len(seen) == 1
+
+
 @pytest.mark.slow
 def test_evaluate_takes_spike_ins_into_its_table(made, capsys):
     folder = made("whole", embed="pca", components=5, labels=("cell_type",))

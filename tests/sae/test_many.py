@@ -143,3 +143,9 @@ def test_a_failing_call_ends_the_others():
     finally:
         torch.set_num_threads(before)
     assert len(begun) <= 2  # one beside the failing call, and one that took its place before it was seen
+
+
+@pytest.mark.parametrize("seeds", [0, 1.5, "01"])
+def test_seeds_of_many_are_a_list(seeds: object) -> None:
+    with pytest.raises(InputError, match="seed"):
+        fit_many(np.random.default_rng(0).normal(size=(60, 4)), [SAEConfig(4, "relu")] * 2, seeds=seeds, epochs=1)

@@ -77,3 +77,26 @@ def test_no_cells_give_no_codes() -> None:
     sae = SAE(SAEConfig(12, "relu"), fit_scaling(embedding(), "global"), torch.Generator())
     assert sae.encode(np.zeros((0, 5))).shape == (0, 12)
     assert sae.decode(sp.csr_array((0, 12))).shape == (0, 5)
+
+
+ODD = {
+    "complex": lambda v: v.astype(complex),
+    "text": lambda v: v.astype(str),
+    "objects": lambda v: v.astype(object),
+    "masked": lambda v: np.ma.masked_greater(v, 0.5),
+    "NaN": lambda v: np.where(v > 0.5, np.nan, v),
+    "infinity": lambda v: np.where(v > 0.5, np.inf, v),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_no_finite_real_number_is_neither_encoded_nor_decoded(kind: str) -> None:
+    X = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    sae = fit(X, SAEConfig(6, "relu"), epochs=2).sae
+    codes = sae.encode(X).toarray()
+    for given, read in ((X, sae.encode), (codes + 1, sae.decode)):
+        with pytest.raises(InputError, match=r"real numbers|must be finite"):
+            read(ODD[kind](given))
+    if kind in ("complex", "NaN", "infinity"):
+        with pytest.raises(InputError, match="finite real numbers"):
+            sae.decode(sp.csr_array(ODD[kind](codes + 1)))

@@ -1,12 +1,15 @@
 import json
+from pathlib import Path
 from typing import Any
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from sae.mixtures import best_correlation, world
 
+from cellprism.embed import train
 from cellprism.errors import InputError
 from cellprism.features.stability import fit_stability
 from cellprism.sae import SAE, SAEConfig, default_config, fit
@@ -251,3 +254,32 @@ def test_prefixes_of_a_consensus_hold_the_features_they_held():
 def test_refusals(call):
     with pytest.raises(InputError):
         call(world(cells=100)[0])
+
+
+def share_on(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the live features that is on, in each of the 2 % of cells farthest from the mean and in all cells."""
+    codes = fit(X.astype(np.float32), seed=0).sae.encode(X.astype(np.float32))
+    on = np.diff(codes.indptr) / (codes.max(axis=0).toarray() > 0).sum()
+    away = np.linalg.norm(X - X.mean(axis=0), axis=1)
+    return on[away >= np.quantile(away, 0.98)], on
+
+
+@pytest.mark.filterwarnings("ignore::cellprism.errors.EmbeddingRemark")
+@pytest.mark.parametrize("far", [1, 6, 20])
+def test_cells_far_out_do_not_fire_nearly_all_features(far: float) -> None:
+    """A threshold that holds for typical cells is passed by everything where activations are many times as large."""
+    rng = np.random.default_rng(0)
+    programmes = (rng.random((1_000, 12)) < 0.2) * rng.gamma(2, 1, (1_000, 12))
+    X = programmes @ rng.normal(size=(12, 10)) + 0.2 * rng.normal(size=(1_000, 10))
+    X[:20] = (X[:20] - X.mean(axis=0)) * far + X.mean(axis=0)
+    away, _ = share_on(X)
+    assert away.mean() < 0.5
+    assert away.max() < 0.9
+
+
+@pytest.mark.slow
+def test_cells_far_out_fire_as_many_features_as_others_on_kang(shared_data: Path) -> None:
+    cells = ad.read_h5ad(shared_data / "kang2018_ifnb_muscat.h5ad")
+    away, all_cells = share_on(train("pca", cells, seed=0, n_components=30).encode(cells))
+    assert away.mean() == pytest.approx(np.median(all_cells), abs=0.06)
+    assert away.max() < 0.5

@@ -66,3 +66,9 @@ def test_wrong_input(scene, case: str) -> None:
 def test_unknown_kind() -> None:
     with pytest.raises(InputError, match="must be one of"):
         Edit("double", 2.0)
+
+
+@pytest.mark.parametrize("edit", [{"to": 1e30}, {"scale": 1e30}, {"add": 1e25}, {"to": 3e38}])
+def test_an_edit_out_of_the_range_of_numbers_is_refused(scene, edit: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=r"squares of the embedding are numbers.*give less"):
+        steer(scene.sae, scene.Z, 2, **edit)

@@ -33,7 +33,9 @@ def annotate(
     tables: dict[str, Any],
     codes: Annotated[
         Path,
-        typer.Argument(help="codes.npz (scipy CSR, cells x features), or codes.zarr of encode.", show_default=False),
+        typer.Argument(
+            help="codes.npz (scipy CSR, cells x features), or .npz, .h5ad or .zarr of encode.", show_default=False
+        ),
     ],
     data: Annotated[Path, typer.Argument(help="Cells: .h5ad, .h5mu or .zarr.", show_default=False)],
     output: Output,
@@ -47,28 +49,22 @@ def annotate(
 ) -> None:
     """Write features, genes, sets and labels tables of given codes."""
     from cellprism.cli.common import say
-    from cellprism.data.arrays import read_sparse
     from cellprism.data.embedding import given_embedding
     from cellprism.data.modalities import with_protein
     from cellprism.data.read import read_cells
-    from cellprism.data.sparse import as_csr
     from cellprism.data.text import cut_notes
     from cellprism.run.annotation import annotate_with, read_sources
+    from cellprism.run.codes import codes_for
     from cellprism.run.folder import check_output
-    from cellprism.run.knowledge import codes_of
     from cellprism.workers import on_workers
 
     tests, others = EvidenceOptions(**evidence), NullOptions(**nulls)  # checked before anything is read
     kept = TableOptions(**tables, association=True)
     check_output(output, overwrite=overwrite)
-    if codes.suffix == ".zarr":
-        matrix = as_csr(read_cells(codes).X, "the matrix of codes")
-    else:
-        matrix = read_sparse(codes, "codes are a sparse matrix written by scipy.sparse.save_npz")
     cells, proteins = with_protein(read_cells(data, whole=False))
     if proteins is not None:
         say(proteins)
-    matrix, how = codes_of(matrix, codes, cells.obs_names)
+    matrix, how = codes_for(codes, cells.obs_names)
     for note in (how, *cut_notes([data, embedding])):
         say(note)
     known = read_sources(cells, SourceOptions(**sources), say)

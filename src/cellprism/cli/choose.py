@@ -17,7 +17,7 @@ from cellprism.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["cells_with", "column", "two_names"]
+__all__ = ["cells_with", "column", "listed", "two_names"]
 
 
 def column(cells: pd.DataFrame, name: str) -> pd.Series[Any]:
@@ -39,6 +39,13 @@ def column(cells: pd.DataFrame, name: str) -> pd.Series[Any]:
             f"run again with --labels {name!r}" if " " in name else f"run again with --labels {name}",
         )
     return cells[name]
+
+
+def listed(given: Sequence[str]) -> tuple[str, ...]:
+    """The names of ``A,B,C``, those with a comma of their own in quotes, or of an option given several times."""
+    if len(given) != 1:
+        return tuple(given)
+    return tuple(name.strip() for name in next(csv.reader(given, skipinitialspace=True), []))
 
 
 def two_names(given: Sequence[str], there: Sequence[str], option: str) -> tuple[str, str]:

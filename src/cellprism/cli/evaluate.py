@@ -25,7 +25,10 @@ def evaluate(
     ] = None,
     within: Annotated[str | None, typer.Option(help="Column of cell types: transfer to others of both.")] = None,
     hierarchy: Annotated[
-        str | None, typer.Option(help="Columns from broad to narrow, A,B: do broad features stay silent?")
+        list[str] | None,
+        typer.Option(
+            help="Columns from broad to narrow, A,B, or given several times, a name each: do broad features stay silent?"
+        ),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The run's data, where they have moved.")] = None,
     quick: Annotated[
@@ -37,6 +40,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = 0,
 ) -> None:
     """Hold a run's features against nulls, rivals and a linear probe; writes evaluation.parquet into the folder."""
+    from cellprism.cli.choose import listed
     from cellprism.cli.common import console, print_evaluation, say
     from cellprism.cli.voice import write_log
     from cellprism.evaluation.result import headline
@@ -50,7 +54,7 @@ def evaluate(
         truth=tuple(truth or ()),
         replicate=replicate,
         within=within,
-        hierarchy=tuple(hierarchy.split(",")) if hierarchy else (),
+        hierarchy=listed(hierarchy or ()),
         data=data,
         full=not quick,
         spike_in=spike_in,

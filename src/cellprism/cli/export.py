@@ -37,9 +37,7 @@ def export(
         raise InputError("--level is a q value, above 0 and at most 1", str(level), "0.05 is usual")
     if top < 1:
         raise InputError("--top must be at least 1", str(top), "100 is usual")
-    for path in (gmt, network):
-        if path is not None:
-            refuse_taken(path, overwrite=overwrite)
+    refuse_taken(*(path for path in (gmt, network) if path is not None), overwrite=overwrite)
     folder = RunFolder.open(run_dir)
     column = "symbol" if symbols else "gene"
     if gmt is not None:

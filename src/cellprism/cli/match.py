@@ -48,8 +48,7 @@ def match(
     for path in tables:
         if path.suffix not in (".csv", ".parquet"):
             raise InputError("the table is written as .csv or .parquet", str(path), "give a name that ends so")
-    for path in (*tables, *([page] if page else [])):
-        refuse_taken(path, overwrite=overwrite)
+    refuse_taken(*tables, *([page] if page else []), overwrite=overwrite)
     options = CompareOptions(**given)
     check(options, lambda name: f"--{name}")
     say(f"comparing features by {options.by}")

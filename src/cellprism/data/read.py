@@ -156,6 +156,8 @@ def describe_keys(mapping: Any) -> str:
 def one_of_these(name: str, there: Iterable[Any]) -> str:
     """The remedy for a name that does not exist: several names in one are to be given apart, a slip is pointed out."""
     keys = [str(k) for k in there]
+    if not keys:
+        return "leave it out, or give data that have it"
     parts = [part.strip() for part in str(name).split(",")]
     if len(parts) > 1 and all(part in keys for part in parts):
         return f"give each by itself, {' and '.join(map(repr, parts))}"

@@ -39,7 +39,7 @@ def absorption(
             over, under = best_features(codes, parents, folds), best_features(codes, children, folds)
             total = np.zeros(3, dtype=np.int64)
             for c, (_, child) in enumerate(children):
-                cells = narrow.members(child) & broad.known
+                cells = narrow.members(child) & broad.known & (folds >= 0)
                 parent = np.bincount(broad.number[cells]).argmax()
                 p = next((i for i, (_, category) in enumerate(parents) if category == parent), None)
                 if p is None or _same(narrow, child, broad, int(parent)):

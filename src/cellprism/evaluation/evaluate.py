@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from cellprism.data.checks import check_embedding, tells_remarks
+from cellprism.data.missing import groups
 from cellprism.data.order import refuse_other_genes, refuse_other_order
 from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
@@ -186,11 +187,9 @@ def evaluate(
     for name in chosen_rivals:
         data = X if RIVALS[name].of == "embedding" else sp.csr_array(expression)
         found[name] = fit_rival(name, data[rows], width, active=active, seed=seed, **training).encode(data)
-    if replicate is not None and len(np.unique(np.asarray(replicate, dtype=str))) < 2:
-        raise InputError("features are chosen in some replicates and scored in others", "one replicate", "leave it out")
     columns, notes = read_truth(truth if truth is not None else {}, n)
-    folds = make_folds(n, None if replicate is None else np.asarray(replicate), seed)
-    units = None if replicate is None else np.unique(np.asarray(replicate, dtype=str), return_inverse=True)[1]
+    units, unknown = _units(replicate, within)
+    folds = make_folds(n, replicate, seed)
     targets, refused = usable_targets(columns, folds)
     setting = _Setting.of(targets, folds, units)
     out = _Rows()
@@ -198,9 +197,9 @@ def evaluate(
     features = _feature_table(setting, calls)
     warned = _warnings(batch, replicate, found[THIS], X, out, seed)
     if replicate is not None and targets:
-        kinds = None if within is None else np.asarray(within)
-        held = transfer(found, columns, np.asarray(replicate), kinds, out.add, seed)
-        differences = pd.concat([differences, pd.DataFrame(held, columns=differences.columns)], ignore_index=True)
+        held = transfer(found, columns, replicate, within, out.add, seed)
+        if held:
+            differences = pd.concat([differences, pd.DataFrame(held, columns=differences.columns)], ignore_index=True)
     if hierarchy is not None:
         absorption(found, columns, hierarchy, folds, out.add)
     if counts is not None:
@@ -213,9 +212,24 @@ def evaluate(
         table=out.table(),
         differences=differences,
         features=features,
-        notes=(*notes, *refused, *warned),
+        notes=(*unknown, *notes, *refused, *warned),
         rivals=tuple(name for name in found if name != THIS),
     )
+
+
+def _units(replicate: ArrayLike | None, within: ArrayLike | None) -> tuple[NDArray[np.int64] | None, list[str]]:
+    """Replicate of each cell, -1 where it is not known, and which cells are left out for want of one."""
+    if replicate is None:
+        if within is not None:
+            raise InputError("`within` says to which cells features transfer", "no replicates", "give `replicate` too")
+        return None, []
+    found = groups(replicate)
+    if found.names.size < 2:
+        raise InputError("features are chosen in some replicates and scored in others", "one replicate", "leave it out")
+    gaps = {"replicate: neither chosen on nor scored": found.n_missing}
+    if within is not None:
+        gaps["type: left out of the transfer to other types"] = groups(within).n_missing
+    return found.number, [f"{n:,} of {found.number.size:,} cells have no {what}." for what, n in gaps.items() if n]
 
 
 def _probe(
@@ -298,7 +312,7 @@ def _warnings(
     """How well a feature reads what it need not: rows ``batch_…``, and a line for each that is read well."""
     given = {str(name): values for name, values in (batch.items() if batch is not None else ())}
     if replicate is not None:
-        given = {"replicate": np.asarray(replicate).astype(str)} | given
+        given = {"replicate": groups(replicate).text()} | given
     columns, _ = read_truth(given, len(X))
     folds = make_folds(len(X), None, seed)
     targets, _ = usable_targets(columns, folds)

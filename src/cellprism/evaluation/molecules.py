@@ -41,7 +41,7 @@ def held_out_molecules(
     interpolated between the k. Rivals that are made of expression are left out: they have seen it.
     """
     y, names = _expression(counts), [n for n in found if n not in RIVALS or RIVALS[n].of == "embedding"]
-    fit, held = np.flatnonzero(folds != 0), np.flatnonzero(folds == 0)
+    fit, held = np.flatnonzero(folds > 0), np.flatnonzero(folds == 0)
     mean = y[fit].mean(axis=0)
     y = y - mean
     rng = np.random.default_rng(seed)

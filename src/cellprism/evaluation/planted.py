@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from cellprism.data.missing import groups
 from cellprism.errors import InputError
 from cellprism.evaluation.planted_round import DICTIONARY, LEVEL, Anew, Embed, plant_round
 from cellprism.evaluation.power import power_curve, power_table, sentences
@@ -192,7 +193,7 @@ def planted(
     anew = Anew(
         embed, dict(embed_options or {}), thinned, obs, wanted, how, held_out, {"spread": spread, "depth": depth}
     )
-    where = cluster_regions(X, seed=seed) if regions is None else np.asarray(regions)
+    where = groups(cluster_regions(X, seed=seed) if regions is None else regions).text()
     about = {
         "preset": "planted",
         "level": LEVEL,
@@ -205,7 +206,7 @@ def planted(
         "methods": {name: {k: repr(v) for k, v in how.get(name, {}).items()} for name in wanted},
         "obs": None if obs is None else _hash(pd.util.hash_pandas_object(obs, index=False).to_numpy()),
         "cells": _hash(np.asarray(where, dtype=str)),
-        "regions": {str(name): int(n) for name, n in pd.Series(where).astype(str).value_counts().items()},
+        "regions": {str(name): int(n) for name, n in pd.Series(where).value_counts().items()},
         "per_round": per_round,
         "held_out": held_out,
         "spread": spread,

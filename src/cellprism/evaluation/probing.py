@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from cellprism.data.missing import groups
 from cellprism.evaluation.assess import Calls
 from cellprism.evaluation.targets import MIN_CELLS, Column
 from cellprism.stats.expression import column_order
@@ -22,17 +23,21 @@ _CANDIDATES = 256  # of the features that go with a target most, those that are 
 _CELLS = 20_000  # a probe is fitted to at most
 
 
-def make_folds(n_cells: int, replicate: NDArray[Any] | None, seed: int, folds: int = 5) -> NDArray[np.intp]:
-    """Fold of each cell: two random halves, or where replicates are known groups of whole replicates, at most five."""
+def make_folds(n_cells: int, replicate: ArrayLike | None, seed: int, folds: int = 5) -> NDArray[np.intp]:
+    """Fold of each cell: two random halves, or where replicates are known groups of whole replicates, at most five.
+
+    A cell without a replicate is in no fold (-1): it would be chosen on and scored beside cells of its own donor.
+    """
     rng = np.random.default_rng(seed)
     if replicate is None:
         return np.asarray(rng.permutation(n_cells) % 2)
-    _, of, size = np.unique(np.asarray(replicate, dtype=str), return_inverse=True, return_counts=True)
+    known = groups(replicate)
+    size = known.sizes
     group, load = np.zeros(len(size), dtype=np.intp), np.zeros(min(folds, len(size)))
     for one in np.argsort(-size, kind="stable"):  # the largest first, each to the emptiest fold
         group[one] = load.argmin()
         load[group[one]] += size[one]
-    return np.asarray(group[of])
+    return np.append(group, -1)[known.number]
 
 
 def usable_targets(columns: Sequence[Column], folds: NDArray[np.intp]) -> tuple[list[tuple[Column, int]], list[str]]:

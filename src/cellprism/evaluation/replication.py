@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
+from cellprism.data.missing import groups
 from cellprism.evaluation.assess import DRAWS, interval, no_better
 from cellprism.evaluation.probing import make_folds
 from cellprism.evaluation.result import THIS
@@ -137,8 +138,8 @@ def _share(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _thirds(n: int, replicate: ArrayLike | None, seed: int) -> tuple[NDArray[np.intp], ...]:
-    if replicate is not None and len(np.unique(np.asarray(replicate, dtype=str))) >= 3:
-        group = make_folds(n, np.asarray(replicate), seed, folds=3)
+    if replicate is not None and groups(replicate).names.size >= 3:
+        group = make_folds(n, replicate, seed, folds=3)
     else:
         place = np.random.default_rng(seed).permutation(n) / n
         group = np.searchsorted([0.4, 0.8], place, side="right")

@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cellprism.data.missing import missing
+from cellprism.data.columns import as_numbers, column_kind
+from cellprism.data.missing import groups
 from cellprism.errors import InputError
 
 __all__ = ["Column", "Split", "read_truth", "split_in_two"]
@@ -40,12 +41,9 @@ class Column:
     @classmethod
     def of(cls, name: str, labels: Any, asked: tuple[str, ...] | None = None) -> Column:
         """Column of categories; None, NaN and "" are not known."""
-        raw = np.asarray(labels, dtype=object)
-        known = ~missing(raw)
-        number = np.full(len(raw), -1, dtype=np.int64)
-        names, number[known] = np.unique(raw[known].astype(str), return_inverse=True)
-        chosen = range(len(names)) if asked is None else [i for i, c in enumerate(names) if c in asked]
-        return cls(name, tuple(map(str, names)), number, tuple(chosen))
+        found = groups(labels)
+        chosen = range(found.names.size) if asked is None else [i for i, c in enumerate(found.names) if c in asked]
+        return cls(name, tuple(found.names), found.number, tuple(chosen))
 
     def target(self, category: int) -> str:
         """Name of a target."""
@@ -126,7 +124,7 @@ def read_truth(truth: Any, n_cells: int) -> tuple[list[Column], list[str]]:
     Parameters
     ----------
     truth
-        A mapping, or a table, name -> one of: categories (cells,); numbers (cells,), or a table of them (cells,
+        A mapping, or a table, name -> one of: categories (cells,), among them whole numbers that are codes; numbers (cells,), or a table of them (cells,
         proteins), which are split in two. Counts of proteins are first compared with the cell's other proteins (centred
         log ratio).
     n_cells
@@ -135,7 +133,7 @@ def read_truth(truth: Any, n_cells: int) -> tuple[list[Column], list[str]]:
     Raises
     ------
     InputError
-        If a column has another number of cells, or as many categories as cells.
+        If a column has another number of cells, or as many categories as cells, or two share a name.
     """
     items = truth.items() if isinstance(truth, Mapping | pd.DataFrame) else [("truth", truth)]
     columns: list[Column] = []
@@ -148,13 +146,22 @@ def read_truth(truth: Any, n_cells: int) -> tuple[list[Column], list[str]]:
             )
         if values.ndim == 2:
             table = values if isinstance(values, pd.DataFrame) else pd.DataFrame(values)
-            for protein, scaled in zip(table.columns, _scaled(table.to_numpy(dtype=np.float64)).T, strict=True):
+            for protein, scaled in zip(
+                table.columns, _scaled(table.to_numpy(dtype=np.float64, na_value=np.nan)).T, strict=True
+            ):
                 _split_column(str(protein), scaled, columns, refused)
-        elif _is_quantity(values):
-            numbers = np.asarray(values, dtype=np.float64)
+        elif column_kind(values)[0] == "number":
+            numbers = as_numbers(values, str(name))
             _split_column(str(name), _scaled(numbers[:, None])[:, 0], columns, refused)
         else:
             columns.append(_categories(str(name), values, n_cells))
+    names = pd.Index([column.name for column in columns])
+    if names.has_duplicates:
+        raise InputError(
+            "truth names every column once",
+            f"{names[names.duplicated()][0]!r} twice, as a column or in tables of proteins",
+            "leave one out, or rename it",
+        )
     return columns, [f"Not asked for, {reason}: {', '.join(names)}." for reason, names in refused.items()]
 
 
@@ -181,11 +188,6 @@ def _split_column(name: str, values: NDArray[np.float64], columns: list[Column],
 def _array(raw: Any) -> NDArray[Any]:
     array: NDArray[Any] = raw.toarray() if sparse.issparse(raw) else np.asarray(raw)
     return array
-
-
-def _is_quantity(values: Any) -> bool:
-    kind = np.asarray(values).dtype.kind
-    return kind == "f" or (kind in "iu" and len(np.unique(values)) > _MOST_CATEGORIES)
 
 
 def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from cellprism.data.missing import groups
 from cellprism.evaluation.assess import DRAWS, auroc_parts, interval, mean_draws, no_better
 from cellprism.evaluation.probing import best_features
 from cellprism.evaluation.targets import MIN_CELLS, Column
@@ -23,15 +24,15 @@ _CONTEXTS = 20
 def transfer(
     found: Mapping[str, sp.csr_array],
     columns: Sequence[Column],
-    replicate: NDArray[Any],
-    within: NDArray[Any] | None,
+    replicate: ArrayLike,
+    within: ArrayLike | None,
     add: Callable[..., None],
     seed: int = 0,
 ) -> list[tuple[Any, ...]]:
     """Rows ``transfer_f1`` and ``transfer_auroc``: means over the contexts in which a feature is chosen.
 
     A context is a replicate, or a replicate and a cell type. The feature and its threshold are chosen there, and scored in
-    all cells that share neither with it. The 20 largest contexts with ten cells of the target and ten others are taken;
+    all cells that share neither with it; cells of which either is not known are in none. The 20 largest contexts with ten cells of the target and ten others are taken;
     with three or more the interval is over contexts. There is no ceiling: a probe that is chosen elsewhere is no bound.
 
     Returns
@@ -40,10 +41,8 @@ def transfer(
         Differences of the first dictionary to each other one, paired over the same contexts: records of
         :attr:`~cellprism.evaluation.result.Evaluation.differences`.
     """
-    rep = np.unique(np.asarray(replicate, dtype=str), return_inverse=True)[1]
-    kind = np.zeros(len(rep), dtype=np.intp)
-    if within is not None:
-        kind = np.unique(np.asarray(within, dtype=str), return_inverse=True)[1]
+    rep = groups(replicate).number
+    kind = np.zeros(len(rep), dtype=np.int64) if within is None else groups(within).number
     targets: list[str] = []
     scored: dict[str, list[NDArray[np.float64]]] = {name: [] for name in found}
     for column in columns:
@@ -101,14 +100,15 @@ def _record(
 
 
 def _contexts(
-    column: Column, category: int, rep: NDArray[np.intp], kind: NDArray[np.intp], types: bool
+    column: Column, category: int, rep: NDArray[np.int64], kind: NDArray[np.int64], types: bool
 ) -> list[NDArray[np.intp]]:
     """Folds of each context: 0 where a feature is chosen, 1 where it is scored, -1 elsewhere."""
     member, out = column.members(category), []
-    for r, w in product(np.unique(rep), np.unique(kind)):
+    known = column.known & (rep >= 0) & (kind >= 0)
+    for r, w in product(np.unique(rep[rep >= 0]), np.unique(kind[kind >= 0])):
         here, there = (rep == r) & (kind == w), (rep != r) & ((kind != w) | (not types))
         folds = np.where(here, 0, np.where(there, 1, -1))
-        folds[~column.known] = -1
+        folds[~known] = -1
         if all((side & (folds == f)).sum() >= MIN_CELLS for side in (member, ~member) for f in (0, 1)):
             out.append(folds)
     return sorted(out, key=lambda folds: -int((folds == 0).sum()))[:_CONTEXTS]

@@ -160,8 +160,9 @@ def _of_label(e: Evidence, genes: list[str], read: Sequence[Reading], detector: 
     """A name that the first reading leads."""
     first, whole = read[0], detector is e
     lead = first.text + ("" if whole else ", in part")
-    if len(read) > 1:
-        lead += f" ({', '.join(one.text for one in read[1:])})"
+    further = [text for text in dict.fromkeys(one.text for one in read[1:]) if text != first.text]
+    if further:  # a column that repeats another says nothing more
+        lead += f" ({', '.join(further)})"
     own = tuple(genes)
     if not whole and detector is not None:  # what the detector of the whole label has not says what part it is
         theirs = _held(detector)

@@ -19,6 +19,7 @@ _PART = 0.1  # ... and are such a share of the core
 _AGREE = 0.5
 _NOTE_LIFT, _MOSTLY_LIFT, _MOSTLY = 0.2, 0.3, 0.5
 _MOST_OFF = 2
+_BARE = frozenset({"true", "false", "yes", "no", "other", "others", "none", "nan"})
 
 
 @dataclass(frozen=True)
@@ -121,5 +122,6 @@ def off_text(e: Evidence) -> str:
 
 
 def label_text(label: Label | OffLabel) -> str:
-    """The category; with its column where it is a bare number."""
-    return label.value if any(c.isalpha() for c in label.value) else f"{label.column} {label.value}"
+    """The category; with its column where it says nothing by itself: a bare number, or yes and no in some spelling."""
+    bare = not any(c.isalpha() for c in label.value) or label.value.casefold() in _BARE
+    return f"{label.column} {label.value}" if bare else label.value

@@ -12,6 +12,7 @@ import pooch
 
 from cellprism.errors import InputError
 from cellprism.genesets.gmt import read_gmt
+from cellprism.genesets.kept import forget, held_to_first
 
 __all__ = ["LIBRARIES", "cache_dir", "fetch_library", "is_library_name", "library_path"]
 
@@ -84,7 +85,7 @@ def fetch_library(name: str, *, url: str = ENRICHR) -> dict[str, list[str]]:
     Raises
     ------
     InputError
-        If the library is neither on disk nor to be had, with what to do without a network.
+        If the library is neither on disk nor to be had, with what to do without a network; or is another than at first.
 
     Notes
     -----
@@ -99,12 +100,14 @@ def fetch_library(name: str, *, url: str = ENRICHR) -> dict[str, list[str]]:
     """
     name = _SHORT.get(name.lower(), name)
     path = library_path(name)
-    if not path.is_file():
+    fresh = not path.is_file()
+    if fresh:
         _download(f"{url}?{urlencode({'mode': 'text', 'libraryName': name})}", path, name)
+    held_to_first(path, fresh=fresh)
     try:
         return read_gmt(path)
     except InputError as error:
-        path.unlink()  # what came was a page that says so, not a library; the next try must ask again
+        forget(path)  # what came was a page that says so, not a library; the next try must ask again
         close = difflib.get_close_matches(name, LIBRARIES, n=2, cutoff=0.4)
         raise InputError(
             "a library must be known to the service",

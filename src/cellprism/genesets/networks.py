@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cellprism.errors import InputError
 from cellprism.files import replacing
+from cellprism.genesets.kept import held_to_first
 from cellprism.genesets.libraries import cache_dir
 from cellprism.genesets.tables import read_table
 
@@ -121,7 +122,8 @@ def fetch_network(name: str, organism: str = "human") -> pd.DataFrame:
     if name not in NETWORKS:
         raise InputError("the network must be known", repr(name), f"choose from {', '.join(NETWORKS)}")
     path = network_path(name, organism)
-    if not path.is_file():
+    fresh = not path.is_file()
+    if fresh:
         decoupler = _decoupler(f"fetching {NETWORKS[name]}")
         try:
             fetched = getattr(decoupler.op, name)(organism=organism)
@@ -134,6 +136,7 @@ def fetch_network(name: str, organism: str = "human") -> pd.DataFrame:
         network = read_network(fetched)
         with replacing(path) as beside:
             network.to_csv(beside, index=False, compression="gzip")
+    held_to_first(path, fresh=fresh)
     return read_network(path)
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import anndata as ad
+import mudata
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism.data.checks import already_told
-from cellprism.data.modalities import modalities, renamed
+from cellprism.data.modalities import modalities, renamed, with_protein
 from cellprism.data.read import describe_keys, one_of_these, read_cells
 from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
@@ -149,10 +150,13 @@ def evaluate_folder(
     names = list(truth) or list(info.get("label_columns", []))
     columns = _Columns(folder, data)
     wanted = list(dict.fromkeys([*names, *hierarchy]))
-    truths = {name.removeprefix("obsm:").removeprefix("mod:"): columns.of(name) for name in wanted}
+    short = [name.removeprefix("obsm:").removeprefix("mod:") for name in wanted]
+    truths = {
+        (name if short.count(own) > 1 else own): columns.of(name) for name, own in zip(wanted, short, strict=True)
+    }
     replicates = None if replicate is None else columns.of(replicate)
     types = None if within is None else columns.of(within)
-    planted = spike_in_run(folder, columns.data(), spike_in, seed=seed, report=report) if spike_in else None
+    planted = spike_in_run(folder, columns.embedded(), spike_in, seed=seed, report=report) if spike_in else None
     thinned = bool(info.get("thinned"))
     values, genes, said = (
         read_by_rivals(*folder.expression, info.get("modalities"), modality_told(wanted))
@@ -203,6 +207,8 @@ class _Columns:
         self.folder = folder
         self.path = Path(data if data is not None else folder.info["input"]["data"]["path"])
         self._data: ad.AnnData | None = None
+        self._obs = pd.DataFrame()
+        self._obsm: dict[str, Any] = {}
         self._parts: dict[str, ad.AnnData] = {}
         self._rows: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
@@ -211,25 +217,25 @@ class _Columns:
         if name in self.folder.cells and not name.startswith(("obsm:", "mod:")):
             values = self.folder.cells[name]
             return values.to_numpy(dtype=object) if values.dtype.kind not in "fiu" else values.to_numpy()
-        data = self.data()
+        self.data()
         if name.startswith("obsm:"):
             key = name.removeprefix("obsm:")
-            if key not in data.obsm:
+            if key not in self._obsm:
                 raise InputError(
                     "--truth obsm:KEY names a table of the data",
-                    f"{key!r}; there are {describe_keys(data.obsm)}",
-                    one_of_these(key, data.obsm),
+                    f"{key!r}; there are {describe_keys(self._obsm)}",
+                    one_of_these(key, self._obsm),
                 )
-            return data.obsm[key]
+            return self._obsm[key]
         if name.startswith("mod:"):
             return self._modality(name.removeprefix("mod:"))
-        if name not in data.obs:
+        if name not in self._obs:
             raise InputError(
                 "a column is one of obs",
-                f"{name!r}; there are {describe_keys(data.obs.columns)}",
-                one_of_these(name, data.obs.columns),
+                f"{name!r}; there are {describe_keys(self._obs.columns)}",
+                one_of_these(name, self._obs.columns),
             )
-        values = data.obs[name]
+        values = self._obs[name]
         return values.to_numpy(dtype=object) if values.dtype.kind not in "fiu" else values.to_numpy()
 
     def _modality(self, name: str) -> pd.DataFrame:
@@ -245,6 +251,18 @@ class _Columns:
         part = self._parts[key][self._rows]
         return pd.DataFrame(as_csr(part.X, f"the modality {name!r}").toarray(), columns=part.var_names.astype(str))
 
+    def embedded(self) -> ad.AnnData:
+        """The modality that the run embedded, its cells in the run's order."""
+        first = self.data()
+        told = (self.folder.info.get("modalities") or {}).get("embedding") or []
+        if len(told) > 1:
+            raise InputError(
+                "programmes are planted in the counts of one modality",
+                f"an embedding of {' and '.join(told)}",
+                "leave --spike-in out, or run on one modality",
+            )
+        return self._parts[told[0]][self._rows] if told and told[0] in self._parts else first
+
     def data(self) -> ad.AnnData:
         """The data of the run, its cells in the run's order."""
         if self._data is None:
@@ -252,7 +270,8 @@ class _Columns:
                 raise InputError(
                     "the data of a run must be where they were", f"no {self.path}", "give the path with --data"
                 )
-            self._parts = modalities(read_cells(self.path))
+            cells, _ = with_protein(read_cells(self.path))
+            self._parts = modalities(cells)
             first = next(iter(self._parts.values()))
             rows = pd.Index(first.obs_names.astype(str)).get_indexer(pd.Index(self.folder.cells["cell"].astype(str)))
             if (rows < 0).any():
@@ -261,4 +280,11 @@ class _Columns:
                 )
             self._rows = rows
             self._data = first[rows]
+            self._obs = cells.obs.iloc[rows]
+            for part in (part[rows] for part in self._parts.values()):  # what a modality alone has
+                self._obs = self._obs.join(part.obs[[c for c in part.obs if c not in self._obs]])
+                self._obsm = {str(key): values for key, values in part.obsm.items()} | self._obsm
+            if isinstance(cells, mudata.MuData):  # which also keeps there which cells a modality has
+                own = {str(key): values for key, values in cells.obsm.items() if key not in cells.mod}
+                self._obsm |= {k: v.iloc[rows] if isinstance(v, pd.DataFrame) else v[rows] for k, v in own.items()}
         return self._data

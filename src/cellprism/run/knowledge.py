@@ -29,7 +29,6 @@ __all__ = [
     "Columns",
     "already_said",
     "cell_columns",
-    "codes_of",
     "map_names",
     "nuisance_columns",
     "read_networks",
@@ -96,35 +95,6 @@ def _grouping(obs: pd.DataFrame, column: str | None, role: str) -> pd.Series | N
             "give the column that names donors or batches",
         )
     return pd.Series(groups(obs[name]).text(), index=obs.index, name=name, dtype=object)
-
-
-def codes_of(codes: sp.csr_array, path: Path, names: pd.Index) -> tuple[sp.csr_array, str]:
-    """Codes in the order of the cells, and how the two were joined.
-
-    By name where ``cells.parquet`` lies beside the codes, as in a run folder; else by position.
-
-    Raises
-    ------
-    InputError
-        If cells have no codes, or the numbers differ.
-    """
-    beside = path.parent / "cells.parquet"
-    if beside.is_file():
-        known = pd.Index(pd.read_parquet(beside, columns=["cell"])["cell"].astype(str))
-        if len(known) == codes.shape[0] and known.is_unique:
-            at = known.get_indexer(names.astype(str))
-            if (at < 0).any():
-                raise InputError(
-                    "every cell needs its codes",
-                    f"{int((at < 0).sum())} of {len(names)} not in {beside}, e.g. {str(names[at < 0][0])!r}",
-                    "give the cells that the run was made of",
-                )
-            return sp.csr_array(codes[at]), f"codes and cells are joined by the names in {beside.name}"
-    if codes.shape[0] != len(names):
-        raise InputError(
-            "codes and cells must be as many", f"{codes.shape[0]} rows and {len(names)} cells", "give the same cells"
-        )
-    return codes, f"{path.name} names no cells: its rows are taken in their order"
 
 
 def nuisance_columns(expression: Expression) -> pd.DataFrame:

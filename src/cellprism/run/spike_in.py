@@ -10,6 +10,7 @@ import pandas as pd
 
 from cellprism import embed
 from cellprism.data.expression import take_matrix
+from cellprism.data.missing import groups
 from cellprism.data.state import whole
 from cellprism.errors import InputError
 from cellprism.evaluation.planted_round import DICTIONARY
@@ -79,7 +80,7 @@ def spike_in_run(
         matrix.genes,
         embed=model,
         embed_options=told | ({} if batch is None else {"batch": batch}),
-        obs=None if batch is None else folder.cells[[batch]].astype(str),
+        obs=None if batch is None else pd.DataFrame({batch: groups(folder.cells[batch]).text()}),
         recipe=options.sae_config(folder.embedding),
         options={DICTIONARY: training},
         thinned=bool(info["thinned"]),

@@ -91,6 +91,8 @@ def fit_many(
             "a config with init='geometry'",
             "give it to fit",
         )
+    if seeds is not None and not isinstance(seeds, Sequence | np.ndarray):
+        raise InputError("`seeds` of `fit_many` are a list, a seed a config", repr(seeds), "give them all, or `seed`")
     for name, given in {"seeds": seeds, **options}.items():
         if (isinstance(given, list) or name == "seeds") and given is not None and len(given) != len(configs):
             raise InputError(

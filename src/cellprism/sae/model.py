@@ -138,7 +138,7 @@ class SAE(nn.Module):
         Raises
         ------
         InputError
-            If X is not two-dimensional, has another d than the SAE, or holds NaN or infinity.
+            If X is not two-dimensional, has another d than the SAE, or holds no finite real numbers.
         """
         X = self._checked(X, self.d, "embedding dimensions")
         rows = self._rows_at_once
@@ -215,12 +215,15 @@ class SAE(nn.Module):
         Raises
         ------
         InputError
-            If codes is not two-dimensional or has another width than the SAE.
+            If codes is not two-dimensional, has another width than the SAE, or holds no finite real numbers.
         """
         if not sp.issparse(codes):
             codes = self._checked(codes, self.width, "features")
         elif codes.shape[1] != self.width:
             raise self._mismatch(codes.shape, self.width, "features")
+        held = codes.data if sp.issparse(codes) else codes
+        if held.dtype.kind not in "fiub" or not np.isfinite(held).all():
+            raise InputError("codes are finite real numbers", f"others, of {held.dtype}", "encode the cells anew")
         decoder = self.decoder.cpu().numpy()
         scaled = np.asarray(codes @ decoder, dtype=np.float32) + self.decoder_bias.cpu().numpy()
         return np.asarray(
@@ -246,7 +249,13 @@ class SAE(nn.Module):
         array = values if isinstance(values, np.ndarray) or is_lazy(values) else np.asarray(values)
         if array.ndim != 2 or array.shape[1] != expected:
             raise self._mismatch(array.shape, expected, what)
-        return array
+        if array.dtype.kind not in "fiub" or (isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array)):
+            raise InputError(
+                "an SAE takes real numbers without gaps",
+                f"{'masked values' if array.dtype.kind in 'fiub' else array.dtype}",
+                "give an array of float32",
+            )
+        return np.asarray(array) if isinstance(array, np.ma.MaskedArray) else array
 
 
 def _encode_piece(piece: NDArray[Any], sae: SAE) -> sp.csr_array:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from cellprism.data.missing import groups
 from cellprism.data.state import recognise, to_log1p, whole
 from cellprism.errors import InputError
 
@@ -131,15 +132,14 @@ def plant(
         )
     if not programmes:
         raise InputError("something must be planted", "no programme", "give at least one")
-    given = pd.Series(np.asarray(cluster_regions(X, seed=seed) if regions is None else regions), dtype=object)
-    if len(given) != X.shape[0] or given.isna().any():
+    label = groups(cluster_regions(X, seed=seed) if regions is None else regions)
+    if len(label.number) != X.shape[0] or label.n_missing:
         raise InputError(
             "regions need a label a cell",
-            f"{len(given)} for {X.shape[0]} cells, {int(given.isna().sum())} missing",
+            f"{len(label.number)} for {X.shape[0]} cells, {label.n_missing} missing",
             "align them with the counts, and name what is unknown",
         )
-    label = pd.Categorical(given.astype(str))
-    of_cell, names = label.codes.astype(np.intp), tuple(map(str, label.categories))
+    of_cell, names = label.number, tuple(label.names)
     rng = np.random.default_rng(seed)
     activity = np.zeros((X.shape[0], len(programmes)))
     possible = np.zeros(activity.shape, dtype=bool)

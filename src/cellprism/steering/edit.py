@@ -15,6 +15,8 @@ from cellprism.errors import InputError
 
 __all__ = ["Dictionary", "Edit", "chosen_cells", "edited_values", "make_edit", "steer"]
 
+_FARTHEST = 1e15  # squares of moves, and sums of them, are taken in float32
+
 Kind = Literal["value", "quantile", "scale", "add", "off"]
 
 
@@ -162,7 +164,14 @@ def moved(
         out.eliminate_zeros()
         return cast("sparse.csr_array", out)
 
-    return np.asarray(sae.decode(coded(after)) - sae.decode(coded(before)), dtype=np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # told below
+        change = np.asarray(sae.decode(coded(after)) - sae.decode(coded(before)), dtype=np.float32)
+    largest = float(np.abs(change).max(initial=0))
+    if not largest <= _FARTHEST:
+        raise InputError(
+            "an edit leaves cells where squares of the embedding are numbers", f"a move of {largest:g}", "give less"
+        )
+    return change
 
 
 def chosen_cells(cells: Any, n: int) -> NDArray[np.intp]:

@@ -1,0 +1,73 @@
+"""Codes out of a file, in the order of the cells that they are to be read beside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from cellprism.data.arrays import read_sparse, readable
+from cellprism.data.read import read_cells
+from cellprism.data.sparse import as_csr
+from cellprism.errors import InputError
+
+__all__ = ["codes_for", "read_codes"]
+
+
+def read_codes(path: Path) -> tuple[sp.csr_array, pd.Index | None, str]:
+    """Codes (cells, features), the names of their cells, and where these stand; None where nothing names them.
+
+    ``.h5ad`` and ``.zarr`` have names, ``.npz`` as ``encode`` writes it too; in a run folder ``cells.parquet`` has them.
+    """
+    if path.suffix in (".h5ad", ".zarr"):
+        stored = read_cells(path)
+        return as_csr(stored.X, "the matrix of codes"), pd.Index(stored.obs_names.astype(str)), path.name
+    matrix = read_sparse(path, "codes are a sparse matrix written by scipy.sparse.save_npz, or a .h5ad or .zarr")
+    with readable(path, "codes must be readable"), np.load(path) as arrays:
+        if "cells" in arrays.files:
+            return matrix, pd.Index(arrays["cells"].astype(str)), path.name
+    beside = path.parent / "cells.parquet"
+    if beside.is_file():
+        return matrix, pd.Index(pd.read_parquet(beside, columns=["cell"])["cell"].astype(str)), beside.name
+    return matrix, None, ""
+
+
+def codes_for(path: Path, cells: pd.Index) -> tuple[sp.csr_array, str]:
+    """Codes in the order of the cells, and how the two were joined: by name, or by position where nothing names them.
+
+    Raises
+    ------
+    InputError
+        If cells have no codes, names repeat in another order, or the numbers differ.
+    """
+    codes, names, where = read_codes(path)
+    wanted = cells.astype(str)
+    if names is not None and len(names) != codes.shape[0]:
+        names = None if where != path.name else names[:0]
+    if names is None:
+        if codes.shape[0] != len(wanted):
+            raise InputError(
+                "codes and cells must be as many",
+                f"{codes.shape[0]} rows and {len(wanted)} cells",
+                "give the same cells",
+            )
+        return codes, f"{path.name} names no cells: its rows are taken in their order"
+    how = f"codes and cells are joined by the names in {where}"
+    if names.equals(wanted):
+        return codes, how
+    if not names.is_unique:
+        raise InputError(
+            "cells of codes are found by name",
+            f"{names[names.duplicated()][0]!r} twice in {where}",
+            "encode the cells again, under names that are unique",
+        )
+    at = names.get_indexer(wanted)
+    if (at < 0).any():
+        raise InputError(
+            "every cell needs its codes",
+            f"{int((at < 0).sum())} of {len(wanted)} not in {where}, e.g. {str(wanted[at < 0][0])!r}",
+            "give the cells that the codes are of",
+        )
+    return sp.csr_array(codes[at]), how
