@@ -73,5 +73,6 @@ html_theme_options = {
     "path_to_docs": "docs/",
     "navigation_with_keys": False,
     "show_navbar_depth": 1,
+    "navbar_persistent": [],  # the sidebar has the search
     "home_page_in_toc": True,
 }

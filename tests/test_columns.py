@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anndata as ad
 import page_workspace as workspace
 import pandas as pd
 import pytest
@@ -36,6 +37,21 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[set[str]
         ),
         ["export", run, "--network", folder / "network.parquet"],
         ["fit", folder / "geneformer.npy", "--width", 16, "--k", 4, "--seeds", 2, "--consensus", "-o", folder / "fit"],
+        [
+            "run",
+            folder / "counts.h5ad",
+            "--embed",
+            "pca",
+            "--width",
+            16,
+            "--k",
+            3,
+            "--seeds",
+            1,
+            "-o",
+            folder / "embedded",
+        ],
+        ["encode", folder / "embedded", folder / "new.h5ad", "-o", folder / "codes.h5ad"],
         ["annotate", run / "codes.npz", cells, "--labels", "cell_type", "-o", folder / "annotation"],
         ["benchmark", "small", "--methods", "topk,probe", "-o", folder / "bench"],
     ):
@@ -48,6 +64,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[set[str]
             "network.parquet": "export network (.csv, .tsv, .parquet)",
         }.get(path.name, path.name + (" (benchmark)" if path.parent.name == "bench" else ""))
         found.setdefault(name, []).append(set(pd.read_parquet(path).columns))
+    found["encode output (.npz, .h5ad, .zarr)"] = [set(ad.read_h5ad(folder / "codes.h5ad").obs.columns)]
     return found
 
 

@@ -2,9 +2,9 @@
 
 Usage: python benchmarks/paper/reproduce.py FIGURE|all [--preset quick|full] [--cells CELLS.h5ad --labels COLUMN]
 
-Writes benchmarks/results/paper/FIGURE-PRESET.json, and leaves alone what is there. ``superposition``, ``sweeps`` and ``methods``
-sum up the rows of the benchmarks of their names (which add to what they have), after running these with --preset full; ``kinds``
-and ``models`` are computed here, on real cells.
+Writes benchmarks/results/paper/FIGURE-PRESET.json, and leaves alone what is there; the picture, docs/figures/paper/FIGURE.png, is
+drawn anew each time. ``superposition``, ``sweeps`` and ``methods`` sum up the rows of the benchmarks of their names (which add to what they
+have), after running these with --preset full; the others are computed here, on real cells.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scanpy as sc
+from pictures import draw
+from steered import profiles, steering
 
 import cellprism as prism
 from cellprism.features.kinds import cell_type_kinds
 
-HERE = Path(__file__).parent.parent
+HERE = Path(__file__).resolve().parent.parent
+FIGURES_OF_PAGE = HERE.parent / "docs" / "figures" / "paper"
 RESULTS = HERE / "results"
 SEEDS = (0, 42, 9307)  # the paper's
 SIZES = {"quick": (500, 60), "full": (10_000, 500)}  # width and epochs; full is the paper's
@@ -77,14 +80,15 @@ def methods(preset: str, _: argparse.Namespace) -> object:
     return table.round(3).sort_values("mean_best_abs_r").reset_index().to_dict("records")
 
 
-def embedded(path: Path, d: int = 20) -> ad.AnnData:
-    """Cells with two embeddings of 20 dimensions: principal components, and an autoencoder's."""
+def embedded(path: Path, d: int = 20, *, net: bool = False) -> ad.AnnData:
+    """Cells with an embedding of 20 dimensions by principal components, and one by an autoencoder."""
     cells = ad.read_h5ad(path)
     cells.X = cells.X.astype(np.float32)
     pca = prism.embed.train("pca", cells, n_components=d)
     cells.obsm["X_pca"] = pca.encode(cells)
-    net = prism.embed.train("autoencoder", cells, latent=d, seed=0)
-    cells.obsm["X_autoencoder"] = net.encode(cells)
+    if net:
+        cells.obsm["X_autoencoder"] = prism.embed.train("autoencoder", cells, latent=d, seed=0).encode(cells)
+    cells.uns["pca"] = pca
     sc.pp.normalize_total(cells, target_sum=1e4)
     sc.pp.log1p(cells)
     return cells
@@ -115,7 +119,7 @@ def kinds(preset: str, given: argparse.Namespace) -> object:
 
 def models(preset: str, given: argparse.Namespace) -> object:
     """Two embeddings annotated and compared by the Jaccard index of their terms, as multiDGD and Geneformer in the paper."""
-    cells = embedded(given.cells)
+    cells = embedded(given.cells, net=True)
     sets = prism.genesets.load("bundled")
     symbols = cells.var_names.str.upper()
     found = {}
@@ -132,8 +136,27 @@ def models(preset: str, given: argparse.Namespace) -> object:
     }
 
 
+def profiles_of(preset: str, given: argparse.Namespace) -> object:
+    """Mean activation by cell type of the features of each kind: the paper's SAE and the default one, three seeds each."""
+    cells = embedded(given.cells)
+    Z, labels = np.asarray(cells.obsm["X_pca"]), cells.obs[given.labels].astype(str).to_numpy()
+    dictionaries = {
+        "the paper's SAE": [paper_sae(Z, preset, seed) for seed in SEEDS],
+        "cellprism": [prism.fit(Z, seed=seed) for seed in SEEDS],
+    }
+    return profiles(dictionaries, Z, labels, SEEDS)
+
+
+def steering_of(_: str, given: argparse.Namespace) -> object:
+    """A local and a global feature of the default dictionary turned up in cells of one type."""
+    cells = embedded(given.cells)
+    Z, labels = np.asarray(cells.obsm["X_pca"]), cells.obs[given.labels].astype(str).to_numpy()
+    return steering(prism.fit(Z, seed=SEEDS[0]), cells.uns["pca"], cells, Z, labels)
+
+
 FIGURES: dict[str, Callable[[str, argparse.Namespace], object]] = {
-    "superposition": superposition, "sweeps": sweeps, "methods": methods, "kinds": kinds, "models": models,
+    "superposition": superposition, "sweeps": sweeps, "methods": methods, "kinds": kinds, "profiles": profiles_of,
+    "steering": steering_of, "models": models,
 }  # fmt: skip
 
 
@@ -141,19 +164,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("figure", choices=[*FIGURES, "all"])
     parser.add_argument("--preset", choices=[*SIZES], default="quick")
-    parser.add_argument("--cells", type=Path, help="counts (.h5ad), for kinds and models")
+    parser.add_argument("--cells", type=Path, help="counts (.h5ad), for all from kinds on")
     parser.add_argument("--labels", help="column of cell types")
     given = parser.parse_args()
     (RESULTS / "paper").mkdir(exist_ok=True)
+    FIGURES_OF_PAGE.mkdir(exist_ok=True)
     for name in FIGURES if given.figure == "all" else [given.figure]:
         path = RESULTS / "paper" / f"{name}-{given.preset}.json"
-        if path.exists():
-            print(f"{path.name} is there")
-            continue
-        found = FIGURES[name](given.preset, given)
-        path.write_text(
-            json.dumps({"figure": name, "preset": given.preset, "found": found}, indent=1, default=float) + "\n"
-        )
+        if not path.exists():
+            found = FIGURES[name](given.preset, given)
+            path.write_text(json.dumps({"figure": name, "preset": given.preset, "found": found}, default=float) + "\n")
+        draw(name, json.loads(path.read_text())["found"], FIGURES_OF_PAGE / f"{name}.png")
         print(path.name)
 
 

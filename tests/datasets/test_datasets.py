@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import io
 import json
@@ -203,6 +204,30 @@ def test_each_format_is_loaded(tmp_path, monkeypatch):
     assert list(paul.obs["cluster"]) == ["1Ery", "7MEP", "19Lymph"]
     assert list(paul.var_names) == ["Hba-a1", "Car2"]
     np.testing.assert_array_equal(paul.X.toarray(), [[0, 3], [1, 4], [2, 5]])
+
+
+def test_columns_of_kang_are_called_as_here(tmp_path, monkeypatch):
+    """The published layout: `label`, `replicate`, `cell_type`; what lacks them is refused."""
+    known = datasets.DATASETS["kang2018"]
+    (file,) = known.files
+    assert file.shape == (24673, 15706)
+    put = dataclasses.replace(file, sha256="", shape=(5, 4))
+    monkeypatch.setitem(datasets.DATASETS, "kang2018", dataclasses.replace(known, files=(put,)))
+    monkeypatch.setenv("CELLPRISM_CACHE", str(tmp_path))
+    at = tmp_path / "datasets" / "kang2018"
+    at.mkdir(parents=True)
+    cells = made()
+    cells.obs["label"] = pd.Categorical(["ctrl", "stim", "ctrl", "stim", "stim"])
+    cells.obs["replicate"] = pd.Categorical(["patient_101"] * 5)
+    cells.obs["cell_type"] = pd.Categorical(["B cells"] * 5)
+    cells.write_h5ad(at / "kang2018.h5ad")
+    found = datasets.load("kang2018")
+    assert list(found.obs.columns) == ["condition", "donor", "cell_type"]
+    assert found.obs["condition"].tolist() == ["ctrl", "stim", "ctrl", "stim", "stim"]
+    np.testing.assert_array_equal(found.X.toarray(), cells.X.toarray())
+    made().write_h5ad(at / "kang2018.h5ad")
+    with pytest.raises(InputError, match="no label, replicate in obs"):
+        datasets.load("kang2018")
 
 
 def test_h5mu_shape_is_read_without_loading(tmp_path):

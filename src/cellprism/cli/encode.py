@@ -33,14 +33,17 @@ def encode(
     A .npz holds a scipy CSR matrix (cells x features) and the names as `cells`; a .h5ad has them as an AnnData, with the
     names of the features and the embedding; a .zarr is that without the embedding, written as the codes are made, so that
     they never fill the memory. Of a run that split counts, as large a part of the molecules is embedded.
+
+    Beside each cell stand its strongest features by name and, where the run embedded counts itself, whether it is unlike the
+    run's cells: novelty, p and q.
     """
     from cellprism.cli.common import console, say
     from cellprism.cli.fit import load_embedding
     from cellprism.data.read import read_cells
     from cellprism.errors import InputError
     from cellprism.files import refuse_taken
-    from cellprism.run.encode import embed_cells, model_of
     from cellprism.run.encode import encode as encode_embedding
+    from cellprism.run.encode import model_of, novelty, query_cells
     from cellprism.run.folder import RunFolder
     from cellprism.sae import load
     from cellprism.workers import on_workers
@@ -51,6 +54,7 @@ def encode(
     run = RunFolder.open(source) if (source / "codes.npz").is_file() else None
     sae = load(source)
     notes: list[str] = []
+    told = None
     if cells.suffix not in (".h5ad", ".h5mu", ".zarr") or rep is not None:
         given = load_embedding(cells, rep)
         values, names = given.values, given.cells
@@ -64,7 +68,8 @@ def encode(
         decoder = model_of(run, model)
         table = read_cells(cells, whole=False)
         say(f"embedding {table.n_obs:,} cells with {decoder.name}")
-        values = embed_cells(run, table, decoder, layer=layer, raw=raw or (False if layer else None), notes=notes)
+        made = query_cells(run, table, decoder, layer=layer, raw=raw or (False if layer else None), notes=notes)
+        values, told = decoder.encode(made), novelty(run, made, decoder, notes)
         names = tuple(map(str, table.obs_names))
     features = None if run is None else run.features
     if output.suffix == ".zarr":
@@ -78,12 +83,13 @@ def encode(
                 tuple(names or ()),
                 features=features,
                 trained=_trained(source),
+                told=told,
                 overwrite=overwrite,
             )
         active = ""
     else:
         with on_workers(dask):
-            found = encode_embedding(sae, values, tuple(names or ()), _trained(source))
+            found = encode_embedding(sae, values, tuple(names or ()), _trained(source), features=features, told=told)
         _write(output, found, features, overwrite=overwrite)
         fit, misfit, active = found.fit, found.misfit, f", {found.codes.nnz:,} active"
     for note in notes:
@@ -91,6 +97,8 @@ def encode(
     out = console()
     out.print(f"{len(values):,} cells x {sae.width:,} features{active}: {output}", highlight=False, markup=False)
     out.print(fit, highlight=False)
+    if told is not None:
+        out.print(f"unlike the run's cells, at q < 0.05: {(told['novelty_qval'] < 0.05).sum():,}", highlight=False)
     if misfit:
         out.print(f"Note: {misfit}", highlight=False)
 
@@ -120,7 +128,14 @@ def _write(output: Path, found: Any, features: Any, *, overwrite: bool) -> None:
             sp.save_npz(beside, found.codes)
             with np.load(beside) as matrix:
                 arrays = dict(matrix)
-            np.savez_compressed(beside, **arrays, cells=np.array(found.cells))
+            beside_codes = {name: _plain(column) for name, column in found.table.items()}
+            np.savez_compressed(beside, **arrays, cells=np.array(found.cells), **beside_codes)
+
+
+def _plain(column: Any) -> Any:
+    """Values that load without pickle."""
+    values = column.to_numpy()
+    return values.astype(str) if values.dtype == object else values
 
 
 def register(app: typer.Typer) -> None:

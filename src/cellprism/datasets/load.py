@@ -59,7 +59,7 @@ def fetch(name: str, *, folder: str | Path | None = None, progress: bool = False
 
     Notes
     -----
-    Files of scanpy are checked by the SHA-256 that scanpy publishes, those of the multiDGD archive on arrival by the
+    Files of scanpy are checked by the SHA-256 that scanpy publishes, Kang's by one that a project which uses it states, those of the multiDGD archive on arrival by the
     MD5 that the archive itself gives. 10x Genomics' are checked by their published numbers of cells and features: a
     checksum that could be cited was not found.
 
@@ -108,7 +108,20 @@ def load(name: str, *, folder: str | Path | None = None, progress: bool = False)
         return _read_paul15(path)
     with warnings.catch_warnings():  # published files are of older layouts, and say so
         warnings.simplefilter("ignore")
-        return read_cells(path)
+        return _renamed(read_cells(path), known)
+
+
+def _renamed(cells: Any, known: Dataset) -> Any:
+    """The cells with the columns of ``obs`` called as they are called here."""
+    missing = [old for old, _ in known.renamed if old not in cells.obs]
+    if missing:
+        raise InputError(
+            f"{known.files[0].name} must have the columns that were published",
+            f"no {', '.join(missing)} in obs",
+            f"delete it and fetch it again, or get it from {known.files[0].address}",
+        )
+    cells.obs = cells.obs.rename(columns=dict(known.renamed))
+    return cells
 
 
 def _known(name: str) -> Dataset:

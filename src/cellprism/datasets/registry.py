@@ -47,6 +47,8 @@ class Dataset:
     what: str
     source: str
     files: tuple[File, ...]
+    renamed: tuple[tuple[str, str], ...] = ()
+    """Columns of ``obs`` in the file, and what they are called here."""
 
 
 def _archived(name: str, form: Format, item: str) -> File:
@@ -134,6 +136,20 @@ DATASETS: dict[str, Dataset] = {
                 "6161984f758dd464992edc23f1a8ab89b2081600130c6aa93a1ab12b3ada5bfb",
             ),
         ),
+    ),
+    "kang2018": Dataset(
+        "24,673 blood cells of eight lupus patients, raw counts, half of them stimulated with interferon beta",
+        "Kang et al. 2018, Nature Biotechnology 36:89, doi:10.1038/nbt.4042 (GSE96583); file of pertpy",
+        (
+            File(
+                "kang2018.h5ad",
+                "h5ad",
+                "https://ndownloader.figshare.com/files/34464122",
+                "e6a5adac64dcdeb36eaba27db49b63e0c64bb0ed4a64c6705971506b41c39830",
+                shape=(24673, 15706),
+            ),
+        ),
+        renamed=(("label", "condition"), ("replicate", "donor")),
     ),
     "pbmc_10k_v3": Dataset(
         "11,769 blood cells, raw counts", _TENX, (_tenx("cell-exp/3.0.0", "pbmc_10k_v3", 11769, 33538),)

@@ -57,6 +57,10 @@ class Thinned:
 
     def encode(self, adata: Any) -> NDArray[np.float32]:
         """Embed cells by a part of their molecules: (cells, d) float32."""
+        return self.model.encode(self.seen(adata))
+
+    def seen(self, adata: Any) -> Any:
+        """The cells with the molecules that the model sees: AnnData, or MuData of its modalities."""
         if "protein" in self.modalities:
             adata, _ = with_protein(adata)
         parts = {}
@@ -71,11 +75,11 @@ class Thinned:
             thinned = sp.csr_matrix(thin(counts, self.share, seed=self.seed + i)[0])
             parts[name] = ad.AnnData(thinned, obs=part.obs, var=pd.DataFrame(index=part.var_names))
         if not hasattr(adata, "mod"):
-            return self.model.encode(parts["rna"])
+            return parts["rna"]
         with mudata.set_options(pull_on_update=False):
             both = mudata.MuData(parts)
         both.obs = adata.obs
-        return self.model.encode(both)
+        return both
 
     def decode(self, Z: NDArray[Any], adata: Any = None) -> dict[str, NDArray[np.float32]]:
         """Expected counts a modality, as the model's own."""

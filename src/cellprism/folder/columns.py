@@ -348,6 +348,16 @@ FILES: Final[dict[str, TableFile]] = {
             **_scored("partner"),
         },
     ),
+    "encode output (.npz, .h5ad, .zarr)": TableFile(
+        "`encode`: a row a cell, in `obs`; in a .npz an array a column.",
+        {
+            "top_feature": "its strongest feature, by the activation over that feature's mean where it is active; -1 if none",
+            "top_names": "names of its three strongest, the strongest first, with a bar between them",
+            "novelty": "what the run's cells do not explain of its expression, in mean absolute deviations from what is usual",
+            "novelty_pval": "share of the run's cells, each judged without itself, that score as high",
+            "novelty_qval": "Benjamini-Hochberg over the new cells",
+        },
+    ),
     "export network (.csv, .tsv, .parquet)": TableFile(
         "`export`: a row a feature and gene.",
         {

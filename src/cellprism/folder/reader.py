@@ -192,6 +192,15 @@ class RunFolder:
                 self._unchanged(name, None)
         return self.path / "model"
 
+    @cached_property
+    def novelty(self) -> Path | None:
+        """Folder of what tells new cells that are unlike the run's, its files unchanged; None where a run has none."""
+        for name in ("novelty/model.json", "novelty/model.safetensors"):
+            if not self._has(name):
+                return None
+            self._unchanged(name, None)
+        return self.path / "novelty"
+
     def _has(self, name: str) -> bool:
         """Whether there is a file that a run may lack; one that was written and is gone is told."""
         there = (self.path / name).is_file()

@@ -19,6 +19,7 @@ from cellprism.embed import EmbeddingModel
 from cellprism.embed.thinned import Thinned
 from cellprism.run.knowledge import Columns
 from cellprism.run.model_cells import model_cells
+from cellprism.run.novelty import Reference
 from cellprism.run.options import RunOptions
 from cellprism.run.steps import Steps
 
@@ -36,6 +37,8 @@ class Embedded(NamedTuple):
     counts: dict[str, sp.csr_array] | None = None
     """By modality, the molecules that the model did not see, where they were split."""
     warnings: tuple[str, ...] = ()
+    reference: Reference | None = None
+    """To tell new cells that are unlike these, where counts were embedded here."""
 
 
 def embedded(
@@ -98,7 +101,8 @@ def _trained_here(
     model = Thinned(model, seed=options.seed) if thinned else model
     unseen = [m for m in modalities(made) if m not in model.modalities]
     warnings = [f"the embedding knows nothing of the modalities {', '.join(unseen)}: {source}"] if unseen else []
-    return Embedded(values, source, model, counts, tuple(warnings))
+    known = Reference.of(made, values.shape[1], columns.donor, seed=options.seed)
+    return Embedded(values, source, model, counts, tuple(warnings), known)
 
 
 def _placed(model: str, device: str) -> dict[str, Any]:

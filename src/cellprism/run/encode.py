@@ -17,14 +17,17 @@ from cellprism.data.checks import check_numbers
 from cellprism.data.expression import take_matrices
 from cellprism.data.modalities import modalities, with_protein
 from cellprism.embed import EmbeddingModel
+from cellprism.embed.thinned import Thinned, thinning
 from cellprism.errors import InputError
+from cellprism.features.strongest import strongest
 from cellprism.run.folder import RunFolder
 from cellprism.run.model_cells import model_cells
+from cellprism.run.novelty import Reference
 from cellprism.run.options import states
 from cellprism.sae import SAE
 from cellprism.sae.metrics import Description, describe
 
-__all__ = ["Encoded", "embed_cells", "encode", "fit_of", "model_of"]
+__all__ = ["Encoded", "embed_cells", "encode", "fit_of", "model_of", "novelty"]
 
 _LOST, _FACTOR = 0.2, 2.0
 """Cells are said not to fit where so much of the explained variance is lost, or so many times more or fewer features fire."""
@@ -43,6 +46,8 @@ class Encoded(NamedTuple):
     """In words: what is explained and how much fires, beside the cells of the training."""
     misfit: str
     """In words, where the cells do not fit the dictionary; else empty."""
+    table: pd.DataFrame
+    """By cell: its strongest features by name, where a run names them, and its novelty, where that is told."""
 
     def __repr__(self) -> str:
         n, width = self.codes.shape
@@ -51,8 +56,7 @@ class Encoded(NamedTuple):
     def anndata(self, features: pd.DataFrame | None = None) -> ad.AnnData:
         """Codes in X, with the names of cells and features; the embedding in ``obsm["X_embedding"]``."""
         var = feature_names(self.codes.shape[1], features)
-        obs = pd.DataFrame(index=pd.Index(self.cells))
-        out = ad.AnnData(sp.csr_matrix(self.codes), obs=obs, var=var)
+        out = ad.AnnData(sp.csr_matrix(self.codes), obs=self.table.copy(), var=var)
         out.obsm["X_embedding"] = self.embedding
         return out
 
@@ -84,7 +88,7 @@ def model_of(folder: RunFolder, path: Path | None = None) -> EmbeddingModel:
     return embed.load(at)
 
 
-def embed_cells(
+def query_cells(
     folder: RunFolder,
     cells: ad.AnnData | mudata.MuData,
     model: EmbeddingModel,
@@ -92,8 +96,8 @@ def embed_cells(
     layer: str | None = None,
     raw: bool | None = None,
     notes: list[str],
-) -> NDArray[np.float32]:
-    """Embed cells as the run's own were: from the same layer, by as many of their molecules, genes found by name.
+) -> ad.AnnData | mudata.MuData:
+    """Cells in the form in which the run's own were embedded: from the same layer, in the same state.
 
     Parameters
     ----------
@@ -127,10 +131,44 @@ def embed_cells(
     seen = getattr(model, "share", None)
     if seen is not None:
         notes.append(f"{seen:.0%} of the molecules of each cell are embedded, as of the run's own cells")
-    return np.asarray(model.encode(made), dtype=np.float32)
+    return made
 
 
-def encode(sae: SAE, values: Any, cells: tuple[str, ...], trained: dict[str, Any] | None = None) -> Encoded:
+def embed_cells(
+    folder: RunFolder,
+    cells: ad.AnnData | mudata.MuData,
+    model: EmbeddingModel,
+    *,
+    layer: str | None = None,
+    raw: bool | None = None,
+    notes: list[str],
+) -> NDArray[np.float32]:
+    """Embed cells as the run's own were, by as many of their molecules, genes found by name; see :func:`query_cells`."""
+    return np.asarray(
+        model.encode(query_cells(folder, cells, model, layer=layer, raw=raw, notes=notes)), dtype=np.float32
+    )
+
+
+def novelty(
+    folder: RunFolder, made: ad.AnnData | mudata.MuData, model: EmbeddingModel, notes: list[str]
+) -> pd.DataFrame | None:
+    """Novelty of cells that :func:`query_cells` made, beside the run's own; None where the run cannot tell it."""
+    if folder.novelty is None:
+        notes.append("novelty is not told: the run did not embed 100 cells or more from counts itself (run --embed)")
+        return None
+    seen = thinning(folder.model)
+    return Reference.load(folder.novelty).tell(made if seen is None else Thinned(model, *seen).seen(made))
+
+
+def encode(
+    sae: SAE,
+    values: Any,
+    cells: tuple[str, ...],
+    trained: dict[str, Any] | None = None,
+    *,
+    features: pd.DataFrame | None = None,
+    told: pd.DataFrame | None = None,
+) -> Encoded:
     """Codes of embedded cells, beside what was explained where the dictionary was trained.
 
     Parameters
@@ -143,12 +181,22 @@ def encode(sae: SAE, values: Any, cells: tuple[str, ...], trained: dict[str, Any
         Names; made up where there are none.
     trained
         ``metrics`` of its run.
+    features
+        Its table of features, for their names.
+    told
+        What :func:`novelty` says of the cells.
     """
     embedding = np.ascontiguousarray(check_numbers(values, cells), dtype=np.float32)
     codes = sae.encode(embedding)
     words, misfit = fit_of(sae, embedding, codes, trained or {})
     names = cells or tuple(str(i) for i in range(len(embedding)))
-    return Encoded(names, embedding, codes, words, misfit)
+    return Encoded(names, embedding, codes, words, misfit, cell_table(names, [strongest(codes, features)], told))
+
+
+def cell_table(names: tuple[str, ...], strong: list[pd.DataFrame], told: pd.DataFrame | None) -> pd.DataFrame:
+    """By cell: strongest features, of some cells after others, and novelty, where it is told."""
+    index = pd.Index(names)
+    return pd.concat([pd.concat(strong).set_axis(index), *([] if told is None else [told.set_axis(index)])], axis=1)
 
 
 def fit_of(sae: SAE, embedding: NDArray[Any], codes: sp.csr_array, trained: dict[str, Any]) -> tuple[str, str]:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from cellprism.data.checks import check_numbers
 from cellprism.data.sparse import stacked
+from cellprism.features.strongest import strongest
 from cellprism.files import replacing
-from cellprism.run.encode import feature_names, words_of_fit
+from cellprism.run.encode import cell_table, feature_names, words_of_fit
 from cellprism.sae.metrics import describe
 from cellprism.sae.model import SAE
 
@@ -33,6 +34,7 @@ def encode_to_store(
     *,
     features: pd.DataFrame | None = None,
     trained: dict[str, Any] | None = None,
+    told: pd.DataFrame | None = None,
     overwrite: bool = False,
 ) -> tuple[str, str]:
     """Write the codes of embedded cells as X (CSR) of an AnnData on Zarr; the embedding is not copied into it.
@@ -44,9 +46,11 @@ def encode_to_store(
     sae, values, cells
         The dictionary; (cells, d) embedding, an array or a memory map; their names, made up where there are none.
     features
-        Table of a run's features, for their names.
+        Table of a run's features, for their names and those of the strongest of each cell.
     trained
         ``metrics`` of the training.
+    told
+        What :func:`cellprism.run.encode.novelty` says of the cells.
     overwrite
         Replace what stands there, when the new one is whole.
 
@@ -68,10 +72,12 @@ def encode_to_store(
         first.indptr = first.indptr.astype(np.int64)  # as many as come; SciPy takes the width that suffices for these
         ad.io.write_elem(store, "X", first, dataset_kwargs={"chunks": (_ENTRIES,)})
         matrix = ad.io.sparse_dataset(store["X"])
+        strong = [strongest(sp.csr_array(first), features)]
         for part in parts:
             matrix.append(sp.csr_matrix(part))
+            strong.append(strongest(part, features))
         names = cells or tuple(map(str, range(len(values))))
-        ad.io.write_elem(store, "obs", pd.DataFrame(index=pd.Index(names)))
+        ad.io.write_elem(store, "obs", cell_table(names, strong, told))
         ad.io.write_elem(store, "var", feature_names(sae.width, features))
         for empty in ("obsm", "varm", "obsp", "varp", "layers", "uns"):
             ad.io.write_elem(store, empty, {})

@@ -13,6 +13,7 @@ from cellprism.data.expression import Expression
 from cellprism.data.symbols import Symbols
 from cellprism.embed import EmbeddingModel
 from cellprism.genesets.match import MatchedSets
+from cellprism.run.novelty import Reference
 
 __all__ = ["Inputs"]
 
@@ -46,6 +47,8 @@ class Inputs:
     """(cells, 2) and where it came from."""
     model: EmbeddingModel | None
     """The embedding model, where it was trained here."""
+    reference: Reference | None
+    """To tell new cells that are unlike these."""
     thinned: bool
     """Whether features were made from other molecules than those tested."""
     expression_kind: str

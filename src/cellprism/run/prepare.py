@@ -112,6 +112,7 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
         networks=networks,
         map=drawn(cells, embedding, options.seed, say),
         model=made.model,
+        reference=made.reference,
         thinned=made.counts is not None,
         expression_kind=options.expression,
         hashes={name: one.record() for name, one in hashed.items()},

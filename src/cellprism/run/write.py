@@ -16,6 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellprism.run.inputs import Inputs
+from cellprism.run.novelty import FOLDER as NOVELTY
 from cellprism.sae import Fit
 
 __all__ = [
@@ -37,7 +38,7 @@ _PANELS = (("l0", "explained_signal"), ("l0", "bits"), ("explained_signal", "sta
 
 
 def write_arrays(folder: Path, inputs: Inputs, codes: sp.csr_array) -> None:
-    """codes.npz, embedding.npy, expression.npz or .json, model/."""
+    """codes.npz, embedding.npy, expression.npz or .json, model/, novelty/."""
     sp.save_npz(folder / "codes.npz", codes)
     np.save(folder / "embedding.npy", inputs.embedding, allow_pickle=False)
     if inputs.expression.values.nnz <= _LARGEST_COPY:
@@ -48,6 +49,8 @@ def write_arrays(folder: Path, inputs: Inputs, codes: sp.csr_array) -> None:
         write_json(folder / "expression.json", source)
     if inputs.model is not None:
         inputs.model.save(folder / "model")
+    if inputs.reference is not None:
+        inputs.reference.save(folder / NOVELTY)
 
 
 def write_tables(folder: Path, tables: dict[str, pd.DataFrame]) -> None:

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from cellprism import embed
 from cellprism.embed import EmbeddingModel
-from cellprism.run.encode import Encoded, embed_cells, model_of
+from cellprism.run.encode import Encoded, model_of, novelty, query_cells
 from cellprism.run.encode import encode as _encode
 from cellprism.run.folder import RunFolder
 from cellprism.sae import load as load_sae
@@ -35,7 +35,9 @@ def encode(
     ----------
     adata
         The new cells; gets ``obsm["X_" + key]``, the embedding in ``obsm[rep]``, and ``uns[key]``: the dictionary with the
-        names and tables of its features, so that figures and :func:`differential` work on the new cells too.
+        names and tables of its features, so that figures and :func:`differential` work on the new cells too. In ``obs``, behind
+        the key: ``top_feature`` and ``top_names``, its strongest features; of a run that embedded counts itself ``novelty``,
+        ``novelty_pval`` and ``novelty_qval``, whether it is unlike the run's cells.
     source
         The AnnData that was fitted, or a run folder. A run that split counts embeds as large a part of the molecules.
     key
@@ -62,12 +64,15 @@ def encode(
     refuse_taken(adata, key)
     decoder = embed.load(model) if isinstance(model, (str, Path)) else model
     notes: list[str] = []
+    told = None
     if isinstance(source, (str, Path)):
         folder = RunFolder.open(source)
         dictionary, trained = load_sae(folder.path), dict(folder.info.get("metrics", {}))
         tables = {n: getattr(folder, n) for n in TABLES}
         if rep is None:
-            found = embed_cells(folder, adata, decoder or model_of(folder), layer=layer, notes=notes)
+            by = decoder or model_of(folder)
+            made = query_cells(folder, adata, by, layer=layer, notes=notes)
+            found, told = np.asarray(by.encode(made), dtype=np.float32), novelty(folder, made, by, notes)
     else:
         kept = stored(source, key)
         dictionary, trained = sae(source, key), dict(kept["metrics"])
@@ -79,7 +84,16 @@ def encode(
     if rep is None:
         rep = f"X_{key}_embedding"
         adata.obsm[rep] = found
-    out = _encode(dictionary, embedding(adata, rep), tuple(map(str, adata.obs_names)), trained)
+    out = _encode(
+        dictionary,
+        embedding(adata, rep),
+        tuple(map(str, adata.obs_names)),
+        trained,
+        features=tables.get("features"),
+        told=told,
+    )
+    for name, column in out.table.items():
+        adata.obs[f"{key}_{name}"] = column.to_numpy()
     adata.obsm[f"X_{key}"] = sp.csr_matrix(out.codes)
     metrics = {k: v for k, v in trained.items() if isinstance(v, (int, float))}
     adata.uns[key] = record(dictionary, rep, metrics) | {n: t.reset_index(drop=True) for n, t in tables.items()}
