@@ -154,6 +154,7 @@ def test_a_run_never_holds_its_expression(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("cellprism.embed.principal_axes.CHUNK_BYTES", 2**19)
     monkeypatch.setattr("cellprism.run.evaluation.MOST_CELLS", 500)
     monkeypatch.setattr("cellprism.run.evaluation._FEWEST_CELLS", 500)
+    monkeypatch.setattr("cellprism.run.novelty._MOST_CELLS", 500)
     monkeypatch.setattr("cellprism.features.stability._MOST_CELLS", 500)
     monkeypatch.setattr("cellprism.run.write._LARGEST_COPY", 1_000)
     peaks: dict[float, list[int]] = {0.0: [], 1e12: []}
