@@ -150,6 +150,7 @@ def test_a_run_never_holds_its_expression(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("cellprism.stats.gene_blocks._ENTRIES", 20_000)
     monkeypatch.setattr("cellprism.stats.expression._PIECE", 20_000)
     monkeypatch.setattr("cellprism.stats.overrep.MOST_CELLS", 500)
+    monkeypatch.setattr("cellprism.stats.enrichment._SPREAD_CELLS", 500)
     monkeypatch.setattr("cellprism.data.chunks.MOST_ROWS", 500)
     monkeypatch.setattr("cellprism.embed.principal_axes.CHUNK_BYTES", 2**19)
     monkeypatch.setattr("cellprism.run.evaluation.MOST_CELLS", 500)
@@ -157,6 +158,8 @@ def test_a_run_never_holds_its_expression(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("cellprism.run.novelty._MOST_CELLS", 500)
     monkeypatch.setattr("cellprism.features.stability._MOST_CELLS", 500)
     monkeypatch.setattr("cellprism.run.write._LARGEST_COPY", 1_000)
+    (tmp_path / "first").mkdir()
+    go(stored(counts_adata(300, 600), "zarr", tmp_path / "first"), tmp_path / "out", epochs=2, width=4, k=1)  # imports
     peaks: dict[float, list[int]] = {0.0: [], 1e12: []}
     sizes = []
     for n in (1_000, 5_000):

@@ -136,7 +136,7 @@ def _blocks(matrix: Any, where: str) -> Iterator[sp.csr_array]:
         block = _read(matrix, slice(start, stop), where)
         filled[start:stop] = np.diff(block.indptr) > 0
         yield block
-    if not hasattr(matrix, "store") or hasattr(matrix, "group"):
+    if not hasattr(matrix, "store") or hasattr(matrix, "group") or hasattr(matrix, "dask"):  # no dense array of Zarr
         return
     height = int((getattr(matrix, "shards", None) or matrix.chunks)[0])
     for start in range(0, filled.size, height):
