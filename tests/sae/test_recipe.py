@@ -134,9 +134,18 @@ def test_recipe_trains_where_there_is_no_room_to_read():
     assert "a hundred cells" in " ".join(recipe.reasons)
 
 
-@pytest.mark.parametrize(("agreement", "chosen"), [(0.9, 0), (0.8, 0), (0.79, 1), (0.0, 1)])
-def test_kinds_stand_beside_programs_that_the_data_do_not_determine(agreement: float, chosen: int):
-    scouts = pd.DataFrame({"method": ["geometry", "kinds", "default"], "agreement": [agreement, 0.5, np.nan]})
+@pytest.mark.parametrize(
+    ("agreement", "explained", "chosen"),
+    [(0.9, 0.95, 0), (0.8, 0.9, 0), (0.79, 1.0, 1), (0.0, 1.0, 1), (1.0, 0.89, 1), (6 / 7, 0.51, 1)],
+)
+def test_kinds_stand_beside_programs_that_the_data_do_not_determine(agreement: float, explained: float, chosen: int):
+    scouts = pd.DataFrame(
+        {
+            "method": ["geometry", "kinds", "default"],
+            "agreement": [agreement, 0.5, np.nan],
+            "explained_signal": [explained, 0.9, 0.9],
+        }
+    )
     assert _best(scouts) == chosen
 
 
