@@ -39,6 +39,7 @@ def recipe(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_planted_benchmark(file, recipe, tmp_path, capsys):
     arguments = ["benchmark", "planted", file, *SMALL, "--recipe", recipe, "--regions", "cell_type"]
     result = call(capsys, *arguments, "-o", tmp_path / "out")

@@ -162,7 +162,7 @@ def test_few_genes_many_dimensions_and_modalities(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(again.tell(turned), reference.tell(both))
 
 
-@pytest.fixture(scope="module", params=["pca", "dgd"])
+@pytest.fixture(scope="module", params=["pca", pytest.param("dgd", marks=pytest.mark.slow)])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("novelty")
     known, new = split(demo_counts(), 0.3, 0)

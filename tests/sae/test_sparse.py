@@ -68,7 +68,16 @@ def test_steps_are_those_of_the_dense_path(name: str, clip: float | None, dead: 
 
 
 @pytest.mark.parametrize(
-    "name", ["topk", "batchtopk", "relu", "jumprelu", "gated", "topk, prefix", "batchtopk, prefixes"]
+    "name",
+    [
+        "topk",
+        "batchtopk",
+        "relu",
+        pytest.param("jumprelu", marks=pytest.mark.slow),
+        "gated",
+        "topk, prefix",
+        "batchtopk, prefixes",
+    ],
 )
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_training_ends_where_the_dense_one_does(name: str, precision: str) -> None:

@@ -33,6 +33,7 @@ def world():
     return cells, model, Z, fit(Z, seed=0).sae
 
 
+@pytest.mark.slow
 def test_peaks_of_the_genes_programs_follow_it(world) -> None:
     cells, model, Z, sae = world
     genes = np.asarray(cells["rna"].varm["program_gene"]).astype(bool)
