@@ -105,7 +105,7 @@ def test_cells_of_a_donor_lie_in_one_part() -> None:
     donor.iloc[:10] = None
     reference = Reference.of(cells, 5, donor)
     assert reference is not None
-    assert reference.axes.shape[:2] == (3, 5)
+    assert reference.axes.shape[:2] == (3, 6)
     of = pd.Series(reference.fold[10:]).groupby(donor.to_numpy()[10:])
     assert (of.nunique() == 1).all()
     assert of.first().nunique() == 3

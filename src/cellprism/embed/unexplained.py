@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
 
 from cellprism.data.chunks import rows_at_a_time
 
-__all__ = ["Components", "residual_scale", "strangeness"]
+__all__ = ["Components", "components_of", "residual_scale", "strangeness"]
 
 GENES = 20
 """Of a cell, those that are told worst make its score."""
@@ -24,6 +25,24 @@ class Components(NamedTuple):
     """(d, genes)."""
     centre: NDArray[np.float32]
     """(genes,)."""
+
+
+def components_of(expression: sparse.csr_array, d: int, seed: int) -> Components:
+    """The leading ones of cells' expression, as near as five random iterations come.
+
+    What lies at the noise need not be exact here, and five sets of axes by Lanczos iterations took a tenth of a run.
+
+    Parameters
+    ----------
+    expression
+        (cells, genes) log-normalised.
+    d
+        Number of axes, the first of which is the mean's: it is not taken away.
+    seed
+        Of the iterations.
+    """
+    found = TruncatedSVD(d, n_iter=5, random_state=seed).fit(sparse.csr_matrix(expression))
+    return Components(found.components_.astype(np.float32), np.zeros(expression.shape[1], np.float32))
 
 
 def strangeness(

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from cellprism.data.missing import groups
 from cellprism.embed.base import aligned, is_counts, library_size
 from cellprism.embed.files import read_model, write_model
-from cellprism.embed.pca import PCAModel, log_normalise
-from cellprism.embed.unexplained import Components, residual_scale, strangeness
+from cellprism.embed.pca import log_normalise
+from cellprism.embed.unexplained import Components, components_of, residual_scale, strangeness
 from cellprism.errors import InputError
 from cellprism.stats.fdr import benjamini_hochberg
 from cellprism.stats.novelty import cross_conformal, depth_trend
@@ -28,7 +28,7 @@ FOLDER: Final = "novelty"
 """In the folder of a run."""
 
 _FOLDS, _FEWEST_DONORS, _MOST_COMPONENTS = 5, 3, 50
-_FEWEST_CELLS, _MOST_CELLS = 100, 10_000
+_FEWEST_CELLS, _MOST_CELLS = 100, 5_000
 """Fewer cells make no p value that is worth one; more make it no better, and cost time."""
 _KIND = "novelty"
 
@@ -71,7 +71,7 @@ class Reference:
             Where three or more are named, all cells of one are in one part: then cells of a further person are
             not new for being of another person.
         seed
-            Of the parts, and of the draw from more than 10,000 cells.
+            Of the parts, and of the draw from more than 5,000 cells.
 
         Returns
         -------
@@ -93,13 +93,11 @@ class Reference:
         expression = log_normalise(counts)
         scores = np.empty(len(rows))
         fewest = len(rows) - int(np.bincount(fold).max())
-        d = max(1, min(dimensions, _MOST_COMPONENTS, fewest - 1, len(genes) - 1))
+        d = max(1, min(1 + min(dimensions, _MOST_COMPONENTS), fewest - 1, len(genes) - 1))  # one of them the mean's
         axes, centre, scale = [], [], []
         for k in range(fold.max() + 1):
             own, others = fold == k, fold != k
-            table = ad.AnnData(sp.csr_matrix(counts[others]), var=pd.DataFrame(index=pd.Index(genes)))
-            model = PCAModel.fit(table, n_components=d, seed=seed)
-            made = Components(model.components, model.centre)
+            made = components_of(expression[others], d, seed)
             scale.append(residual_scale(expression[others], made, depth[others]))
             scores[own] = strangeness(expression[own], made, scale[-1])
             axes.append(made.axes)
