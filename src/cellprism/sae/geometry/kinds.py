@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import to_tree, ward
+from scipy.cluster.hierarchy import leaves_list, ward
 from scipy.stats import norm
 
 from cellprism.sae.correlation import code_correlation
@@ -188,17 +188,19 @@ def _nodes(points: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.b
     """
     n = len(points)
     least = max(_FEWEST, _SMALLEST * n)
-    _, nodes = to_tree(ward(points), rd=True)
+    tree = ward(points)
+    leaves, count = leaves_list(tree), np.append(np.ones(n, dtype=np.intp), tree[:, 3].astype(np.intp))
+    # In the order of the leaves the cells of a node stand side by side, those of its first child first.
+    first = {2 * n - 2: 0}
     found = []
-    for split in nodes[: -_SPLITS - 1 : -1]:
-        for child in (split.left, split.right):
-            # A node of the tree is a leaf where it has no children: the topmost splits of few cells may be leaves.
-            if child is not None and least <= child.count <= n - least:
-                found.append((child.pre_order(), split.pre_order()))
+    for split in range(2 * n - 2, max(n, 2 * n - 1 - _SPLITS) - 1, -1):
+        left, right = tree[split - n, :2].astype(np.intp)
+        first[left], first[right] = first[split], first[split] + count[left]
+        found += [(child, split) for child in (left, right) if least <= count[child] <= n - least]
     members, above = np.zeros((2, len(found), n), dtype=np.bool_)
-    for node, (inside, parent) in enumerate(found):
-        members[node, inside] = True
-        above[node, parent] = True
+    for node, (child, split) in enumerate(found):
+        members[node, leaves[first[child] : first[child] + count[child]]] = True
+        above[node, leaves[first[split] : first[split] + count[split]]] = True
     return members, above
 
 
