@@ -13,6 +13,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from cellprism.data.chunks import CHUNK_BYTES
 from cellprism.numba_cache import compiled
+from cellprism.stats.parallel import for_chunks
 
 __all__ = ["Axes", "principal_axes"]
 
@@ -24,6 +25,10 @@ _SQUARE = 4_096
 
 _SPARSE = 0.25
 """Share of stored values under which products are taken of these alone; above, dense products are faster."""
+
+
+_PARTS = 4
+"""Parts of a block that are multiplied side by side; a fixed number, so that sums do not depend on that of the threads."""
 
 
 class Axes(NamedTuple):
@@ -108,11 +113,18 @@ def _add_products(
 def _times(walk: Walk, mean: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:
     """Product of the columns' scatter with a vector."""
     v = np.ascontiguousarray(vector, dtype=np.float64).ravel()
-    out, middle, total = np.zeros_like(mean), float(mean @ v), 0.0
+    middle = float(mean @ v)
+    out, total = np.zeros((_PARTS, mean.size)), np.zeros(_PARTS)
     for block in walk():
-        total += _add_scatter(block.indptr, block.indices, block.data, v, middle, out)
-    out -= mean * total
-    return out
+        cuts = np.linspace(0, block.shape[0], _PARTS + 1).astype(np.intp)
+
+        def add(parts: slice, block: sparse.csr_array = block, cuts: NDArray[np.intp] = cuts) -> None:
+            for part in range(parts.start, parts.stop):
+                ptr = block.indptr[cuts[part] : cuts[part + 1] + 1]
+                total[part] += _add_scatter(ptr, block.indices, block.data, v, middle, out[part])
+
+        for_chunks(add, _PARTS, 1)
+    return np.asarray(out.sum(axis=0) - mean * total.sum())
 
 
 @compiled()
