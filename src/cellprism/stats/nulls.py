@@ -147,10 +147,11 @@ def _as_correlated(
     pairs = (float((real.sum(axis=0) ** 2).sum()) - lengths) / max(n * (n - 1), 1)
     correlated = pairs > _CORRELATED * lengths / n
     drawn = np.empty(n, dtype=np.int64)
+    free = np.ones(len(columns), dtype=np.bool_)
     total = np.zeros(columns.shape[1], dtype=np.float32)
     reached = 0.0  # sum of products over pairs
     for i, b in enumerate(wanted):
-        candidates = np.setdiff1d(in_bin[b], drawn[:i])
+        candidates = in_bin[b][free[in_bin[b]]]
         if candidates.size == 0:
             candidates = in_bin[b]
         if i == 0 or not correlated:
@@ -158,5 +159,6 @@ def _as_correlated(
         product = columns[candidates] @ total
         best = int(np.argmin(np.abs(reached + product - pairs * i * (i + 1) / 2.0)))
         drawn[i], reached = candidates[best], reached + float(product[best])
-        total += columns[candidates[best]]
+        free[drawn[i]] = False
+        total += columns[drawn[i]]
     return drawn
