@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def test_the_command_line_has_the_same_options(name: str) -> None:
         ({"method": "t"}, "Method must be of ranksum, welch, paper; met 't'. Remedy: use one of these."),
         ({"keep": "some"}, "Keep must be of significant, all; met 'some'. Remedy: use one of these."),
         ({"nulls": ("none",)}, "Nulls must be of random, permuted, random_sets; met 'none'. Remedy: use one of these."),
-        ({"nulls": "random"}, "Nulls must be of random, permuted, random_sets; met 'r'. Remedy: use one of these."),
+        ({"nulls": "none"}, "Nulls must be of random, permuted, random_sets; met 'none'. Remedy: use one of these."),
         ({"expression_kind": "guessed"}, "Expression_kind must be of measured, predicted; met 'guessed'"),
         ({"level": 0.0}, "Level must be more than 0; met 0.0"),
         ({"level": 1.5}, "Level must be at most 1; met 1.5. Remedy: give 1 or less."),
@@ -100,6 +101,29 @@ def test_values_that_an_option_does_not_have_are_refused(wrong: dict[str, Any], 
     group = next(g for g in GROUPS if name in {f.name for f in dataclasses.fields(g)})
     with pytest.raises(InputError, match=message):
         group(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ({"data": "a.h5ad", "output": "out"}, {"data": Path("a.h5ad"), "output": Path("out")}),
+        ({"labels": "type"}, {"labels": ("type",)}),
+        ({"labels": ["type", "donor"]}, {"labels": ("type", "donor")}),
+        ({"gene_sets": "sets.gmt"}, {"gene_sets": ("sets.gmt",)}),
+        ({"networks": "progeny"}, {"networks": ("progeny",)}),
+        ({"ontology": "go.obo"}, {"ontology": Path("go.obo")}),
+        ({"embedding": "e.npy"}, {"embedding": Path("e.npy")}),
+        ({"id_table": "t.csv", "id_columns": ["a", "b"]}, {"id_table": Path("t.csv"), "id_columns": ("a", "b")}),
+    ],
+    ids=lambda v: "",
+)
+def test_paths_as_text_and_one_of_several_by_itself(short: dict[str, Any], long: dict[str, Any]) -> None:
+    needed = {"data": Path("cells.h5ad"), "output": Path("out")}
+    assert RunOptions(**needed | short) == RunOptions(**needed | long)
+
+
+def test_one_null_by_itself() -> None:
+    assert NullOptions("random") == NullOptions(("random",)) == NullOptions(["random"])
 
 
 def test_groups_say_the_same_as_single_options() -> None:

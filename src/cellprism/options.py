@@ -10,13 +10,15 @@ from __future__ import annotations
 import dataclasses
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from cellprism.errors import InputError
 
-__all__ = ["check", "chosen", "described", "documented", "meaning", "option"]
+__all__ = ["check", "chosen", "described", "documented", "meaning", "option", "settle"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,6 +59,28 @@ def option(
 def meaning(group: type[Any], name: str) -> str:
     """What an option does, in words."""
     return str({f.name: f for f in dataclasses.fields(group)}[name].metadata["meaning"])
+
+
+def settle(options: Any) -> None:
+    """Write as its type has it what people write shorter: a path as text, one of several by itself, several as a list.
+
+    Parameters
+    ----------
+    options
+        Of a group, whose fields are changed.
+    """
+    types = get_type_hints(type(options))
+    for field in dataclasses.fields(options):
+        value, kinds = getattr(options, field.name), _kinds(types[field.name])
+        if isinstance(value, str) and Path in kinds and str not in kinds:
+            object.__setattr__(options, field.name, Path(value))
+        elif any(get_origin(kind) in (tuple, Sequence) for kind in kinds) and isinstance(value, str | list):
+            object.__setattr__(options, field.name, (value,) if isinstance(value, str) else tuple(value))
+
+
+def _kinds(kind: Any) -> tuple[Any, ...]:
+    """Parts of a union."""
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
 def check(options: Any, word: Callable[[str], str] = str) -> None:

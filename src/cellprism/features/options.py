@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cellprism.errors import InputError
-from cellprism.options import check, described, option
+from cellprism.options import check, described, option, settle
 
 __all__ = ["By", "CompareOptions", "EvidenceOptions", "Keep", "Method", "NameOptions", "NullOptions", "TableOptions"]
 
@@ -37,6 +37,7 @@ class EvidenceOptions:
     )
 
     def __post_init__(self) -> None:
+        settle(self)
         check(self)
         if len(self.set_size) != 2 or self.set_size[0] > self.set_size[1]:
             raise InputError("set_size is the smallest and the largest size", repr(self.set_size), "such as (5, 500)")
@@ -56,6 +57,7 @@ class NullOptions:
     null_features: int = option(500, "Nulls are run on at most this many features, drawn at random.", least=1)
 
     def __post_init__(self) -> None:
+        settle(self)
         check(self)
 
 
@@ -83,6 +85,7 @@ class TableOptions:
     )
 
     def __post_init__(self) -> None:
+        settle(self)
         check(self)
 
 

@@ -36,6 +36,9 @@ class RunFolder:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))  # people name it by text, too
+
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
         """Open a run folder.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cellprism.errors import InputError
-from cellprism.options import check, described, option
+from cellprism.options import check, described, option, settle
 from cellprism.run.sources import SourceOptions
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class RunOptions(SourceOptions):
         from cellprism.sae.fields import as_seed
         from cellprism.sae.training import choose_device
 
+        settle(self)
         if self.preset not in PRESETS:
             raise InputError(f"the preset must be one of {', '.join(PRESETS)}", repr(self.preset), "use 'run'")
         sources = [n for n in ("rep", "embedding", "embed") if getattr(self, n) is not None]
