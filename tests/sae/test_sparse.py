@@ -81,7 +81,7 @@ def test_steps_are_those_of_the_dense_path(name: str, clip: float | None, dead: 
 )
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_training_ends_where_the_dense_one_does(name: str, precision: str) -> None:
-    X = embedding(1500, d=D)
+    X = embedding(800, d=D)
     results = [
         fit(X, CASES[name], epochs=25, batch_size=100, kernel=kernel, precision=precision, patience=None)
         for kernel in ("dense", "sparse")
