@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.decomposition import TruncatedSVD
 
 from cellprism.data.chunks import rows_at_a_time
+from cellprism.stats.decompositions import leading_axes
 
 __all__ = ["Components", "components_of", "residual_scale", "strangeness"]
 
@@ -41,8 +41,8 @@ def components_of(expression: sparse.csr_array, d: int, seed: int) -> Components
     seed
         Of the iterations.
     """
-    found = TruncatedSVD(d, n_iter=5, random_state=seed).fit(sparse.csr_matrix(expression))
-    return Components(found.components_.astype(np.float32), np.zeros(expression.shape[1], np.float32))
+    axes = leading_axes(expression, d, seed)[1]
+    return Components(axes.astype(np.float32), np.zeros(expression.shape[1], np.float32))
 
 
 def strangeness(

@@ -63,9 +63,9 @@ class Evidence:
         k = min(30, min(matrix.shape) - 1)
         if matrix.nnz == 0 or k < 1:
             return None
-        from sklearn.decomposition import TruncatedSVD
+        from cellprism.stats.decompositions import leading_axes
 
-        return np.asarray(TruncatedSVD(k, random_state=0).fit_transform(matrix), dtype=np.float32)
+        return np.asarray(leading_axes(matrix, k, 0)[0], dtype=np.float32)
 
 
 def gather(source: Source, gene_rows: int, set_rows: int = 60) -> Evidence:

@@ -58,6 +58,6 @@ def _binary(found: TermMap) -> np.ndarray:
     k = min(50, min(found.matrix.shape) - 1)
     if k < 2:
         return np.asarray(found.matrix.toarray(), dtype=np.float32)
-    from sklearn.decomposition import TruncatedSVD
+    from cellprism.stats.decompositions import leading_axes
 
-    return np.asarray(TruncatedSVD(k, random_state=0).fit_transform(found.matrix), dtype=np.float32)
+    return np.asarray(leading_axes(found.matrix, k, 0)[0], dtype=np.float32)

@@ -64,7 +64,8 @@ def themes(names: list[str], matrix: sparse.csr_array, *, seed: int = 0) -> list
     if k < 2:
         return [""] * len(names)
     from sklearn.cluster import KMeans
-    from sklearn.decomposition import TruncatedSVD
+
+    from cellprism.stats.decompositions import leading_axes
 
     frequency = np.asarray((matrix > 0).sum(axis=0)).ravel()
     weighted = sparse.csr_array(matrix[kept] @ sparse.diags_array(np.log(len(kept) / np.maximum(frequency, 1)) + 1))
@@ -73,7 +74,7 @@ def themes(names: list[str], matrix: sparse.csr_array, *, seed: int = 0) -> list
     d = min(30, min(unit.shape) - 1)
     if d < 2:
         return [""] * len(names)
-    scores = TruncatedSVD(d, random_state=seed).fit_transform(unit)
+    scores = leading_axes(unit, d, seed)[0]
     scores /= np.maximum(np.linalg.norm(scores, axis=1, keepdims=True), 1e-12)
     found = KMeans(k, n_init=4, random_state=seed).fit(scores)
     distance = np.linalg.norm(scores - found.cluster_centers_[found.labels_], axis=1)

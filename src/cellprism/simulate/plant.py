@@ -195,15 +195,14 @@ def cluster_regions(counts: Any, n: int = 8, *, seed: int = 0) -> NDArray[np.str
     A name a cell, ``region 0`` and on.
     """
     from sklearn.cluster import KMeans
-    from sklearn.decomposition import TruncatedSVD
+
+    from cellprism.stats.decompositions import leading_axes
 
     X = whole_counts(counts)
     n = max(1, min(n, X.shape[0] // 50))
     if n == 1:
         return np.full(X.shape[0], "region 0")
-    scores = TruncatedSVD(min(20, X.shape[1] - 1, X.shape[0] - 1), random_state=seed).fit_transform(
-        to_log1p(X, "counts")
-    )
+    scores = leading_axes(to_log1p(X, "counts"), min(20, X.shape[1] - 1, X.shape[0] - 1), seed)[0]
     at = KMeans(n, n_init=3, random_state=seed).fit_predict(scores)
     return np.array([f"region {i}" for i in at])
 
