@@ -1,10 +1,13 @@
 """The paper's figures from our own runs, one command a figure, each resumable.
 
 Usage: python benchmarks/paper/reproduce.py FIGURE|all [--preset quick|full] [--cells CELLS.h5ad --labels COLUMN]
+       python benchmarks/paper/reproduce.py FIGURE --data bone-marrow|brain|gastrulation [--geneformer EMBEDDINGS.csv]
 
-Writes benchmarks/results/paper/FIGURE-PRESET.json, and leaves alone what is there; the picture, docs/figures/paper/FIGURE.png, is
-drawn anew each time. ``superposition``, ``sweeps`` and ``methods`` sum up the rows of the benchmarks of their names (which add to what they
-have), after running these with --preset full; the others are computed here, on real cells.
+Writes benchmarks/results/paper/[DATA-]FIGURE-PRESET.json, and leaves alone what is there; the picture,
+docs/figures/paper/[DATA-]FIGURE.png, is drawn anew each time. ``superposition``, ``sweeps`` and ``methods`` sum up the rows of the
+benchmarks of their names (which add to what they have); full runs these at the published sizes first. The others are
+computed here, on real cells. ``--data`` takes the paper's public data and multiDGD's published weights: fetched and checked, or
+from files (--cells, --weights, --settings).
 """
 
 from __future__ import annotations
@@ -16,21 +19,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import anndata as ad
-import numpy as np
 import pandas as pd
-import scanpy as sc
+from given import PUBLIC, SIZES, open_cells
 from pictures import draw
-from steered import profiles, steering
-
-import cellprism as prism
-from cellprism.features.kinds import cell_type_kinds
+from real import kinds, models, profiles, steering, terms
 
 HERE = Path(__file__).resolve().parent.parent
 FIGURES_OF_PAGE = HERE.parent / "docs" / "figures" / "paper"
 RESULTS = HERE / "results"
-SEEDS = (0, 42, 9307)  # the paper's
-SIZES = {"quick": (500, 60), "full": (10_000, 500)}  # width and epochs; full is the paper's
+ARCHITECTURES = ("2-narrow", "4-narrow", "6-narrow", "2-wide", "4-wide", "6-wide")
+PUBLISHED = {"quick": "", "full": "_published"}
 
 
 def rows(name: str) -> pd.DataFrame:
@@ -41,21 +39,21 @@ def run(script: str, *words: str) -> None:
     subprocess.run([sys.executable, str(HERE / script), *words], check=True)
 
 
-def superposition(preset: str, _: argparse.Namespace) -> object:
+def superposition(preset: str) -> object:
     """R2 of a linear probe of each truth level, by completeness (latent) and depth of the autoencoder."""
     if preset == "full":
-        run("recovery_superposition.py", "--variants", "2-narrow", "4-narrow", "6-narrow", "2-wide", "4-wide", "6-wide")
-    found = rows("recovery_superposition")
+        run("recovery_superposition.py", "--published", "--seeds", *map(str, range(10)), "--variants", *ARCHITECTURES)
+    found = rows("recovery_superposition" + PUBLISHED[preset])
     table = found.groupby(["latent", "depth", "level"])[["r2", "validation_loss", "ica-embedding"]].mean()
     return table.round(3).reset_index().to_dict("records")
 
 
-def sweeps(preset: str, _: argparse.Namespace) -> object:
+def sweeps(preset: str) -> object:
     """The best of each variant over its grid, by simulation and truth level, beside an untrained SAE."""
     if preset == "full":
         for size in ("small", "large"):
             out = RESULTS / "paper" / f"sweep-{size}"
-            subprocess.run(["cellprism", "sweep", size, "-o", str(out)], check=True)
+            subprocess.run(["cellprism", "sweep", size, "--full", "-o", str(out)], check=True)
             run("recovery_sweep.py", str(out))
     found = rows("recovery_sweep")
     best = found.groupby(["simulation", "latent", "variant", "level"])[["mean_best_abs_r", "share_over_0.95"]].max()
@@ -71,110 +69,49 @@ def sweeps(preset: str, _: argparse.Namespace) -> object:
     }
 
 
-def methods(preset: str, _: argparse.Namespace) -> object:
+def methods(preset: str) -> object:
     """Recovery of the programs (X2) by the paper's SAEs and by what they are held against."""
     if preset == "full":
-        run("recovery_methods.py")
-    found = rows("recovery_methods")
+        run("recovery_methods.py", "--published")
+    found = rows("recovery_methods" + PUBLISHED[preset])
     table = found[found["level"] == "X2"].groupby("method")[["mean_best_abs_r", "share_over_0.95", "l0"]].mean()
     return table.round(3).sort_values("mean_best_abs_r").reset_index().to_dict("records")
 
 
-def embedded(path: Path, d: int = 20, *, net: bool = False) -> ad.AnnData:
-    """Cells with an embedding of 20 dimensions by principal components, and one by an autoencoder."""
-    cells = ad.read_h5ad(path)
-    cells.X = cells.X.astype(np.float32)
-    pca = prism.embed.train("pca", cells, n_components=d)
-    cells.obsm["X_pca"] = pca.encode(cells)
-    if net:
-        cells.obsm["X_autoencoder"] = prism.embed.train("autoencoder", cells, latent=d, seed=0).encode(cells)
-    cells.uns["pca"] = pca
-    sc.pp.normalize_total(cells, target_sum=1e4)
-    sc.pp.log1p(cells)
-    return cells
-
-
-def paper_sae(Z: np.ndarray, preset: str, seed: int) -> prism.Fit:
-    width, epochs = SIZES[preset]
-    config = prism.SAEConfig.paper("relu", width, l1=1e-3)
-    return prism.fit(Z, config, seed=seed, epochs=epochs, batch_size=128, lr=1e-4, holdout=0, patience=None)
-
-
-def kinds(preset: str, given: argparse.Namespace) -> object:
-    """Local, regional, global and dead features of the paper's SAE over its three seeds, and of random directions."""
-    cells = embedded(given.cells)
-    Z, labels = np.asarray(cells.obsm["X_pca"]), cells.obs[given.labels].astype(str).to_numpy()
-    out = []
-    for seed in SEEDS:
-        codes = paper_sae(Z, preset, seed).sae.encode(Z)
-        counts = cell_type_kinds(codes, labels)["kind"].value_counts().to_dict()
-        rng = np.random.default_rng(seed)
-        random = np.maximum((Z - Z.mean(axis=0)) @ rng.normal(size=(Z.shape[1], codes.shape[1])), 0)
-        chance = cell_type_kinds(random, labels)["kind"].value_counts().to_dict()
-        out.append(
-            {"seed": seed, "l0": codes.nnz / codes.shape[0], "width": codes.shape[1], "kinds": counts, "random": chance}
-        )
-    return out
-
-
-def models(preset: str, given: argparse.Namespace) -> object:
-    """Two embeddings annotated and compared by the Jaccard index of their terms, as multiDGD and Geneformer in the paper."""
-    cells = embedded(given.cells, net=True)
-    sets = prism.genesets.load("bundled")
-    symbols = cells.var_names.str.upper()
-    found = {}
-    for rep in ("X_pca", "X_autoencoder"):
-        Z = np.asarray(cells.obsm[rep])
-        codes = prism.fit(Z, prism.SAEConfig(128, k=8), seed=0).sae.encode(Z)
-        found[rep] = prism.annotate(codes, cells.X, list(cells.var_names), sets, symbols=list(symbols), embedding=Z)
-    compared = prism.match(found["X_pca"], found["X_autoencoder"], by="sets")
-    table = compared.table
-    return compared.info | {
-        "mean_partner_jaccard": float(table["partner_jaccard"].mean()),
-        "partners_beyond_chance": int((table["partner_qval"] < 0.05).sum()),
-        "features": [len(compared.table), len(compared.others)],
-    }
-
-
-def profiles_of(preset: str, given: argparse.Namespace) -> object:
-    """Mean activation by cell type of the features of each kind: the paper's SAE and the default one, three seeds each."""
-    cells = embedded(given.cells)
-    Z, labels = np.asarray(cells.obsm["X_pca"]), cells.obs[given.labels].astype(str).to_numpy()
-    dictionaries = {
-        "the paper's SAE": [paper_sae(Z, preset, seed) for seed in SEEDS],
-        "cellprism": [prism.fit(Z, seed=seed) for seed in SEEDS],
-    }
-    return profiles(dictionaries, Z, labels, SEEDS)
-
-
-def steering_of(_: str, given: argparse.Namespace) -> object:
-    """A local and a global feature of the default dictionary turned up in cells of one type."""
-    cells = embedded(given.cells)
-    Z, labels = np.asarray(cells.obsm["X_pca"]), cells.obs[given.labels].astype(str).to_numpy()
-    return steering(prism.fit(Z, seed=SEEDS[0]), cells.uns["pca"], cells, Z, labels)
-
-
-FIGURES: dict[str, Callable[[str, argparse.Namespace], object]] = {
-    "superposition": superposition, "sweeps": sweeps, "methods": methods, "kinds": kinds, "profiles": profiles_of,
-    "steering": steering_of, "models": models,
-}  # fmt: skip
+SIMULATED: dict[str, Callable[[str], object]] = {"superposition": superposition, "sweeps": sweeps, "methods": methods}
+REAL = {"kinds": kinds, "profiles": profiles, "steering": steering, "models": models, "terms": terms}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figure", choices=[*FIGURES, "all"])
+    parser.add_argument("figure", choices=[*SIMULATED, *REAL, "all"])
     parser.add_argument("--preset", choices=[*SIZES], default="quick")
-    parser.add_argument("--cells", type=Path, help="counts (.h5ad), for all from kinds on")
+    parser.add_argument("--cells", type=Path, help="counts (.h5ad or .h5mu)")
     parser.add_argument("--labels", help="column of cell types")
-    given = parser.parse_args()
+    parser.add_argument("--data", choices=[*PUBLIC], help="one of the paper's sets")
+    parser.add_argument("--weights", type=Path, help="multiDGD's NAME.pt, where it is not to be fetched")
+    parser.add_argument(
+        "--settings", type=Path, help="its NAME_hyperparameters.json, where it is not beside the weights"
+    )
+    parser.add_argument("--geneformer", type=Path, help="cell embeddings (.csv of its EmbExtractor, .npz, .parquet)")
+    parser.add_argument("--sets", nargs="+", help="gene sets (.gmt), instead of the bundled ones")
+    parser.add_argument("--symbols", help="column of var with human symbols")
+    parser.add_argument("--source", help="type of the cells that are steered")
+    parser.add_argument("--target", help="type that they are steered to")
+    asked = parser.parse_args()
     (RESULTS / "paper").mkdir(exist_ok=True)
     FIGURES_OF_PAGE.mkdir(exist_ok=True)
-    for name in FIGURES if given.figure == "all" else [given.figure]:
-        path = RESULTS / "paper" / f"{name}-{given.preset}.json"
+    given = None
+    for name in [*([] if asked.data else SIMULATED), *REAL] if asked.figure == "all" else [asked.figure]:
+        called = f"{asked.data}-{name}" if asked.data else name
+        path = RESULTS / "paper" / f"{called}-{asked.preset}.json"
         if not path.exists():
-            found = FIGURES[name](given.preset, given)
-            path.write_text(json.dumps({"figure": name, "preset": given.preset, "found": found}, default=float) + "\n")
-        draw(name, json.loads(path.read_text())["found"], FIGURES_OF_PAGE / f"{name}.png")
+            if name in REAL and given is None:
+                given = open_cells(asked)
+            found = REAL[name](asked.preset, given) if name in REAL else SIMULATED[name](asked.preset)
+            about = {"figure": called, "preset": asked.preset, "found": found}
+            path.write_text(json.dumps(about, default=float) + "\n")
+        draw(name, json.loads(path.read_text())["found"], FIGURES_OF_PAGE / f"{called}.png")
         print(path.name)
 
 

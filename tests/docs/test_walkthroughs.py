@@ -45,6 +45,22 @@ def changed(text: str, diff: str) -> str:
     return text
 
 
+def followed(name: str, root: Path) -> list[str]:
+    """Do what a walkthrough says in a copy of the source; gives the files of its tests."""
+    tests = []
+    for language, file, content in parts(SECTIONS[name]):
+        path = root / file
+        if language == "diff":
+            path.write_text(changed(path.read_text(encoding="utf-8"), content), encoding="utf-8")
+            continue
+        assert not (ROOT / file).exists(), f"{file} is there already"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+        if file.startswith("tests/"):
+            tests.append(file)
+    return tests
+
+
 def test_there_are_four_and_each_has_a_test() -> None:
     assert len(SECTIONS) == 4
     for section in SECTIONS.values():
@@ -54,17 +70,7 @@ def test_there_are_four_and_each_has_a_test() -> None:
 @pytest.mark.parametrize("name", SECTIONS)
 def test_it_can_be_followed(name: str, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    tests = []
-    for language, file, content in parts(SECTIONS[name]):
-        path = tmp_path / file
-        if language == "diff":
-            path.write_text(changed(path.read_text(encoding="utf-8"), content), encoding="utf-8")
-            continue
-        assert not (ROOT / file).exists(), f"{file} is there already"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
-        if file.startswith("tests/"):
-            tests.append(file)
+    tests = followed(name, tmp_path)
     command = [
         sys.executable,
         "-m",
@@ -80,3 +86,20 @@ def test_it_can_be_followed(name: str, tmp_path: Path) -> None:
     settings = os.environ | {"PYTHONPATH": str(tmp_path / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+CHECKS = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not all(shutil.which(c[0]) for c in CHECKS), reason="ruff or mypy is not installed")
+def test_all_four_together_pass_the_checks_that_a_pull_request_must_pass(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "tests").mkdir()
+    for name in SECTIONS:
+        followed(name, tmp_path)
+    settings = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
+    for command in CHECKS:
+        done = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-4000:]}{done.stderr[-2000:]}"
