@@ -158,9 +158,9 @@ def without_twins(codes: sp.csc_array, ranked: Sequence[int], n: int, r: float =
 def _correlation(codes: sp.csc_array, f: int, g: int, sums: NDArray[np.float64], squares: NDArray[np.float64]) -> float:
     """Pearson's r of two features; 0 where one of them is constant."""
     n = codes.shape[0]
-    both = [slice(codes.indptr[one], codes.indptr[one + 1]) for one in (f, g)]
-    _, *places = np.intersect1d(*(codes.indices[one] for one in both), assume_unique=True, return_indices=True)
-    x, y = (codes.data[one][place].astype(np.float64) for one, place in zip(both, places, strict=True))
+    mine, theirs = (slice(codes.indptr[one], codes.indptr[one + 1]) for one in (f, g))
+    _, here, there = np.intersect1d(codes.indices[mine], codes.indices[theirs], assume_unique=True, return_indices=True)
+    x, y = codes.data[mine][here].astype(np.float64), codes.data[theirs][there].astype(np.float64)
     variance = [max(squares[one] / n - (sums[one] / n) ** 2, 0.0) for one in (f, g)]
     scale = float(np.sqrt(variance[0] * variance[1]))
     return float(x @ y / n - sums[f] * sums[g] / n**2) / scale if scale > 0 else 0.0
