@@ -32,6 +32,22 @@ def test_the_earlier_feature_that_is_followed(codes: np.ndarray, block: int, mon
     assert expected[7] == 4
 
 
+@pytest.mark.parametrize("noise", [0.2, 0.45, 0.6])
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.9])
+def test_what_is_ruled_out_early_is_not_followed(noise: float, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Families of features around the limit, among many that are like no other."""
+    monkeypatch.setattr(twins, "_BLOCK", 7)
+    rng = np.random.default_rng(round(1000 * (noise + share)))
+    base = rng.gamma(2.0, size=(2_000, 60)) * (rng.random((2_000, 60)) < share)
+    followers = base[:, rng.integers(60, size=40)]
+    followers = np.maximum(followers + noise * followers.std(axis=0) * rng.standard_normal(followers.shape), 0.0)
+    dense = np.concatenate([base, followers, base[:, :1] > 0], axis=1)[:, rng.permutation(101)].astype(np.float32)
+    r = np.tril(np.corrcoef(dense.T.astype(np.float64)), k=-1)
+    found = twins.twins(sp.csc_array(dense))
+    np.testing.assert_array_equal(found, np.where((r >= 0.8).any(axis=1), r.argmax(axis=1), -1))
+    assert 0 < (found >= 0).sum() < 60
+
+
 def test_of_followers_the_better_one_is_kept(codes: np.ndarray) -> None:
     assert twins.without_twins(sp.csc_array(codes), [7, 1, 4, 0, 6, 2], 4) == [7, 0, 6, 2]
     assert twins.without_twins(sp.csc_array(codes), [7, 1, 4], 4) == [7]

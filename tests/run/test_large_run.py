@@ -13,6 +13,7 @@ from typing import Any
 
 import anndata as ad
 import h5py
+import mudata
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +26,7 @@ from cellprism.data.beyond_memory import Gathering, changed, on_disk, row_blocks
 from cellprism.data.read import read_cells
 from cellprism.data.stored import gathered
 from cellprism.data.thin import thin
+from cellprism.embed.pca import PCAModel
 from cellprism.errors import InputError
 from cellprism.folder import verify
 from cellprism.genesets.gmt import write_gmt
@@ -75,6 +77,7 @@ def small_blocks(patch: pytest.MonkeyPatch) -> None:
     """Blocks so small that a few hundred cells are many of them."""
     patch.setattr("cellprism.data.beyond_memory._ENTRIES", 700)
     patch.setattr("cellprism.data.stored._ENTRIES", 500)
+    patch.setattr("cellprism.data.turned._ENTRIES", 600)
     patch.setattr("cellprism.stats.gene_blocks._ENTRIES", 900)
 
 
@@ -239,11 +242,50 @@ def test_what_fits_is_held(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.toarray(), made.X.toarray())
 
 
-def test_expression_by_genes_is_read_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["h5ad", "zarr"])
+def test_expression_by_genes_is_turned(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = cells()
     made.X = made.X.tocsc()
-    found = go(stored(made, "h5ad", tmp_path), tmp_path / "found", memory_limit=0)
-    same(found, go(stored(cells(), "h5ad", tmp_path), tmp_path / "held"))
+    held = go(stored(cells(), "h5ad", tmp_path), tmp_path / "held")
+    data = stored(made, form, tmp_path)
+    small_blocks(monkeypatch)
+    same(go(data, tmp_path / "found", memory_limit=0), held)
+
+
+@pytest.mark.parametrize("proteins", [False, True])
+def test_modalities_stay_in_their_file(proteins: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One, and several beside each other, of which one is in another order."""
+    made = cells()
+    parts = {"rna": made}
+    if proteins:
+        counts = np.random.default_rng(2).poisson(3.0, (made.n_obs, 6)).astype(np.float32)
+        named = pd.DataFrame(index=[f"P{i}" for i in range(6)])
+        parts["protein"] = ad.AnnData(sp.csr_matrix(counts), obs=made.obs[[]], var=named)[::-1].copy()
+    with mudata.set_options(pull_on_update=False):
+        mudata.MuData(parts).write(tmp_path / "cells.h5mu")
+    held = go(tmp_path / "cells.h5mu", tmp_path / "held")
+    small_blocks(monkeypatch)
+    monkeypatch.setattr("mudata.read_h5mu", None)
+    found = go(tmp_path / "cells.h5mu", tmp_path / "found", memory_limit=0)
+    same(found, held)
+    assert set(found.genes["modality"]) == set(parts)
+
+
+def test_predicted_expression_is_decoded_into_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = stored(cells(), "zarr", tmp_path)
+    held = go(data, tmp_path / "held", expression="predicted")
+    small_blocks(monkeypatch)
+    monkeypatch.setattr("cellprism.run.prepare._DECODED", 2_000)
+    decoded: list[int] = []
+    decode = PCAModel.decode
+
+    def counted(self: PCAModel, Z: np.ndarray, adata: Any = None) -> Any:
+        decoded.append(len(Z))
+        return decode(self, Z, adata)
+
+    monkeypatch.setattr(PCAModel, "decode", counted)
+    same(go(data, tmp_path / "found", expression="predicted", memory_limit=0), held)
+    assert decoded[:3] == [33, 33, 33]
 
 
 def test_of_many_cells_some_are_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:

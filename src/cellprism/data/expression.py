@@ -12,7 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from cellprism.data.beyond_memory import HELD
+from cellprism.data.beyond_memory import HELD, Gathering, on_disk, row_blocks
 from cellprism.data.modalities import modalities, renamed
 from cellprism.data.read import describe_keys, one_of_these
 from cellprism.data.sparse import as_csr
@@ -279,5 +279,16 @@ def genes_of(parts: Mapping[str, Matrix]) -> tuple[str, ...]:
     return tuple(map(str, ad.utils.make_index_unique(pd.Index(names))))
 
 
-def _side_by_side(blocks: list[sp.csr_array]) -> sp.csr_array:
-    return blocks[0] if len(blocks) == 1 else sp.csr_array(sp.hstack(blocks, format="csr"), dtype=np.float32)
+def _side_by_side(parts: list[sp.csr_array]) -> sp.csr_array:
+    """Matrices of the same cells beside each other; in files where one of them lies in files."""
+    if len(parts) == 1:
+        return parts[0]
+    if not any(on_disk(part) for part in parts):
+        return sp.csr_array(sp.hstack(parts, format="csr"), dtype=np.float32)
+    start = 0
+    with Gathering(sum(part.shape[1] for part in parts), 0) as out:
+        for block in row_blocks(max(parts, key=lambda part: part.nnz)):
+            stop = start + block.shape[0]
+            out.add(sp.csr_array(sp.hstack([part[start:stop] for part in parts], format="csr"), dtype=np.float32))
+            start = stop
+        return out.matrix()

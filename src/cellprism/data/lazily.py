@@ -1,4 +1,4 @@
-"""AnnData whose matrices stay in their file until rows of them are asked for; all else is read."""
+"""AnnData and MuData whose matrices stay in their file until rows of them are asked for; all else is read."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import anndata as ad
+import mudata
 
-__all__ = ["lazily"]
+__all__ = ["lazily", "lazily_mudata"]
 
 _HELD = 2**26
 """Bytes from which on a dense array of ``obsm`` stays where it lies."""
@@ -30,6 +31,21 @@ def lazily(group: Any) -> ad.AnnData | None:
         raw = group["raw"]
         parts["raw"] = {"X": _matrix(raw["X"])} | {k: ad.io.read_elem(raw[k]) for k in ("var", "varm") if k in raw}
     return ad.AnnData(**parts)
+
+
+def lazily_mudata(file: Any) -> mudata.MuData | None:
+    """The MuData of an open HDF5 file, each of its modalities by :func:`lazily`; None where one is of an older layout."""
+    stored = file["mod"]
+    given = [str(name) for name in stored.attrs.get("mod-order", [])]
+    names = given if set(given) == set(stored) else list(stored)
+    parts = {name: lazily(stored[name]) for name in names}
+    found = {name: part for name, part in parts.items() if part is not None}
+    if len(found) < len(parts):
+        return None
+    kept = ("obs", "var", "obsm", "varm", "uns", "obsmap", "varmap")
+    return mudata.MuData(
+        found, axis=int(file.attrs.get("axis", 0)), **{k: ad.io.read_elem(file[k]) for k in kept if k in file}
+    )
 
 
 def _names(group: Any, part: str) -> list[str]:

@@ -17,7 +17,7 @@ import zarr
 from cellprism.data.chunks import refuse_lost_chunks
 from cellprism.data.hdf5 import refuse_outside, refuse_unfinished
 from cellprism.data.kind_of_file import what_it_is
-from cellprism.data.lazily import lazily
+from cellprism.data.lazily import lazily, lazily_mudata
 from cellprism.errors import InputError
 
 __all__ = ["describe_keys", "one_of_these", "read_cells", "sha256"]
@@ -36,8 +36,7 @@ def read_cells(path: str | Path, *, whole: bool = True) -> ad.AnnData | mudata.M
     path
         The file.
     whole
-        Whether all of it is read. Else the matrices of an AnnData stay in the file, see
-        :func:`cellprism.data.lazily.lazily`; a MuData is always read.
+        Whether all of it is read. Else matrices stay in the file, see :func:`cellprism.data.lazily.lazily`.
 
     Raises
     ------
@@ -59,7 +58,8 @@ def read_cells(path: str | Path, *, whole: bool = True) -> ad.AnnData | mudata.M
         refuse_unfinished(path)
         if path.suffix == ".h5mu":
             with mudata.set_options(pull_on_update=False):
-                return _with_shared_columns(mudata.read_h5mu(path))
+                left = None if whole else lazily_mudata(h5py.File(path))
+                return _with_shared_columns(mudata.read_h5mu(path) if left is None else left)
         if path.suffix == ".zarr":
             group = zarr.open_group(path, mode="r")
             refuse_lost_chunks(group.get("X"), f"X of {path}")

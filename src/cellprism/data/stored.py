@@ -16,6 +16,7 @@ from cellprism.data.beyond_memory import HELD, Gathering
 from cellprism.data.chunks import refuse_lost_chunks
 from cellprism.data.sparse import as_csr
 from cellprism.data.state import State, Totals, check_sign, row_totals, stated, to_log1p, totals_of, whole
+from cellprism.data.turned import turned
 from cellprism.errors import InputError
 
 __all__ = ["StoredExpression", "gathered", "is_stored", "stored_expression"]
@@ -112,7 +113,7 @@ def stored_expression(
 def gathered(matrix: Any, where: str, limit: float = HELD) -> sp.csr_array:
     """A stored matrix as canonical CSR float32, read in order: in memory up to so many bytes, in temporary files beyond.
 
-    One that is stored by genes (CSC) is held in memory, as its cells lie scattered over all of it.
+    One that is stored by genes (CSC) is turned on its way (:mod:`cellprism.data.turned`).
 
     Raises
     ------
@@ -121,10 +122,9 @@ def gathered(matrix: Any, where: str, limit: float = HELD) -> sp.csr_array:
     """
     with _readable(where):
         refuse_lost_chunks(getattr(matrix, "group", None), where)
-    if getattr(matrix, "format", "csr") == "csc":
-        return as_csr(matrix)
-    with Gathering(int(matrix.shape[1]), limit) as rows:
-        for block in _blocks(matrix, where):
+    by_genes = getattr(matrix, "format", "csr") == "csc"
+    with _readable(where), Gathering(int(matrix.shape[1]), limit) as rows:
+        for block in turned(matrix, where) if by_genes else _blocks(matrix, where):
             rows.add(block)
         return rows.matrix()
 

@@ -10,13 +10,13 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellprism.data.missing import groups
-from cellprism.features.core import core_cells, label_location, lift
+from cellprism.features.core import label_location, lift
 from cellprism.features.evidence import test_labels
 from cellprism.features.question import Question
 from cellprism.features.readings import LABEL_LIFT
 from cellprism.stats.enrichment import two_sided
 from cellprism.stats.fdr import benjamini_hochberg
-from cellprism.stats.labels import spearman
+from cellprism.stats.labels import code_ranks, spearman
 
 __all__ = ["CONFOUND_SHARE", "confound_marks", "nuisance_labels"]
 
@@ -58,6 +58,7 @@ def _same_groups(one: np.ndarray, other: np.ndarray) -> bool:
 
 def confound_marks(
     codes: sp.csc_array,
+    core: sp.csc_array,
     question: Question,
     columns: pd.DataFrame,
     nuisance: Mapping[str, np.ndarray],
@@ -72,7 +73,6 @@ def confound_marks(
     or more and read no label, as rare or distinct cells may well lie far out.
     """
     active = np.diff(codes.indptr)
-    core = core_cells(codes)
     few = question.options.min_cells
     enough = (active >= few) & (active <= codes.shape[0] - few)
     mark = np.full(codes.shape[1], "", dtype=object)
@@ -91,8 +91,9 @@ def confound_marks(
         if name not in nuisance:
             where = label_location(codes, core, categories)
             of_a_label |= (lift(where.core_precision, where.prevalence[None, :]) >= LABEL_LIFT).any(axis=1)
+    ranks = code_ranks(codes)
     for name, values in numeric.items():
-        rho, attainable, z = spearman(codes, values)
+        rho, attainable, z = spearman(codes, values, ranks)
         share = np.abs(rho) / np.where(attainable > 0, attainable, 1.0)
         passes = benjamini_hochberg(np.where(enough, two_sided(z), np.nan)) < question.level
         if name == _NORM:
@@ -101,6 +102,7 @@ def confound_marks(
         for f in np.flatnonzero(better):
             mark[f] = f"{'+' if rho[f] > 0 else '-'}{name}"
         best = np.where(better, share, best)
+    del ranks
     results, qval = test_labels(codes, dict(nuisance))
     start = 0
     for name, result in results.items():

@@ -13,7 +13,7 @@ from cellprism.data.chunks import chunks
 from cellprism.features import naming
 from cellprism.features.beyond import beyond_random
 from cellprism.features.confounds import confound_marks, nuisance_labels
-from cellprism.features.core import lift
+from cellprism.features.core import core_cells, lift
 from cellprism.features.evidence import Evidence
 from cellprism.features.kinds import cell_type_kinds, has_kinds
 from cellprism.features.options import NameOptions
@@ -70,8 +70,9 @@ def feature_table(
     mean = np.asarray(codes.sum(axis=0)).ravel() / np.maximum(n_active, 1)
     kind = _kinds(part, question, options.kind_by)
     nuisance = nuisance_labels(question.labels, options.confounds, study.units)
+    core = core_cells(part)
     mark = confound_marks(
-        part, question, study.labels.iloc[study.tested], nuisance, options.confounds, study.of_tested(study.depth),
+        part, core, question, study.labels.iloc[study.tested], nuisance, options.confounds, study.of_tested(study.depth),
         None if study.embedding is None else _norms(study.embedding, study.rows),
     )  # fmt: skip
     gene_names = genes["gene"].to_numpy(dtype=object)
@@ -84,7 +85,7 @@ def feature_table(
     leading = top_genes(found)
     display = [naming.display_gene(g, s) for g, s in zip(genes["gene"], genes["symbol"], strict=True)]
     evidence = name_evidence(
-        part, found, question, display, labels, random, leading, live=live, marks=mark, nuisance=nuisance, kinds=known.kinds,
+        part, core, found, question, display, labels, random, leading, live=live, marks=mark, nuisance=nuisance, kinds=known.kinds,
         ancestors=known.ancestors, regulators=known.regulators,
     )  # fmt: skip
     named = dict(zip((e.feature for e in evidence), naming.feature_names(evidence), strict=True))

@@ -10,7 +10,7 @@ from cellprism.features.core import core_cells, label_location
 from cellprism.features.evidence import test_labels
 from cellprism.stats.enrichment import two_sided
 from cellprism.stats.fdr import benjamini_hochberg
-from cellprism.stats.labels import spearman
+from cellprism.stats.labels import code_ranks, spearman
 
 __all__ = ["label_table"]
 
@@ -26,7 +26,7 @@ def label_table(
     """Rows of ``labels.parquet``, live features only: detection of categories, Spearman with continuous columns."""
     live = np.flatnonzero(np.diff(codes.indptr) > 0)
     results, qval = test_labels(codes, categorical)
-    core = core_cells(codes)
+    core = core_cells(codes if results else codes[:, :0])
     parts, start = [], 0
     for column, result in results.items():
         k = result.categories.size
@@ -51,8 +51,9 @@ def label_table(
             )
         )
         start += k
+    ranks = code_ranks(codes) if continuous else None
     for column, values in continuous.items():
-        rho, _, z = spearman(codes, values)
+        rho, _, z = spearman(codes, values, ranks)
         parts.append(
             pd.DataFrame(
                 {

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from cellprism.features import naming
 from cellprism.features.beyond import reach
-from cellprism.features.core import core_cells, core_deviates, lift
+from cellprism.features.core import core_deviates, lift
 from cellprism.features.evidence import Evidence
 from cellprism.features.homes import Homes, label_homes, set_home_lift
 from cellprism.features.question import Question
@@ -47,6 +47,7 @@ def top_genes(found: Evidence) -> np.ndarray:
 
 def name_evidence(
     codes: sp.csc_array,
+    core: sp.csc_array,
     found: Evidence,
     question: Question,
     display: Sequence[str],
@@ -65,7 +66,7 @@ def name_evidence(
 
     Parameters
     ----------
-    codes
+    codes, core
         Of the tested cells.
     display
         Name of each gene.
@@ -83,7 +84,6 @@ def name_evidence(
     n_active = np.diff(codes.indptr)
     shown = np.take_along_axis(found.genes.calibrated, np.maximum(top, 0), axis=1)
     genes = np.where((top >= 0) & (shown >= found.critical), top, -1)
-    core = core_cells(codes)
     few = np.diff(core.indptr)[:, None]  # of a handful of core cells that happen to be alike, a larger t says no more
     core_z = np.minimum(core_deviates(core, question.expression, genes), few)
     columns = {c: v for c, v in question.labels.items() if c not in nuisance and c in set(labels["column"])}

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism import genesets
-from cellprism.data.beyond_memory import row_blocks
+from cellprism.data.beyond_memory import Gathering, row_blocks
 from cellprism.data.checks import check_embedding, remarks
 from cellprism.data.columns import kept_columns
 from cellprism.data.expression import Expression, as_expression, genes_of
@@ -42,6 +42,9 @@ from cellprism.run.options import RunOptions
 from cellprism.run.steps import Steps
 
 __all__ = ["prepare"]
+
+_DECODED = 2**22
+"""Values that are decoded at a time where expression is beyond memory."""
 
 
 def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> Inputs:
@@ -84,7 +87,7 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
     del taken  # of a split, what the model saw is not needed any more
     nuisance = nuisance_columns(expression)
     if options.expression == "predicted" and made.model is not None:
-        expression = _predicted(made.model, embedding, expression)
+        expression = _predicted(made.model, embedding, expression, options.memory_limit)
     symbols, matched = _matched(genes, names_of, _seen(expression.values), sets)
     if any(adata.var_names.duplicated().any() for adata in modalities(cells).values()):
         warnings.append("gene names repeat; repeated ones carry a suffix in the tables")
@@ -144,18 +147,26 @@ def _kept(obs: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     return pd.DataFrame(beside, index=obs.index).join(kept_columns(obs, known))
 
 
-def _predicted(model: EmbeddingModel, embedding: NDArray[np.float32], measured: Expression) -> Expression:
-    """The model's expected counts for the unchanged embedding, 10,000 a cell, in place of the measured ones."""
-    decoded = model.decode(embedding)
-    names = list(dict.fromkeys(measured.modality))
-    blocks = [to_log1p(sp.csr_array(decoded[m], dtype=np.float32), "counts") for m in names]
-    values = sp.csr_array(sp.hstack(blocks, format="csr"), dtype=np.float32)
-    if values.shape[1] != len(measured.genes):
-        raise InputError(
-            "the model must predict every measured gene",
-            f"{values.shape[1]} of {len(measured.genes)}",
-            "test measured expression",
-        )
+def _predicted(model: EmbeddingModel, embedding: NDArray[np.float32], measured: Expression, limit: float) -> Expression:
+    """The model's expected counts for the unchanged embedding, 10,000 a cell, in place of the measured ones.
+
+    They are dense: where all of them take more than so many bytes, cells are decoded some at a time, into files.
+    """
+    names, n_genes = list(dict.fromkeys(measured.modality)), len(measured.genes)
+    step = len(embedding) if 8 * len(embedding) * n_genes <= limit else max(1, _DECODED // n_genes)
+    with Gathering(n_genes, limit) as rows:
+        for start in range(0, len(embedding), step):
+            decoded = model.decode(embedding[start : start + step])
+            parts = [to_log1p(sp.csr_array(decoded[m], dtype=np.float32), "counts") for m in names]
+            block = sp.csr_array(sp.hstack(parts, format="csr"), dtype=np.float32)
+            if block.shape[1] != n_genes:
+                raise InputError(
+                    "the model must predict every measured gene",
+                    f"{block.shape[1]} of {n_genes}",
+                    "test measured expression",
+                )
+            rows.add(block)
+        values = rows.matrix()
     return Expression(
         values, measured.genes, measured.symbols, measured.modality, measured.depth, dict.fromkeys(names, "counts")
     )

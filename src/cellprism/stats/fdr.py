@@ -9,6 +9,7 @@ import numpy as np
 from cellprism.stats import fdr_kernels
 from cellprism.stats.kernels import last_not_above, log_two_sided, stretch_starts
 from cellprism.stats.parallel import for_chunks
+from cellprism.stats.sorting import sort_up
 
 __all__ = ["Family", "benjamini_hochberg", "two_sided_log_p"]
 
@@ -57,7 +58,7 @@ class Family:
                 part[:] = given[span]
 
         for_chunks(take, given.size, _STEP)
-        keys.sort()
+        sort_up(keys)
         keys = keys[: int(np.searchsorted(keys, keys.dtype.type(np.nan)))]  # NaN sorts last
         self._keys = keys
         n = -(-keys.size // _STRETCH)

@@ -13,7 +13,7 @@ from cellprism.data.missing import groups
 from cellprism.stats.expression import column_order
 from cellprism.stats.kernels import auroc_f1, lift_over_zeros
 
-__all__ = ["LabelResult", "category_detectors", "spearman"]
+__all__ = ["CodeRanks", "LabelResult", "category_detectors", "code_ranks", "spearman"]
 
 _AT_A_TIME = 2**20  # active codes
 
@@ -87,8 +87,35 @@ def _some_features(ptr: np.ndarray) -> Iterator[slice]:
         start = stop
 
 
-def spearman(codes: sp.csc_array, covariate: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+class CodeRanks(NamedTuple):
+    """Midranks of every feature's codes over all cells."""
+
+    lift: sp.csc_array
+    """(cells, features) ranks less the rank that zeros share."""
+    length: np.ndarray
+    """(features,) root of the sum of squared deviations of all ranks from their mean."""
+
+
+def code_ranks(codes: sp.csc_array) -> CodeRanks:
+    """Rank codes once, for any number of covariates."""
+    ptr = codes.indptr.astype(np.int64)
+    lift, length = lift_over_zeros(ptr, codes.data, column_order(ptr, codes.data), codes.shape[0])
+    return CodeRanks(sp.csc_array((lift, codes.indices, codes.indptr), codes.shape), length)
+
+
+def spearman(
+    codes: sp.csc_array, covariate: np.ndarray, ranks: CodeRanks | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Spearman correlation of every feature with one continuous covariate (cells without a value are left out).
+
+    Parameters
+    ----------
+    codes
+        (cells, features).
+    covariate
+        (cells,).
+    ranks
+        Of :func:`code_ranks`, where they are known already.
 
     Returns
     -------
@@ -102,7 +129,6 @@ def spearman(codes: sp.csc_array, covariate: np.ndarray) -> tuple[np.ndarray, np
     """
     covariate = np.asarray(covariate, dtype=np.float64)
     known = np.isfinite(covariate)
-    part = codes[np.flatnonzero(known)].tocsc() if not known.all() else codes
     n = int(known.sum())
     if n < 3:
         nothing = np.zeros(codes.shape[1])
@@ -110,10 +136,10 @@ def spearman(codes: sp.csc_array, covariate: np.ndarray) -> tuple[np.ndarray, np
     y = stats.rankdata(covariate[known])
     y -= y.mean()
     y_length = np.sqrt((y**2).sum())
-    ptr = part.indptr.astype(np.int64)
-    lift, length = lift_over_zeros(ptr, part.data, column_order(ptr, part.data), n)
-    # ranks less the rank of the zeros: only active cells contribute
-    product = sp.csc_array((lift, part.indices, part.indptr), part.shape).T @ y
+    if not known.all():
+        ranks = code_ranks(codes[np.flatnonzero(known)].tocsc())
+    lift, length = code_ranks(codes) if ranks is None else ranks
+    product = lift.T @ y  # only active cells contribute
     usable = (length > 0) & (y_length > 0)
     rho = np.where(usable, product / np.where(usable, length * y_length, 1.0), 0.0)
     attainable = length / np.sqrt((float(n) ** 3 - n) / 12.0)
