@@ -91,3 +91,19 @@ def test_a_mask_of_text_in_another_order_is_refused() -> None:
     turned = pd.Series(CHOSEN.astype(str), index=Z.index)[::-1]
     with pytest.raises(InputError, match="another order"):
         prism.steer(sae, Z, 0, to=1.0, cells=turned)
+
+
+def test_an_evaluation_fits_its_rivals_to_the_cells_that_are_meant() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(240, 4)).astype(np.float32)
+    fitted, types = np.arange(240) % 2 == 0, np.array(["a", "b"])[(X[:, 0] > 0).astype(int)]
+    codes = np.hstack([np.maximum(X, 0), np.maximum(-X, 0)])
+
+    def table(rows: object) -> pd.DataFrame:
+        return prism.evaluate(codes, X, {"type": types}, fitted=rows, rivals=["pca"], ks=(1,)).table
+
+    right = table(fitted)
+    for form in (fitted.astype(str), pd.array(fitted.tolist(), dtype="boolean"), np.flatnonzero(fitted)):
+        pd.testing.assert_frame_equal(table(form), right)
+    with pytest.raises(InputError, match=r"fitted\.astype\(bool\)"):
+        table(fitted.astype(int))

@@ -61,7 +61,7 @@ def is_mask(cells: Any) -> bool:
     return np.asarray(cells).dtype.kind not in "iu" and set(groups(cells).names) <= _TRUE[0][0]
 
 
-def chosen_cells(cells: Any, n: int) -> NDArray[np.intp]:
+def chosen_cells(cells: Any, n: int, what: str = "`cells`") -> NDArray[np.intp]:
     """Sorted row numbers from a mask, row numbers or None (all).
 
     Raises
@@ -82,13 +82,13 @@ def chosen_cells(cells: Any, n: int) -> NDArray[np.intp]:
             raise InputError(
                 "row numbers name each cell once",
                 f"{given.size} numbers, {rows.size} of them different",
-                "give a mask as booleans: cells.astype(bool)"
+                f"give a mask as booleans: {what.strip('`')}.astype(bool)"
                 if set(rows.tolist()) <= {0, 1}
                 else "drop the double ones",
             )
         rows = rows.astype(np.intp)
     else:
-        rows = np.flatnonzero(mask(cells if isinstance(cells, pd.Series) else _column(cells), n, "`cells`"))
+        rows = np.flatnonzero(mask(cells if isinstance(cells, pd.Series) else _column(cells), n, what))
     if rows.size == 0:
         raise InputError("at least one cell must be chosen", "none", "loosen the choice of cells")
     return rows
