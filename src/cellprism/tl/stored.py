@@ -74,16 +74,16 @@ def refuse_taken(adata: ad.AnnData, key: str, *, rep: str | None = None, columns
     taken += [f"uns[{key!r}]"] if key in adata.uns else []
     taken += [f"obsm['X_{key}_embedding']"] if rep is None and f"X_{key}_embedding" in adata.obsm else []
     taken += [f"obs[{column!r}]" for column in columns if column in adata.obs]
-    if rep == f"X_{key}":
-        raise InputError(
-            "codes must not take the place of the embedding that they are of",
-            f"rep={rep!r} and key={key!r}, whose codes go into obsm[{rep!r}]",
-            "give another `key=`",
-        )
     if taken and not ours:
         raise InputError(
             "results must not take the place of what adata holds",
             f"{taken[0]}, which is not of fit",
+            "give another `key=`",
+        )
+    if rep == f"X_{key}":
+        raise InputError(
+            "codes must not take the place of the embedding that they are of",
+            f"rep={rep!r} and key={key!r}, whose codes go into obsm[{rep!r}]",
             "give another `key=`",
         )
 
