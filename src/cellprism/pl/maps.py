@@ -67,7 +67,7 @@ def cells(
     Examples
     --------
     >>> prism.pl.cells(adata, 1).get_xlabel()
-    'map 1'
+    'UMAP 1'
     """
     source = as_source(data, key)
     row = row_of(source, feature)
