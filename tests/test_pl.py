@@ -12,6 +12,8 @@ from report.make_run import make_run
 import cellprism as prism
 from cellprism import pl
 from cellprism.errors import InputError
+from cellprism.report.bundle import bundle
+from cellprism.report.pack import unpack
 from cellprism.report.source import read_source
 
 
@@ -56,7 +58,11 @@ def test_cells_draws_each_cell_once_and_the_active_ones_by_strength(run, number)
 def test_feature_map_has_a_point_a_feature_and_names(run):
     ax = pl.feature_map(run, names=5)
     assert len(drawn(ax)) == 20
-    assert len([t for t in texts(ax) if t]) == 5
+    called, *numbers = [t for t in texts(ax) if t]
+    features = pd.read_parquet(run / "features.parquet").set_index("feature")
+    assert len(numbers) == 5
+    for number in numbers:  # beside the axes stands what each number on the map is called, whole
+        assert " ".join(features.name[int(number)].split()) in " ".join(called.split())
     kinds = set(pd.read_parquet(run / "features.parquet").kind)
     assert {t.get_text() for t in ax.get_legend().get_texts()} == kinds
     assert len(pl.feature_map(run, colour="stability", names=0).collections[0].get_array()) == 20
@@ -104,8 +110,6 @@ def test_figures_say_what_they_show(run, number):
         assert ax.get_xlabel()
         assert ax.get_ylabel()
     assert pl.feature_map(run).get_legend().get_title().get_text() == "kind"
-    features = pd.read_parquet(run / "features.parquet")
-    assert {t.replace("\n", " ") for t in texts(pl.feature_map(run, names=6)) if t} <= set(features.name)
 
 
 def test_dots_are_shares_and_means_of_groups(run):
@@ -149,6 +153,50 @@ def test_panels_and_heat_map(run):
     assert values[0, 0] == pytest.approx(first.log2fc.iloc[0], rel=1e-5)
     with pytest.raises(InputError, match="Panels need features"):
         pl.panels(run, [])
+
+
+LONG = (
+    "[+depth] CD14+ Monocytes and FCGR3A+ Monocytes, in part: Interferon alpha/beta response · ISG15/RSAD2 (like #{})"
+)
+
+
+@pytest.mark.parametrize("draw", [lambda s: pl.dotplot(s, "cell_type"), pl.heatmap, pl.modules])
+def test_long_names_of_rows_do_not_lie_on_each_other(run, draw):
+    source = read_source(run)
+    source.features["name"] = [LONG.format(i) for i in range(source.n_features)]
+    ax = draw(source)
+    ax.figure.draw_without_rendering()
+    rows = [t.get_window_extent() for t in ax.get_yticklabels() if t.get_text()]
+    assert len(rows) > 2
+    assert not any(a.overlaps(b) for i, a in enumerate(rows) for b in rows[:i])
+    assert ax.get_xlabel()
+
+
+def test_long_names_of_points_do_not_lie_on_each_other(run):
+    rng = np.random.default_rng(0)
+    codes = (rng.random((200, 20)) < 0.5) * rng.gamma(2, 1, (200, 20))
+    codes[100:, :12] *= 3
+    found = prism.differential(codes, np.repeat(["ctrl", "stim"], 100))
+    found.table["name"] = [LONG.format(i) for i in range(20)]
+    for ax in (pl.differential(found), pl.feature_map(run, names=20)):
+        placed = boxes(ax)
+        assert len(placed) >= 11
+        assert not any(a.overlaps(b) for i, a in enumerate(placed) for b in placed[:i])
+
+
+def test_groups_stand_in_their_own_order_and_cells_without_one_in_none(run, number):
+    source = read_source(run)
+    stages = ["early", "mid", "late"]
+    known = np.array([*stages, None], dtype=object)[np.arange(source.n_cells) % 4]
+    source.cells["stage"] = pd.Categorical(known, stages, ordered=True)
+    assert [t.get_text().split("\n")[0] for t in pl.violin(source, number, "stage").get_xticklabels()] == stages
+    assert [t.get_text() for t in pl.dotplot(source, "stage").get_xticklabels()] == stages
+    card = pl.feature(source, number, by="stage").axes[1]
+    assert [t.get_text().rsplit(" (", 1)[0] for t in card.get_yticklabels()] == stages
+    columns = unpack(bundle(source).blocks["cells"])[1]["columns"]
+    assert next(c["names"] for c in columns if c["name"] == "stage") == ["–", *stages]
+    with pytest.raises(InputError, match="one of their columns"):
+        pl.feature(source, number, by="nothing")
 
 
 def test_comparisons_are_drawn_from_all_forms(tmp_path):

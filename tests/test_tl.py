@@ -144,6 +144,54 @@ def test_further_cells_are_encoded_by_what_was_fitted(tmp_path: Path) -> None:
         prism.tl.encode(far, cells)
 
 
+def test_what_adata_holds_is_not_written_over() -> None:
+    cells = fitted()
+    with pytest.raises(prism.InputError, match="embedding that they are of"):
+        prism.tl.fit(cells, "X_prism", cfg=prism.SAEConfig(8, k=2), seeds=1, epochs=2)
+    assert cells.uns["prism"]["rep"] == "X_emb"
+    model = prism.embed.train("pca", cells, n_components=5)
+    for column in ("prism_novelty", "prism_top_feature"):
+        new = counts_adata(50, 60)
+        new.obs[column] = "mine"
+        with pytest.raises(prism.InputError, match=column):
+            prism.tl.encode(new, cells, model=model)
+        assert (new.obs[column] == "mine").all()
+    new = counts_adata(50, 60)
+    new.obsm["X_prism_embedding"] = np.zeros((50, 2))
+    with pytest.raises(prism.InputError, match="X_prism_embedding"):
+        prism.tl.encode(new, cells, model=model)
+
+
+def test_no_argument_of_encode_is_ignored() -> None:
+    cells = counts_adata(300, 60)
+    model = prism.embed.train("pca", cells, n_components=5)
+    cells.obsm["X_pca"] = model.encode(cells)
+    prism.tl.fit(cells, "X_pca", cfg=prism.SAEConfig(16, k=3), seeds=1, epochs=5)
+    new = cells[:80].copy()
+    del new.uns["prism"], new.obsm["X_prism"]
+    new.layers["counts"], new.X = new.X.copy(), new.X[::-1].copy()
+    np.testing.assert_allclose(
+        prism.tl.encode(new.copy(), cells, model=model, layer="counts").embedding, cells.obsm["X_pca"][:80], atol=1e-4
+    )
+    with pytest.raises(prism.InputError, match="nothing"):
+        prism.tl.encode(new.copy(), cells, model=model, layer="nothing")
+    for also in ({"model": model}, {"layer": "counts"}):
+        with pytest.raises(prism.InputError, match="leave one of them out"):
+            prism.tl.encode(new.copy(), cells, rep="X_pca", **also)
+
+
+def test_steered_cells_are_chosen_by_mask_name_or_condition() -> None:
+    cells = counts_adata(300, 60)
+    model = prism.embed.train("pca", cells, n_components=5)
+    cells.obsm["X_pca"] = model.encode(cells)
+    prism.tl.fit(cells, "X_pca", cfg=prism.SAEConfig(16, k=3), seeds=1, epochs=5)
+    feature = int(cells.obsm["X_prism"].sum(axis=0).argmax())
+    mine = (cells.obs["cell_type"] == "type 0").to_numpy()
+    for chosen in (mine, mine.astype(str), cells.obs_names[mine], np.flatnonzero(mine), "cell_type == 'type 0'"):
+        found = prism.tl.steer(cells, feature, chosen, model=model, n_null=2)
+        assert found.cells.tolist() == np.flatnonzero(mine).tolist()
+
+
 def test_results_are_shown_in_two_lines() -> None:
     cells = counts_adata(300, 60)
     model = prism.embed.train("pca", cells, n_components=5)

@@ -146,3 +146,30 @@ def test_kinds_decide_what_is_tested() -> None:
             annotate(codes, **given, label_kinds=wrong)
     with pytest.raises(InputError, match="'f' twice"):
         annotate(codes, **(given | {"labels": pd.DataFrame([[1, 2]] * N, columns=["f", "f"])}))
+
+
+def test_categories_keep_the_order_that_they_have() -> None:
+    n = 48
+    stages = ["early", "mid 1", "mid 2", "late"]
+    obs = pd.DataFrame(
+        {
+            "stage": pd.Categorical(np.array(stages)[np.arange(n) % 4], stages, ordered=True),
+            "cluster": pd.Categorical((np.arange(n) % 12).astype(str), [str(i) for i in range(12)]),
+            "as text": (np.arange(n) % 12).astype(str),
+            "day": np.array([14.0, 2.0, 7.0, 0.0])[np.arange(n) % 4],
+            "word": np.array(["b", "a", "10"])[np.arange(n) % 3],
+        }
+    )
+    numbers = [str(i) for i in range(12)]
+    right = {
+        "stage": stages,
+        "cluster": numbers,
+        "as text": numbers,
+        "day": ["0", "2", "7", "14"],
+        "word": ["10", "a", "b"],
+    }
+    for table in (label_columns(obs, list(obs)).table, kept_columns(obs, ())):
+        assert {c: list(table[c].cat.categories) for c in table} == right
+        assert [c for c in table if table[c].cat.ordered] == ["stage"]
+        for name in obs:
+            assert table[name].astype(str).tolist() == [str(v).removesuffix(".0") for v in obs[name]]

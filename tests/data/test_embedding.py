@@ -162,3 +162,34 @@ def test_rows_are_joined_on_names() -> None:
 def test_cells_that_do_not_match_are_refused(cells: tuple[str, ...] | None, names: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         align(Embedding(X, cells, "file"), pd.Index(names))
+
+
+NAMES = [f"c{i}" for i in range(6)]
+
+
+@pytest.mark.parametrize("called", ["cells", "obs_names", "barcodes", "names"])
+@pytest.mark.parametrize("form", ["dense", "bytes", "sparse", "tensor"])
+def test_names_beside_an_embedding_are_read_whatever_they_are_called(tmp_path: Path, form: str, called: str) -> None:
+    Z = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    path = tmp_path / ("e.pt" if form == "tensor" else "e.npz")
+    if form == "tensor":
+        torch.save({"embedding": torch.as_tensor(Z), called: NAMES, "history": [0.5] * 6}, path)
+    elif form == "sparse":
+        sp.save_npz(path, sp.csr_array(Z))
+        with np.load(path) as kept:
+            arrays = dict(kept)
+        np.savez(path, **arrays, **{called: np.array(NAMES)})
+    else:
+        np.savez(path, embedding=Z, **{called: np.array(NAMES, dtype="S" if form == "bytes" else "U")})
+    found = read_embedding(path)
+    assert found.cells == tuple(NAMES)
+    np.testing.assert_allclose(align(found, pd.Index(NAMES[::-1])), Z[::-1])
+
+
+def test_two_lists_of_text_are_refused_unless_one_is_called_cells(tmp_path: Path) -> None:
+    Z, labels = np.ones((6, 3), dtype=np.float32), np.array(["B"] * 6)
+    np.savez(tmp_path / "two.npz", embedding=Z, barcodes=np.array(NAMES), cell_type=labels)
+    with pytest.raises(InputError, match="'cells'"):
+        read_embedding(tmp_path / "two.npz")
+    np.savez(tmp_path / "named.npz", embedding=Z, cells=np.array(NAMES), cell_type=labels)
+    assert read_embedding(tmp_path / "named.npz").cells == tuple(NAMES)

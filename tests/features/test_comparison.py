@@ -348,6 +348,11 @@ def test_refuses(first: Dictionary, second: Dictionary, options: dict[str, Any],
         compare(first, second, CompareOptions(**options))
 
 
+def test_labels_to_hold_cells_within_are_named() -> None:
+    with pytest.raises(InputError, match="name of a column"):
+        compare(CODES, CODES, CompareOptions(within=np.array(["a", "b"])))  # type: ignore[arg-type]
+
+
 def test_without_draws_there_is_no_p() -> None:
     found = compare(CODES, CODES, CompareOptions(permutations=0))
     assert found.table["best_pval"].isna().all()

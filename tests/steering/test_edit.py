@@ -49,8 +49,8 @@ WRONG = {
     "quantile": ({"feature": 1, "to_quantile": 95.0}, "between 0 and 1"),
     "negative factor": ({"feature": 1, "scale": -1.0}, "never negative"),
     "not a number": ({"feature": 1, "add": np.nan}, "finite"),
-    "mask": ({"feature": 1, "off": True, "cells": np.ones(3, bool)}, "one entry a cell"),
-    "rows": ({"feature": 1, "off": True, "cells": [300]}, "row numbers"),
+    "mask": ({"feature": 1, "off": True, "cells": np.ones(3, bool)}, "one value a cell"),
+    "rows": ({"feature": 1, "off": True, "cells": [300]}, "0 to 299"),
     "no cells": ({"feature": 1, "off": True, "cells": np.zeros(300, bool)}, "t least one cell"),
 }
 

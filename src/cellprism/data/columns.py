@@ -19,6 +19,7 @@ __all__ = [
     "ColumnKind",
     "Labels",
     "as_numbers",
+    "categories",
     "column_kind",
     "kept_columns",
     "label_columns",
@@ -158,7 +159,7 @@ def label_columns(obs: pd.DataFrame, wanted: Sequence[str]) -> Labels:
         else:
             met = groups(column)
             _check_categories(name, met, column)
-            table[name] = pd.Categorical(met.text(), categories=list(met.names))
+            table[name] = categories(column, met)
             absent = met.n_missing
         if how:
             what = "numbers" if kind == "number" else f"{len(table[name].cat.categories)} categories"
@@ -166,6 +167,23 @@ def label_columns(obs: pd.DataFrame, wanted: Sequence[str]) -> Labels:
         if absent:
             notes.append(f"{absent:,} of {len(obs):,} cells have no value in {name!r} and are left out of its tests")
     return Labels(table, kinds, tuple(notes))
+
+
+def categories(column: pd.Series, met: Groups) -> pd.Categorical:
+    """A column as categories of text, in their own order: that of a categorical, of numbers by size, else of the alphabet.
+
+    Stages, ages and numbers of clusters are shown in the order that they have, wherever groups stand beside each other.
+    """
+    own = isinstance(column.dtype, pd.CategoricalDtype)
+    if own:
+        first = groups(pd.Series(column.cat.categories))
+        place = {name: int(np.flatnonzero(first.number == i)[0]) for i, name in enumerate(first.names)}
+        names = sorted(met.names, key=place.__getitem__)
+    else:
+        size = pd.to_numeric(pd.Series(met.names, dtype=object), errors="coerce").to_numpy(dtype=np.float64)
+        known = bool(size.size) and not np.isnan(size).any()
+        names = [met.names[i] for i in np.argsort(size, kind="stable")] if known else list(met.names)
+    return pd.Categorical(met.text(), categories=names, ordered=own and bool(column.cat.ordered))
 
 
 _PLURAL = {"number": "numbers", "category": "categories"}
@@ -212,5 +230,5 @@ def kept_columns(obs: pd.DataFrame, beside: Sequence[str]) -> pd.DataFrame:
             continue
         if 2 <= met.names.size <= max(2, len(obs) // 2):
             shown = f"obs:{name}" if name in RESERVED else str(name)
-            kept[shown] = pd.Categorical(met.text(), categories=list(met.names))
+            kept[shown] = categories(column, met)
     return pd.DataFrame(kept, index=obs.index)

@@ -66,7 +66,7 @@ def read_embedding(path: str | Path) -> Embedding:
     """Embedding from ``.npy``, ``.npz``, ``.parquet``, ``.csv``, ``.tsv`` (plain or ``.gz``) or ``.pt``.
 
     Tables may carry cell names in their index or in their first column of text. ``.npz`` files hold one array, or one
-    named ``embedding`` (or ``X``), and may name the cells in ``cells``. ``.pt`` files hold a tensor, or a dict with one
+    named ``embedding`` (or ``X``), and may name the cells in ``cells``, or in the one array of text with an entry a row. ``.pt`` files hold a tensor, or a dict with one
     under these names; they are read weights-only, nothing is unpickled. Pickled ``.npy`` objects are refused.
 
     Raises
@@ -115,9 +115,39 @@ def _pick(names: list[str], path: Path) -> str:
 def _from_npz(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         if "indptr" in file:
-            return read_sparse(path, "a sparse embedding must be readable").toarray(), None
-        name = _pick([n for n in file.files if n != "cells"], path)
-        return file[name], tuple(map(str, file["cells"])) if "cells" in file.files else None
+            values = read_sparse(path, "a sparse embedding must be readable").toarray()
+            beside = {n: file[n] for n in file.files if n not in _SPARSE}
+        else:
+            texts = [n for n in file.files if n == "cells" or file[n].dtype.kind in "US"]
+            values = file[_pick([n for n in file.files if n not in texts], path)]
+            beside = {n: file[n] for n in texts}
+        return values, _cell_names(beside, len(values), path) if values.ndim else None
+
+
+_SPARSE = frozenset({"indices", "indptr", "data", "shape", "format", "row", "col", "offsets", "_is_array"})
+"""What scipy.sparse.save_npz writes."""
+
+
+def _cell_names(beside: dict[str, Any], n: int, path: Path) -> tuple[str, ...] | None:
+    """Names of the rows out of what lies beside the values: ``cells``, or the one list of text with an entry a row."""
+    if "cells" in beside:
+        return tuple(_decoded(v) for v in beside["cells"])
+    texts = {
+        name: found
+        for name, values in beside.items()
+        if len(found := np.atleast_1d(np.asarray(values))) == n and found.dtype.kind in "US" and found.ndim == 1
+    }
+    if len(texts) > 1:
+        raise InputError(
+            "one list beside an embedding names its cells",
+            f"{len(texts)} in {path}: {', '.join(map(repr, texts))}",
+            "call the names 'cells'",
+        )
+    return next((tuple(_decoded(v) for v in values) for values in texts.values()), None)
+
+
+def _decoded(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _from_pt(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
@@ -135,8 +165,10 @@ def _from_pt(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
         ) from error
     cells = None
     if isinstance(content, dict):
-        cells = tuple(map(str, content["cells"])) if "cells" in content else None
-        content = content[_pick([str(k) for k, v in content.items() if isinstance(v, torch.Tensor)], path)]
+        name = _pick([str(k) for k, v in content.items() if isinstance(v, torch.Tensor)], path)
+        beside = {str(k): v for k, v in content.items() if isinstance(v, (list, tuple))}
+        content = content[name]
+        cells = _cell_names(beside, len(content), path) if content.ndim else None
     if not isinstance(content, torch.Tensor):
         raise InputError(
             "a .pt embedding must hold a tensor", f"{path}: {type(content).__name__}", "save the tensor alone"

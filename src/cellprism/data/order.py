@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from cellprism.data.choice import is_mask
 from cellprism.errors import InputError
 
 __all__ = ["mask_of", "refuse_other_genes", "refuse_other_order"]
@@ -45,8 +46,8 @@ def refuse_other_order(**given: Any) -> None:
 
 
 def mask_of(cells: Any) -> pd.Series | None:
-    """A choice of cells that is a column of booleans, one a cell; None where it lists cells, in whatever order."""
-    return cells if isinstance(cells, pd.Series) and pd.api.types.is_bool_dtype(cells) else None
+    """A choice of cells that is a column of true and false, one a cell; None where it lists cells, in whatever order."""
+    return cells if isinstance(cells, pd.Series) and is_mask(cells) else None
 
 
 def refuse_other_genes(expression: Any, genes: Sequence[str]) -> None:

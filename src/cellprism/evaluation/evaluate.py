@@ -12,8 +12,9 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from cellprism.data.checks import check_embedding, tells_remarks
+from cellprism.data.choice import chosen_cells
 from cellprism.data.missing import groups
-from cellprism.data.order import refuse_other_genes, refuse_other_order
+from cellprism.data.order import mask_of, refuse_other_genes, refuse_other_order
 from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
 from cellprism.evaluation.absorption import absorption
@@ -134,7 +135,7 @@ def evaluate(
     others
         Further dictionaries of the same cells, name -> SAE or codes.
     fitted
-        Mask or indices of the cells that the dictionary was fitted to; rivals are fitted to the same. None: all.
+        Mask or row numbers of the cells that the dictionary was fitted to; rivals are fitted to the same. None: all.
     preset
         ``cheap``: one feature beside the rivals that need no training. ``full``: also few features, trained nulls, NMF,
         molecules where counts are given, and replication where an SAE is given.
@@ -165,7 +166,7 @@ def evaluate(
     """
     refuse_other_order(
         codes=codes, embedding=embedding, truth=truth, expression=expression, counts=counts, replicate=replicate,
-        within=within, batch=batch, others=others,
+        within=within, batch=batch, others=others, fitted=mask_of(fitted),
     )  # fmt: skip
     if genes is not None:
         refuse_other_genes(expression, genes)
@@ -181,7 +182,7 @@ def evaluate(
         )
     _check(preset, n, {"expression": expression, "counts": counts, "replicate": replicate, "within": within})
     found = {THIS: _codes_of(codes, X)} | {name: _codes_of(c, X) for name, c in (others or {}).items()}
-    rows = np.arange(n) if fitted is None else np.arange(n)[np.asarray(fitted)]
+    rows = chosen_cells(fitted, n, "`fitted`")
     width, active = found[THIS].shape[1], found[THIS].nnz / max(n, 1)
     chosen_rivals = _chosen(rivals, preset, expression is not None)
     for name in chosen_rivals:

@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy import stats
 
+from cellprism.data.choice import mask
 from cellprism.data.missing import Groups, groups
 from cellprism.data.order import refuse_other_order
 from cellprism.errors import InputError
@@ -99,7 +100,7 @@ def differential(
         without a donor, and donors of fewer than 3 cells in a condition, are left out there and told in ``info["notes"]``.
         Without it cells count as independent and q values hold for these cells only, not for new donors.
     within
-        (cells,) True for the cells to compare (one cell type, say).
+        (cells,) True for the cells to compare (one cell type, say), in any type of :func:`cellprism.data.choice.mask`.
     conditions
         The two values of ``condition`` to compare, the reference first; needed when there are more than two.
 
@@ -179,9 +180,7 @@ def _sides(
         raise _length("condition", found.number.size, n_cells)
     chosen = np.ones(n_cells, dtype=bool)
     if within is not None:
-        chosen = np.asarray(within, dtype=bool)
-        if chosen.shape != (n_cells,):
-            raise _length("within", chosen.size, n_cells)
+        chosen = mask(within, n_cells, "`within`")
     number = np.where(chosen, found.number, -1)
     present = [str(name) for name in found.names[np.unique(number[number >= 0])]]
     names = present if conditions is None else [str(name) for name in conditions]

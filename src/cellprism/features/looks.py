@@ -36,6 +36,12 @@ def look(first: Dictionary, second: Dictionary, by: str, within: str | None = No
     """
     if not (len(first) and len(second)):
         raise InputError("dictionaries with features are compared", "one without any", "fit it to more cells")
+    if within is not None and not isinstance(within, str):
+        raise InputError(
+            "`within` is the name of a column of labels",
+            f"{type(within).__name__}",
+            "compare run folders, or AnnDatas with prism.tl.match, whose cells have that column",
+        )
     if within is not None and by != "codes":
         raise InputError("labels hold cells together where codes are compared", f"by {by}", "leave `within` out")
     return _LOOKS[by](first, second) if by != "codes" else _by_codes(first, second, within)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
+from cellprism.errors import InputError
 from cellprism.pl.genes import volcano
 from cellprism.pl.maps import cells, row_of
 from cellprism.pl.style import CATEGORIES, plain, shown_once, wrapped
@@ -61,13 +62,15 @@ def feature(data: AnnData | Source | str | Path, feature: int, *, by: str | None
     volcano(source, feature, ax=axes[1, 0])
     _sets(axes[1, 1], source, feature)
     name = str(source.features["name"].iloc[row]) if "name" in source.features else ""
-    figure.suptitle(f"{wrapped(name, 90)}  (feature {feature})" if name else f"Feature {feature}")
+    figure.suptitle(f"{wrapped(name, 90)}  (feature\u00a0{feature})" if name else f"Feature {feature}")
     return shown_once(figure)
 
 
 def _by_label(ax: Axes, source: Source, row: int, by: str | None) -> None:
     level = source.codes[:, [row]].toarray().ravel()
     wanted = [by] if by else [*source.info.get("label_columns", []), *source.cells.columns]
+    if by is not None and by not in source.cells:
+        raise InputError("cells are told apart by one of their columns", repr(by), f"choose of {list(source.cells)}")
     column = next(
         (c for c in wanted if c in source.cells and not pd.api.types.is_numeric_dtype(source.cells[c]) and c != "cell"),
         None,
@@ -78,7 +81,7 @@ def _by_label(ax: Axes, source: Source, row: int, by: str | None) -> None:
         plain(ax)
         return
     words = np.array(text(source.cells[column]), dtype=object)
-    means = pd.Series(level).groupby(words).mean().sort_values(ascending=False).head(ROWS)
+    means = pd.Series(level)[words != ""].groupby(words[words != ""]).mean().sort_values(ascending=False).head(ROWS)
     if getattr(source.cells[column].dtype, "ordered", False):  # ages and stages keep their order
         means = means.reindex([str(c) for c in source.cells[column].cat.categories if str(c) in means.index])
     groups = [level[(words == w) & (level > 0)] for w in means.index]

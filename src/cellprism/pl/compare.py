@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cellprism.errors import InputError
-from cellprism.pl.style import DOWN, GREY, UP, label_points, own_axes, plain, wrapped
+from cellprism.pl.style import DOWN, GREY, UP, key_high, key_points, label_points, own_axes, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ def differential(
         The result of ``prism.differential``, an AnnData after ``prism.tl.differential``, or the folder that
         ``cellprism differential`` wrote.
     names
-        So many features with the smallest p carry their names (or numbers).
+        So many features with the smallest p carry their numbers, with their names, where they have some, beside the axes.
     level
         Features below this q value are coloured, orange where higher in the second condition, blue where lower.
     key
@@ -45,10 +45,12 @@ def differential(
     True
     """
     table, info = _parts(data, key)
-    ax = own_axes(ax, (4.6, 3.8))
     effect = table["effect"].to_numpy(dtype=float)
     height = -np.log10(np.maximum(table["pval"].to_numpy(dtype=float), 1e-300))
     clear = (table["qval"] < level).to_numpy()
+    first = np.argsort(-height, kind="stable")[:names]
+    called = [str(name) for name in table["name"].iloc[first]] if "name" in table else []
+    ax = own_axes(ax, (7.4, max(3.8, key_high(called))) if any(called) else (4.6, 3.8))
     for mask, shade in ((~clear, GREY), (clear & (effect > 0), UP), (clear & (effect < 0), DOWN)):
         ax.scatter(effect[mask], height[mask], s=14, c=shade, linewidths=0)
     ax.axvline(0, color=GREY, lw=0.8, zorder=0)
@@ -58,10 +60,11 @@ def differential(
         title=f"{info['b']} against {info['a']}",
     )  # fmt: skip
     plain(ax)
-    first = np.argsort(-height, kind="stable")[:names]
-    called = table["name"].astype(str) if "name" in table else pd.Series("", index=table.index)
-    titles = [wrapped(called.iloc[i], 28) or f"feature {table['feature'].iloc[i]}" for i in first]
-    label_points(ax, [(effect[i], height[i]) for i in first], titles, 6)
+    points, numbers = [(effect[i], height[i]) for i in first], [int(table["feature"].iloc[i]) for i in first]
+    if any(called):
+        key_points(ax, points, numbers, called)
+    else:
+        label_points(ax, points, [f"feature {n}" for n in numbers], 6)
     return ax
 
 

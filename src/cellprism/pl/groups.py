@@ -12,7 +12,7 @@ import pandas as pd
 from cellprism.data.missing import groups
 from cellprism.errors import InputError
 from cellprism.pl.maps import row_of
-from cellprism.pl.style import CATEGORIES, name_of, own_axes, plain, wrapped
+from cellprism.pl.style import CATEGORIES, name_of, own_axes, plain, rows_high, wrapped
 from cellprism.report.from_anndata import as_source
 
 if TYPE_CHECKING:
@@ -70,13 +70,14 @@ def dotplot(
         keep = np.sort(np.argsort(-np.ptp(share, axis=1), kind="stable")[:MOST_FEATURES])
         rows, share, mean = rows[keep], share[keep], mean[keep]
     mean = mean / np.maximum(mean.max(axis=1, keepdims=True), 1e-12)
-    ax = own_axes(ax, (1.8 + 0.32 * len(names) + 2.4, 1.4 + 0.3 * rows.size))
+    numbers = source.features["feature"].to_numpy()
+    called = [wrapped(name_of(source, int(numbers[r])), 56) for r in rows]
+    ax = own_axes(ax, (2.2 + 0.32 * len(names) + 2.4, 1.4 + rows_high(called, 0.3)))
     across, up = np.meshgrid(np.arange(len(names)), np.arange(rows.size)[::-1])
     drawn = ax.scatter(
         across.ravel(), up.ravel(), s=90 * share.ravel(), c=mean.ravel(), cmap="viridis_r", vmin=0, vmax=1, linewidths=0
     )
-    numbers = source.features["feature"].to_numpy()
-    ax.set_yticks(np.arange(rows.size)[::-1], [wrapped(name_of(source, int(numbers[r])), 48) for r in rows], fontsize=7)
+    ax.set_yticks(np.arange(rows.size)[::-1], called, fontsize=7)
     ax.set_xticks(np.arange(len(names)), names, rotation=90, fontsize=7)
     ax.set(xlabel=by, xlim=(-0.6, len(names) - 0.4), ylim=(-0.6, rows.size - 0.4))
     ax.figure.colorbar(drawn, ax=ax, shrink=0.4, label="mean of active cells,\nof its largest")

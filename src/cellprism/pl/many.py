@@ -11,7 +11,7 @@ import numpy as np
 from cellprism.errors import InputError
 from cellprism.features.naming import display_gene
 from cellprism.pl.maps import cells, row_of
-from cellprism.pl.style import name_of, own_axes, shown_once, wrapped
+from cellprism.pl.style import name_of, own_axes, rows_high, shown_once, wrapped
 from cellprism.report.columns import text
 from cellprism.report.from_anndata import as_source
 
@@ -108,10 +108,11 @@ def heatmap(
     for f, g, fold in zip(mine["feature"], mine["gene"].astype(str), mine["log2fc"], strict=True):
         values[row[int(f)], column[g]] = fold
     symbols = dict(zip(mine["gene"].astype(str), text(mine["symbol"]), strict=True))
-    ax = own_axes(ax, (3.2 + 0.17 * len(chosen), 1.4 + 0.26 * len(numbers)))
+    called = [wrapped(name_of(source, f), 56) for f in numbers]
+    ax = own_axes(ax, (3.6 + 0.17 * len(chosen), 1.4 + rows_high(called, 0.26)))
     reach = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
     drawn = ax.imshow(values, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto", interpolation="nearest")
-    ax.set_yticks(np.arange(len(numbers)), [wrapped(name_of(source, f), 48) for f in numbers], fontsize=7)
+    ax.set_yticks(np.arange(len(numbers)), called, fontsize=7)
     ax.set_xticks(
         np.arange(len(chosen)), [display_gene(g, symbols.get(g, "")) for g in chosen], rotation=90, fontsize=6
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cellprism.errors import InputError
-from cellprism.pl.style import CATEGORIES, GREY, bare, label_points, name_of, own_axes, wrapped
+from cellprism.pl.style import CATEGORIES, GREY, bare, key_high, key_points, name_of, own_axes, wrapped
 from cellprism.report.columns import text
 from cellprism.report.from_anndata import as_source
 from cellprism.report.layout import plane
@@ -67,7 +67,7 @@ def cells(
     Examples
     --------
     >>> prism.pl.cells(adata, 1).get_xlabel()
-    'map 1'
+    'UMAP 1'
     """
     source = as_source(data, key)
     row = row_of(source, feature)
@@ -116,7 +116,7 @@ def feature_map(
     colour
         A column of the feature table: numbers by viridis, words by the eight most frequent, the rest grey.
     names
-        So many features with the clearest gene sets carry their names.
+        So many features with the clearest gene sets carry their numbers, with their names beside the axes.
     seed
         Of the layout.
 
@@ -135,7 +135,9 @@ def feature_map(
         raise InputError(
             "features are coloured by a column of their table", repr(colour), f"choose of {list(source.features)}"
         )
-    ax = own_axes(ax, (6, 5))
+    named = _clearest(source, names)
+    called = [str(source.features["name"].iloc[i]) for i in named]
+    ax = own_axes(ax, (8.4, max(5.0, key_high(called))) if called else (6, 5))
     flat = plane(source.directions, seed=seed)
     values = source.features[colour]
     area = float(np.clip(9000 / max(len(flat), 1), 3, 40))
@@ -157,22 +159,31 @@ def feature_map(
         ax.scatter(flat[rest, 0], flat[rest, 1], s=area, c=GREY, linewidths=0, label="other" if rest.any() else None)
         for word, shade in zip(common, CATEGORIES, strict=False):
             ax.scatter(flat[words == word, 0], flat[words == word, 1], s=area, c=shade, linewidths=0, label=word)
-        ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title=colour.replace("_", " "))
+        ax.legend(
+            frameon=False,
+            fontsize=8,
+            title=colour.replace("_", " "),
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.06),
+            ncols=4,
+        )
     bare(ax)
     ax.set(xlabel="features: t-SNE 1", ylabel="t-SNE 2")
-    _name(ax, source, flat, names)
+    numbers = [int(source.features["feature"].iloc[i]) for i in named]
+    key_points(ax, [(flat[i, 0], flat[i, 1]) for i in named], numbers, called)
     return ax
 
 
-def _name(ax: Axes, source: Source, flat: np.ndarray, names: int) -> None:
+def _clearest(source: Source, names: int) -> list[int]:
+    """Rows of the features with the clearest gene sets, one of those with one name."""
     if "name" not in source.features or not names:
-        return
+        return []
     q = (
         source.features["top_set_qval"]
         if "top_set_qval" in source.features
         else pd.Series(np.nan, index=source.features.index)
     )
-    title = source.features["name"].astype(str)
-    first = ~title.duplicated()  # of features with one name, one is named
-    order = [i for i in np.argsort(q.to_numpy(dtype=float, na_value=np.inf), kind="stable") if first.iloc[i]][:names]
-    label_points(ax, [(flat[i, 0], flat[i, 1]) for i in order], [wrapped(title.iloc[i]) for i in order], 6)
+    first = ~source.features["name"].astype(str).duplicated()
+    return [int(i) for i in np.argsort(q.to_numpy(dtype=float, na_value=np.inf), kind="stable") if first.iloc[i]][
+        :names
+    ]

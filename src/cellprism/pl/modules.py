@@ -10,7 +10,7 @@ import numpy as np
 from cellprism.errors import InputError
 from cellprism.features.modules import Modules
 from cellprism.features.modules import modules as find_modules
-from cellprism.pl.style import UP, name_of, own_axes, wrapped
+from cellprism.pl.style import UP, name_of, own_axes, rows_high, wrapped
 from cellprism.report.from_anndata import as_source
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def modules(
     else:
         table = found.table
     order = table[table["module"] >= 0].sort_values(["module", "within"], ascending=[True, False]).index.to_numpy()
-    ax = own_axes(ax, (6.4, 5.4))
+    called = [wrapped(name_of(source, int(table["feature"].iloc[i])), 60) for i in order] if len(order) <= names else []
+    side = max(4.2, rows_high(called, 0.12, 0.09))
+    ax = own_axes(ax, (side + (4.2 if called else 2.2), side + 1.2))
     title = f"{found.info['n_modules']:,} modules of {len(order):,} of {len(table):,} features"
     ax.set_title(f"{title} (edges at r > {found.info['threshold']:.2f})", fontsize=9)
     if not len(order):
@@ -78,8 +80,8 @@ def modules(
     for stop, size in zip(np.cumsum(counts := np.bincount(table["module"].to_numpy()[order])), counts, strict=True):
         edge = stop - size - 0.5
         ax.plot([edge, edge + size, edge + size, edge, edge], [edge, edge, edge + size, edge + size, edge], c=UP, lw=1)
-    ax.set(xticks=[], yticks=[])
-    if len(order) <= names:
-        called = [wrapped(name_of(source, int(table["feature"].iloc[i])), 60) for i in order]
+    ax.set(xticks=[], yticks=[], xlabel="features, by module", ylabel="features, by module")
+    if called:
         ax.set_yticks(range(len(order)), called, fontsize=5)
+        ax.set_ylabel("")
     return ax

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cellprism.errors import InputError
 from cellprism.features.naming import display_gene
-from cellprism.pl.style import CATEGORIES, DOWN, GREY, UP, plain, shown_once
+from cellprism.pl.style import CATEGORIES, DOWN, GREY, UP, plain, shown_once, wrapped
 from cellprism.report.columns import text
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def steering(effect: Any, *, genes: int = 16, name: str | None = None) -> Figure
     genes
         So many genes are shown, those of the largest change.
     name
-        What the feature is called, for the title.
+        What the feature is called, for the title; by default as in the run that was steered.
 
     Returns
     -------
@@ -60,8 +60,9 @@ def steering(effect: Any, *, genes: int = 16, name: str | None = None) -> Figure
     if "features" in summary:
         which = ", ".join(map(str, summary["features"]))
         level = f"activation {summary['activation_before']:.3g} to {summary['activation_after']:.3g}"
-        title = f"{name} (feature {which})" if name else f"feature {which}"
-        figure.suptitle(f"{title} in {summary['cells']:,} cells, {level}", fontsize=10)
+        called = name or str(summary.get("name") or "")
+        title = f"{called} (feature\u00a0{which})" if called else f"feature\u00a0{which}"
+        figure.suptitle(wrapped(f"{title} in {summary['cells']:,} cells, {level}", 110), fontsize=10)
     return shown_once(figure)
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from cellprism.report.source import Source
 
 __all__ = [
-    "CATEGORIES", "DOWN", "GREY", "UP", "bare", "label_points", "name_of", "own_axes", "plain", "shown_once", "wrapped",
+    "CATEGORIES", "DOWN", "GREY", "UP", "bare", "key_high", "key_points", "label_points", "name_of", "own_axes", "plain", "rows_high",
+    "shown_once", "wrapped",
 ]  # fmt: skip
 
 # Where a name may stand: near its point first, right and left before above and below.
@@ -61,7 +62,7 @@ def name_of(source: Source, feature: int) -> str:
     if "name" not in source.features:
         return f"feature {feature}"
     row = source.features.loc[source.features["feature"] == feature, "name"]
-    return f"{row.iloc[0]} (feature {feature})" if len(row) else f"feature {feature}"
+    return f"{row.iloc[0]} (feature\u00a0{feature})" if len(row) else f"feature {feature}"
 
 
 def label_points(ax: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], size: float = 7) -> None:
@@ -75,6 +76,7 @@ def label_points(ax: Axes, points: Sequence[tuple[float, float]], names: Sequenc
         note = ax.annotate(
             name, (x, y), fontsize=size, xytext=(0, 0), textcoords="offset points", ha="center", va="center"
         )
+        note.set_in_layout(False)  # axes that made room for names would move the points under them
         box = note.get_window_extent(renderer)
         scale = 72 / figure.dpi
         wide, high = box.width * scale / 2 + 3, box.height * scale / 2 + 3
@@ -95,6 +97,32 @@ def label_points(ax: Axes, points: Sequence[tuple[float, float]], names: Sequenc
                 textcoords="offset points",
                 arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "#888888"},
             )
+
+
+def key_points(
+    ax: Axes, points: Sequence[tuple[float, float]], numbers: Sequence[int], names: Sequence[str], size: float = 6.5
+) -> None:
+    """Write the numbers of features beside their points, and what they are called beside the axes."""
+    if not len(points):
+        return
+    called = "\n".join(f"{n}   {_in_key(name)}" for n, name in zip(numbers, names, strict=True))
+    ax.text(1.02, 1.0, called, transform=ax.transAxes, fontsize=size, va="top", ha="left", linespacing=1.25)
+    label_points(ax, points, [str(n) for n in numbers], size)
+
+
+def key_high(names: Sequence[str]) -> float:
+    """Inches that a figure needs for the names that :func:`key_points` writes beside its axes."""
+    return 0.8 + 0.14 * sum(_in_key(name).count("\n") + 1 for name in names)
+
+
+def _in_key(name: str) -> str:
+    return textwrap.fill(name, 46, subsequent_indent=" " * 6)
+
+
+def rows_high(names: Sequence[str], least: float, line: float = 0.125) -> float:
+    """Inches that rows with these names take, so that a name of several lines does not lie on the next."""
+    lines = max((name.count("\n") + 1 for name in names), default=1)
+    return len(names) * max(least, line * lines + 0.05)
 
 
 def shown_once(figure: Figure) -> Figure:

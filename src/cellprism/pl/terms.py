@@ -80,7 +80,7 @@ def terms(
         xlabel="terms a feature",
         ylabel="features",
     )
-    last.set_title(f"{len(source.features) - len(counts):,} have none", fontsize=9)
+    last.set_title(f"{len(source.features) - len(counts):,} features have none", fontsize=9)
     plain(last)
     return shown_once(figure)
 
@@ -99,5 +99,5 @@ def _by_ancestor(ax: Axes, found: TermMap, flat: np.ndarray) -> None:
         mine = words == one
         ax.scatter(flat[mine, 0], flat[mine, 1], s=_area(found), c=shade, linewidths=0, label=wrapped(one, 28))
     ax.set_title(f"{len(found.features):,} features by {len(found.terms):,} terms", fontsize=9)
-    ax.legend(frameon=False, fontsize=6, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2)
-    bare(ax)
+    ax.legend(frameon=False, fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
+    bare(ax).set(xlabel="features: UMAP 1", ylabel="UMAP 2")

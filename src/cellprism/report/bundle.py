@@ -179,7 +179,11 @@ def _cells(source: Source) -> bytes:
         codes, names = pool(text(column))
         if len(names) > MANY_CATEGORIES:
             continue
-        order = sorted(range(len(names)), key=lambda i: names[i])
+        own = (
+            [str(c) for c in column.cat.categories] if isinstance(column.dtype, pd.CategoricalDtype) else sorted(names)
+        )
+        at = {name: i for i, name in enumerate(own)}
+        order = sorted(range(len(names)), key=lambda i: at.get(names[i], -1))
         place = np.empty(len(names), dtype=np.int64)
         place[order] = np.arange(len(names))
         columns.append({"name": str(name), "key": key, "type": "category", "names": [names[i] or "–" for i in order]})

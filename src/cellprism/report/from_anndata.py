@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cellprism.data.columns import MOST_CATEGORIES, kept_columns
+from cellprism.data.columns import kept_columns
 from cellprism.data.embedding import embedding_from_obsm
 from cellprism.data.sparse import as_csr, as_dense
 from cellprism.errors import InputError
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["as_source", "source_of"]
 
 MAPS: Final = ("X_umap", "X_tsne", "X_draw_graph_fa", "X_pca")
-MOST_COLUMNS: Final = 12
 
 
 def as_source(data: AnnData | Source | str | Path, key: str = "prism") -> Source:
@@ -74,6 +73,7 @@ def source_of(adata: AnnData, key: str = "prism") -> Source:
             "metrics": dict(stored.get("metrics", {})),
             "shares": [] if shares is None else _shares(shares),
             "descriptive": True,
+            "map_source": _map(adata) or "",
             "label_columns": labels,
         },
         matches=stored.get("matches"),
@@ -83,13 +83,20 @@ def source_of(adata: AnnData, key: str = "prism") -> Source:
 def _cells(adata: AnnData) -> pd.DataFrame:
     """Names, columns of categories and the map; a column with a name of the page's own is shown as ``obs:NAME``."""
     kept = kept_columns(adata.obs, ())
-    shown = [c for c in kept if len(kept[c].cat.categories) <= MOST_CATEGORIES][:MOST_COLUMNS]
-    cells = kept[shown].reset_index(drop=True)
+    cells = kept.reset_index(drop=True)
     cells.insert(0, "cell", adata.obs_names.astype(str))
-    flat = next((as_dense(adata.obsm[m]) for m in MAPS if m in adata.obsm), None)
-    if flat is not None and flat.ndim == 2 and flat.shape[1] >= 2:
+    found = _map(adata)
+    if found is not None:
+        flat = as_dense(adata.obsm[found])
         cells["x"], cells["y"] = flat[:, 0], flat[:, 1]
     return cells
+
+
+def _map(adata: AnnData) -> str | None:
+    """The ``obsm`` key of the first map there is."""
+    return next(
+        (m for m in MAPS if m in adata.obsm and len(np.shape(adata.obsm[m])) == 2 and adata.obsm[m].shape[1] > 1), None
+    )
 
 
 def _shares(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -89,7 +89,7 @@ def model_of(folder: RunFolder, path: Path | None = None) -> EmbeddingModel:
 
 
 def query_cells(
-    folder: RunFolder,
+    folder: RunFolder | None,
     cells: ad.AnnData | mudata.MuData,
     model: EmbeddingModel,
     *,
@@ -102,13 +102,13 @@ def query_cells(
     Parameters
     ----------
     folder, cells, model
-        What was run, what is to be embedded, and by what.
+        What was run (None: nothing is known of it), what is to be embedded, and by what.
     layer, raw
         Where the expression of these cells lies; None = where it lay in the run, or X where they have no such layer.
     notes
         Gets what is to be said of it.
     """
-    arguments: dict[str, Any] = folder.info.get("arguments", {})
+    arguments: dict[str, Any] = {} if folder is None else folder.info.get("arguments", {})
     cells, proteins = with_protein(cells)
     if proteins is not None and "protein" in model.modalities:
         notes.append(proteins)
@@ -145,7 +145,8 @@ def embed_cells(
 ) -> NDArray[np.float32]:
     """Embed cells as the run's own were, by as many of their molecules, genes found by name; see :func:`query_cells`."""
     return np.asarray(
-        model.encode(query_cells(folder, cells, model, layer=layer, raw=raw, notes=notes)), dtype=np.float32
+        model.encode(query_cells(folder, cells, model, layer=layer, raw=raw, notes=notes)),
+        dtype=np.float32,
     )
 
 

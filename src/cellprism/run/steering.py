@@ -85,6 +85,8 @@ def steer_run(
         seed=seed,
         max_cells=max_cells,
     )
+    if "name" in folder.features:
+        found.summary["name"] = str(folder.features.set_index("feature")["name"].get(feature, ""))
     words = getattr(decoder, "reference_words", str)()
     if words:
         found.summary["decoded_at"] = words

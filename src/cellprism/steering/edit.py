@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.data.choice import chosen_cells
 from cellprism.data.order import mask_of, refuse_other_order
 from cellprism.errors import InputError
 
-__all__ = ["Dictionary", "Edit", "chosen_cells", "edited_values", "make_edit", "steer"]
+__all__ = ["Dictionary", "Edit", "edited_values", "make_edit", "steer"]
 
 _FARTHEST = 1e15  # squares of moves, and sums of them, are taken in float32
 
@@ -172,24 +173,6 @@ def moved(
             "an edit leaves cells where squares of the embedding are numbers", f"a move of {largest:g}", "give less"
         )
     return change
-
-
-def chosen_cells(cells: Any, n: int) -> NDArray[np.intp]:
-    """Sorted row numbers from a mask, indices or None (all)."""
-    if cells is None:
-        return np.arange(n)
-    given = np.asarray(cells)
-    if given.dtype == bool:
-        if given.shape != (n,):
-            raise InputError("a mask of cells must have one entry a cell", f"{given.shape} for {n}", "give them all")
-        rows = np.flatnonzero(given)
-    else:
-        rows = np.unique(given.astype(np.intp))
-        if not np.issubdtype(given.dtype, np.integer) or (rows.size and (rows[0] < 0 or rows[-1] >= n)):
-            raise InputError("cells must be a mask or row numbers", f"{given.dtype} for {n} cells", "correct the rows")
-    if rows.size == 0:
-        raise InputError("at least one cell must be chosen", "none", "loosen the choice of cells")
-    return rows
 
 
 def edited_values(

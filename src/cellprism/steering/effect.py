@@ -13,11 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.data.choice import chosen_cells
 from cellprism.data.order import mask_of, refuse_other_order
 from cellprism.embed.base import EmbeddingModel
 from cellprism.errors import InputError
 from cellprism.steering.decode import columns, decode_rates, log2_change
-from cellprism.steering.edit import Dictionary, Edit, chosen_cells, edited_values, make_edit, moved
+from cellprism.steering.edit import Dictionary, Edit, edited_values, make_edit, moved
 from cellprism.steering.gene_table import gene_table
 from cellprism.steering.neighbours import label_columns, neighbour_table
 from cellprism.steering.nulls import NullKind, feature_directions, null_moves, random_directions

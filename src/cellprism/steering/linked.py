@@ -9,10 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cellprism.data.choice import chosen_cells
+from cellprism.data.order import mask_of, refuse_other_order
 from cellprism.embed.base import EmbeddingModel
 from cellprism.errors import InputError
 from cellprism.steering.decode import columns, decode_rates, log2_change
-from cellprism.steering.edit import Dictionary, Edit, chosen_cells, edited_values, moved
+from cellprism.steering.edit import Dictionary, Edit, edited_values, moved
 from cellprism.steering.effect import Effect, effect
 from cellprism.steering.nulls import feature_directions
 
@@ -106,6 +108,7 @@ def linked(
         )
     if n_features < 1:
         raise InputError("n_features must be at least 1", str(n_features), "give 1 or more")
+    refuse_other_order(Z=Z, adata=adata, cells=mask_of(cells))
     Z = np.asarray(Z, dtype=np.float32)
     rng = np.random.default_rng(seed)
     rows = chosen_cells(cells, len(Z))

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from cellprism import embed
 from cellprism.embed import EmbeddingModel
+from cellprism.errors import InputError
 from cellprism.run.encode import Encoded, model_of, novelty, query_cells
 from cellprism.run.encode import encode as _encode
 from cellprism.run.folder import RunFolder
@@ -18,6 +19,8 @@ from cellprism.sae import load as load_sae
 from cellprism.tl.stored import TABLES, embedding, record, refuse_taken, sae, stored
 
 __all__ = ["encode"]
+
+_COLUMNS = ("top_feature", "top_names", "novelty", "novelty_pval", "novelty_qval")
 
 
 def encode(
@@ -61,7 +64,13 @@ def encode(
     >>> new.obsm["X_coded"].shape[0]
     50
     """
-    refuse_taken(adata, key)
+    if rep is not None and (model is not None or layer is not None):
+        raise InputError(
+            "cells have an embedding already, or are embedded here",
+            f"rep={rep!r} beside `{'model' if model is not None else 'layer'}`",
+            "leave one of them out",
+        )
+    refuse_taken(adata, key, rep=rep, columns=[f"{key}_{name}" for name in _COLUMNS])
     decoder = embed.load(model) if isinstance(model, (str, Path)) else model
     notes: list[str] = []
     told = None
@@ -80,7 +89,8 @@ def encode(
         if rep is None and decoder is None:
             rep = str(kept["rep"])
         elif rep is None and decoder is not None:
-            found = np.asarray(decoder.encode(adata), dtype=np.float32)
+            cells = adata if layer is None else query_cells(None, adata, decoder, layer=layer, notes=notes)
+            found = np.asarray(decoder.encode(cells), dtype=np.float32)
     if rep is None:
         rep = f"X_{key}_embedding"
         adata.obsm[rep] = found

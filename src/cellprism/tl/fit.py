@@ -58,7 +58,7 @@ def fit(
     >>> adata.obsm["X_mine"].shape == (adata.n_obs, 16)
     True
     """
-    refuse_taken(adata, key)
+    refuse_taken(adata, key, rep=rep)
     X = embedding(adata, rep)
     for remark in remarks(X, list(map(str, adata.obs_names))):
         warnings.warn(remark, EmbeddingRemark, stacklevel=2)

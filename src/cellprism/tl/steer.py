@@ -10,7 +10,9 @@ import anndata as ad
 import numpy as np
 
 from cellprism import embed
+from cellprism.data.choice import is_mask
 from cellprism.data.order import mask_of, refuse_other_order
+from cellprism.data.query import rows_where
 from cellprism.data.sparse import as_csr
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
@@ -40,7 +42,8 @@ def steer(
     feature
         Number of the feature.
     cells
-        Boolean mask, indices or names of the cells; None = all.
+        Mask, row numbers or names of the cells, or a condition on ``obs`` such as ``"cell_type == 'B'"``
+        (:func:`cellprism.data.query.rows_where`); None = all.
     model
         The embedding model that made ``rep``, or its folder; it must decode.
     key
@@ -64,17 +67,25 @@ def steer(
     decoder = model if isinstance(model, EmbeddingModel) else embed.load(model)
     if not {"to", "to_quantile", "scale", "add", "off"} & set(options):
         options["to_quantile"] = 0.95
-    if cells is not None:
-        refuse_other_order(adata=adata, cells=mask_of(cells))
-        cells = np.asarray(cells)
-        if cells.dtype.kind in "OUST":
-            at = adata.obs_names.get_indexer(cells)
-            if (at < 0).any():
-                raise InputError("the cells must be in adata", f"{str(cells[at < 0][0])!r}", "give names of obs_names")
-            cells = at
+    refuse_other_order(adata=adata, cells=mask_of(cells))
+    cells = _rows(adata, cells)
     codes = as_csr(adata.obsm[f"X_{key}"], "the matrix of codes")
     Z = embedding(adata, kept["rep"])
     found = effect(sae(adata, key), decoder, Z, feature, cells=cells, codes=codes, **options)
     kept["steering"] = found.genes.reset_index(drop=True)
     kept["steering_summary"] = json.dumps(plain({"feature": int(feature)} | dict(found.summary)))
     return found
+
+
+def _rows(adata: ad.AnnData, cells: Any) -> Any:
+    """Names of cells and conditions on them as what :func:`cellprism.effect` takes."""
+    if isinstance(cells, str):
+        return rows_where(adata.obs, cells)
+    if cells is None or np.asarray(cells).dtype.kind not in "OUST" or is_mask(cells):
+        return cells
+    at = adata.obs_names.get_indexer(np.asarray(cells))
+    if (at < 0).any():
+        raise InputError(
+            "the cells must be in adata", f"{str(np.asarray(cells)[at < 0][0])!r}", "give names of obs_names"
+        )
+    return at

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anndata as ad
@@ -64,15 +64,26 @@ def record(dictionary: SAE, rep: str, metrics: Mapping[str, float]) -> dict[str,
     }
 
 
-def refuse_taken(adata: ad.AnnData, key: str) -> None:
-    """Refuse a key under which something lies that :func:`fit` did not put there."""
+def refuse_taken(adata: ad.AnnData, key: str, *, rep: str | None = None, columns: Sequence[str] = ()) -> None:
+    """Refuse a key under which something lies that :func:`fit` or :func:`encode` did not put there.
+
+    ``rep`` is the embedding that is read, whose place codes must not take; ``columns`` are those that ``obs`` will get.
+    """
     ours = isinstance(adata.uns.get(key), Mapping) and {"config", "tensors"} <= set(adata.uns[key])
     taken = [f"obsm['X_{key}']"] if f"X_{key}" in adata.obsm else []
     taken += [f"uns[{key!r}]"] if key in adata.uns else []
+    taken += [f"obsm['X_{key}_embedding']"] if rep is None and f"X_{key}_embedding" in adata.obsm else []
+    taken += [f"obs[{column!r}]" for column in columns if column in adata.obs]
     if taken and not ours:
         raise InputError(
             "results must not take the place of what adata holds",
             f"{taken[0]}, which is not of fit",
+            "give another `key=`",
+        )
+    if rep == f"X_{key}":
+        raise InputError(
+            "codes must not take the place of the embedding that they are of",
+            f"rep={rep!r} and key={key!r}, whose codes go into obsm[{rep!r}]",
             "give another `key=`",
         )
 
