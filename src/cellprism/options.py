@@ -59,15 +59,13 @@ def meaning(group: type[Any], name: str) -> str:
     return str({f.name: f for f in dataclasses.fields(group)}[name].metadata["meaning"])
 
 
-def check(options: Any, word: Callable[[str], str] = str) -> None:
+def check(options: Any) -> None:
     """Refuse values that an option does not have: choices are those of its type, bounds those of its field.
 
     Parameters
     ----------
     options
         Of a group.
-    word
-        How an option is called in messages.
 
     Raises
     ------
@@ -76,7 +74,7 @@ def check(options: Any, word: Callable[[str], str] = str) -> None:
     """
     types = get_type_hints(type(options))
     for field in dataclasses.fields(options):
-        value, name = getattr(options, field.name), word(field.name)
+        value, name = getattr(options, field.name), f"`{field.name}`"
         choices = field.metadata.get("choices") or _words(types[field.name])
         given = list(value) if field.metadata.get("choices") or isinstance(value, list | tuple) else [value]
         wrong = [one for one in given if choices and one not in choices]

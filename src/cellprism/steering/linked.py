@@ -105,7 +105,7 @@ def linked(
             "train a dgd, MULTIVI or TOTALVI on a MuData",
         )
     if n_features < 1:
-        raise InputError("n_features must be at least 1", str(n_features), "give 1 or more")
+        raise InputError("`n_features` must be at least 1", str(n_features), "give 1 or more")
     Z = np.asarray(Z, dtype=np.float32)
     rng = np.random.default_rng(seed)
     rows = chosen_cells(cells, len(Z))
