@@ -207,6 +207,10 @@ def test_every_refusal_has_three_clauses() -> None:
         ("`labels='my type:number'` takes", {"--labels"}, "--labels 'my type:number' takes"),
         ("lower `n_components=`", {"--components"}, "lower --components"),
         ("raise `min_overlap=`", {"--raw"}, "raise `min_overlap=`"),
+        ("`min_cells` must be at least 1", {"--min-cells"}, "--min-cells must be at least 1"),
+        ("`min_cells` must be at least 1", {"--seed"}, "`min_cells` must be at least 1"),
+        ("`n_genes` of a programme", {"--genes"}, "--genes of a programme"),
+        ("`n_genes` must be at least 1", {"--genes", "--n-genes"}, "--n-genes must be at least 1"),
     ],
 )
 def test_the_command_line_speaks_of_options(said: str, options: set[str], wanted: str) -> None:

@@ -23,6 +23,7 @@ except ImportError:  # pragma: no cover - Windows has no flock: work folders are
 __all__ = [
     "PREFIX",
     "Workplace",
+    "check_ending",
     "check_place",
     "fsync_tree",
     "half_moved",
@@ -205,6 +206,33 @@ def replacing(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
                 move_new(work.content, real)
         finally:
             work.remove()
+
+
+def check_ending(path: str | Path, *endings: str, what: str) -> Path:
+    """The path of an output whose ending says what is written: other programs go by it.
+
+    Parameters
+    ----------
+    path
+        The output.
+    endings
+        Those that fit, such as ``.csv``, in lower case as readers know them.
+    what
+        Is written.
+
+    Raises
+    ------
+    InputError
+        Where it ends otherwise.
+    """
+    path = Path(path)
+    if not path.name.endswith(endings) or path.name in endings:
+        listed = " or ".join([", ".join(endings[:-1]), endings[-1]]) if len(endings) > 1 else endings[0]
+        stem = path.name.strip(".").partition(".")[0] if path.name not in endings else "result"
+        raise InputError(
+            f"{what} is written as {listed}", str(path), f"give a name such as {stem or 'result'}{endings[0]}"
+        )
+    return path
 
 
 def refuse_taken(*paths: Path, overwrite: bool) -> None:

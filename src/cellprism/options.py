@@ -83,15 +83,13 @@ def _kinds(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
-def check(options: Any, word: Callable[[str], str] = str) -> None:
+def check(options: Any) -> None:
     """Refuse values that an option does not have: choices are those of its type, bounds those of its field.
 
     Parameters
     ----------
     options
         Of a group.
-    word
-        How an option is called in messages.
 
     Raises
     ------
@@ -100,7 +98,7 @@ def check(options: Any, word: Callable[[str], str] = str) -> None:
     """
     types = get_type_hints(type(options))
     for field in dataclasses.fields(options):
-        value, name = getattr(options, field.name), word(field.name)
+        value, name = getattr(options, field.name), f"`{field.name}`"
         choices = field.metadata.get("choices") or _words(types[field.name])
         given = list(value) if field.metadata.get("choices") or isinstance(value, list | tuple) else [value]
         wrong = [one for one in given if choices and one not in choices]

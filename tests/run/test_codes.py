@@ -104,3 +104,22 @@ def test_annotate_takes_the_codes_of_encode_for_cells_in_any_order(
         assert done.code == 0, done.err
         found.append(pd.read_parquet(tmp_path / name / "labels.parquet"))
     pd.testing.assert_frame_equal(found[0], found[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("write", [npz, run_folder])
+@pytest.mark.parametrize("named", [N - 1, N + 1, 0])
+def test_names_of_other_cells_are_refused(write: Callable[..., Path], named: int, tmp_path: Path) -> None:
+    path = write(tmp_path, CODES, pd.Index([f"c{i}" for i in range(named)]))
+    with pytest.raises(InputError, match=rf"as many as the codes; met {named} in"):
+        codes_for(path, NAMES)
+
+
+def test_a_table_beside_codes_that_names_no_cells_is_none_of_theirs(tmp_path: Path) -> None:
+    sp.save_npz(tmp_path / "codes.npz", CODES)
+    pd.DataFrame({"barcode": NAMES[::-1]}).to_parquet(tmp_path / "cells.parquet")
+    found, how = codes_for(tmp_path / "codes.npz", NAMES)
+    assert (found != CODES).nnz == 0
+    assert how.endswith("names no cells: its rows are taken in their order")
+    (tmp_path / "cells.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"must be readable; met .*cells\.parquet"):
+        codes_for(tmp_path / "codes.npz", NAMES)

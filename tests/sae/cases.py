@@ -46,3 +46,9 @@ def random_sae(cfg: SAEConfig, seed: int = 0, d: int = DIM) -> SAE:
         for parameter in sae.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
     return sae
+
+
+def off_the_edge(sae: SAE) -> None:
+    """Move pre-activations by a hair: the start puts a cell of each feature on its threshold, where rounding decides."""
+    with torch.no_grad():
+        sae.encoder_bias += 1e-3

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from sae.mixtures import best_correlation, world
+from scipy.integrate import trapezoid
 from scipy.special import log_ndtr
 from scipy.stats import norm, truncnorm
 from sklearn.mixture import GaussianMixture
@@ -106,11 +107,11 @@ def test_posterior_of_one_code_is_the_exact_one():
     slab = truncnorm.pdf(grid, -1.5 / 0.8, np.inf, 1.5, 0.8)
     for i, value in enumerate(x[:, 0]):
         density = 0.3 * slab * np.exp(-((value - 1.2 * grid) ** 2) / (2 * noise))
-        mass = np.trapezoid(density, grid)
+        mass = trapezoid(density, grid)
         total = mass + 0.7 * np.exp(-(value**2) / (2 * noise))
         assert on[i, 0] == pytest.approx(mass / total, rel=1e-3)
-        assert mean[i, 0] == pytest.approx(np.trapezoid(density * grid, grid) / total, rel=1e-3)
-        assert second[i, 0] == pytest.approx(np.trapezoid(density * grid**2, grid) / total, rel=1e-3)
+        assert mean[i, 0] == pytest.approx(trapezoid(density * grid, grid) / total, rel=1e-3)
+        assert second[i, 0] == pytest.approx(trapezoid(density * grid**2, grid) / total, rel=1e-3)
 
 
 def test_coding_improves_on_a_perturbed_start():

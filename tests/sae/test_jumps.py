@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from sae.cases import embedding
+from sae.cases import embedding, off_the_edge
 
 from cellprism.sae import SAE, SAEConfig, fit
 from cellprism.sae.scaling import fit_scaling
@@ -26,6 +26,7 @@ CASES = {
 def started(cfg: SAEConfig, X: np.ndarray, kind: type, options: TrainingOptions) -> tuple[SAE, DenseStep | JumpStep]:
     sae = SAE(cfg, fit_scaling(X, cfg.scaling), torch.Generator().manual_seed(0))
     start_from_data(sae, sae.scale(torch.as_tensor(X)))
+    off_the_edge(sae)
     return sae, kind(sae, torch.optim.Adam(sae.parameters()), options)
 
 

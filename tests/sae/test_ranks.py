@@ -250,5 +250,5 @@ def test_the_command_refuses_once_where_processes_disagree(tmp_path: Path) -> No
         for process in running:
             process.kill()
     assert [process.returncode for process in running] == [2, 2]
-    assert "met `k` 3 in process 0 and 4 in process 1" in said[0].replace("\n", " ")
+    assert "met --k 3 in process 0 and 4 in process 1" in said[0].replace("\n", " ")
     assert "Error" not in said[1]

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from sae.cases import embedding
+from sae.cases import embedding, off_the_edge
 
 from cellprism.sae import SAE, SAEConfig, fit
 from cellprism.sae.cells import Cells
@@ -54,6 +54,7 @@ def test_steps_are_those_of_the_dense_path(name: str, clip: float | None, dead: 
         sae = SAE(cfg, fit_scaling(X, cfg.scaling), torch.Generator().manual_seed(0))
         models.append(sae)
         start_from_data(sae, sae.scale(torch.as_tensor(X)))
+        off_the_edge(sae)
         steps.append(kind(sae, torch.optim.Adam(sae.parameters()), options))
     x = models[0].scale(torch.as_tensor(X))
     silent = torch.arange(W) % 3 == 0 if dead else None

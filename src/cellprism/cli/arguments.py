@@ -1,4 +1,4 @@
-"""What holds for the options of every command by their type: numbers are finite, seeds can be used by all that draws."""
+"""What holds for the options of every command by their type: numbers are finite, and no larger than all that counts can take."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cellprism.cli.voice import VOICE
+from cellprism.cli.words import speak_for
 from cellprism.errors import InputError
 
-__all__ = ["check_arguments", "checking"]
+__all__ = ["LARGEST", "check_arguments", "checking"]
+
+LARGEST = 2**31 - 1
+"""Of whole numbers: seeds of some generators, and rows of compiled loops, end here."""
 
 
 def checking(command: Any) -> Any:
@@ -21,6 +25,7 @@ def checking(command: Any) -> Any:
     parse: Callable[..., Any] = command.parse_args
 
     def parse_args(ctx: Any, args: list[str]) -> Any:
+        speak_for(command)  # of a group, then of its command: messages are in the options of the last
         rest = parse(ctx, args)
         if getattr(command, "speaks", False):
             VOICE.begin(ctx)
@@ -32,7 +37,7 @@ def checking(command: Any) -> Any:
 
 
 def check_arguments(given: Mapping[str, Any]) -> None:
-    """Refuse numbers that are not finite, and seeds that some random generator would refuse in the middle of the work.
+    """Refuse numbers that are not finite, and whole ones that something would refuse in the middle of the work.
 
     Raises
     ------
@@ -44,7 +49,8 @@ def check_arguments(given: Mapping[str, Any]) -> None:
         for one in value if isinstance(value, list | tuple) else [value]:
             if isinstance(one, float) and not math.isfinite(one):
                 raise InputError(f"{option} must be a finite number", str(one), "give one, such as 1.5")
-            if (name == "seed" or name.endswith("_seed")) and isinstance(one, int):
-                from cellprism.sae.fields import as_seed
-
-                as_seed(one)
+            if isinstance(one, int) and not isinstance(one, bool):
+                if (name == "seed" or name.endswith("_seed")) and one < 0:
+                    raise InputError(f"{option} must be at least 0", str(one), "use 0")
+                if abs(one) > LARGEST:
+                    raise InputError(f"{option} must be at most {LARGEST:,}", str(one), "give a smaller one")

@@ -36,7 +36,7 @@ def benchmark(
     n_cell_types: Annotated[int | None, typer.Option(help="Cell types (large simulation).", show_default="40")] = None,
     n_covariates: Annotated[int | None, typer.Option(help="Batches (large simulation).", show_default="3")] = None,
     latent: Annotated[
-        int | None, typer.Option(help="Dimensions of the embedding.", show_default="the preset's")
+        int | None, typer.Option(min=1, help="Dimensions of the embedding.", show_default="the preset's")
     ] = None,
     embedding: Annotated[str, typer.Option("--embed", help="autoencoder, pca or scvi.")] = "autoencoder",
     noise: Annotated[
@@ -74,10 +74,11 @@ def benchmark(
         "measurement": _measurement(noise, library_size),
     }
     changes: dict[str, Any] = {name: value for name, value in of_large.items() if value is not None}
+    told = {name: f"--{name.replace('_', '-')}" for name in of_large} | {"measurement": "--noise or --library-size"}
     if changes and size.simulation == "small":
         raise InputError(
             "programs, types, batches and noise belong to the large simulation",
-            f"{', '.join(changes)} with {preset!r}",
+            f"{', '.join(told[name] for name in changes)} with {preset!r}",
             "leave them out, or take reduced",
         )
     if n_cells is not None:

@@ -41,15 +41,14 @@ def encode(
     from cellprism.cli.fit import load_embedding
     from cellprism.data.read import read_cells
     from cellprism.errors import InputError
-    from cellprism.files import refuse_taken
+    from cellprism.files import check_ending, refuse_taken
     from cellprism.run.encode import encode as encode_embedding
     from cellprism.run.encode import model_of, novelty, query_cells
     from cellprism.run.folder import RunFolder
     from cellprism.sae import load
     from cellprism.workers import on_workers
 
-    if output.suffix not in (".npz", ".h5ad", ".zarr"):
-        raise InputError("codes are written as .npz, .h5ad or .zarr", str(output), "give a name that ends so")
+    check_ending(output, ".npz", ".h5ad", ".zarr", what="a file of codes")
     refuse_taken(output, overwrite=overwrite)
     run = RunFolder.open(source) if (source / "codes.npz").is_file() else None
     sae = load(source)

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from cellprism.cli.arguments import checking
 from cellprism.cli.voice import VOICE, voiced
-from cellprism.cli.words import speak_for, spoken
+from cellprism.cli.words import spoken
 from cellprism.errors import InputError
 
 __all__ = ["Commands", "end_well", "plain", "tell"]
@@ -45,13 +45,6 @@ class Commands(TyperGroup):
         """A command by name, its options checked."""
         command = super().get_command(ctx, cmd_name)
         return None if command is None else checking(voiced(command))
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that runs; messages are in its options from here on."""
-        name, command, rest = super().resolve_command(ctx, args)
-        if command is not None:
-            speak_for(command)
-        return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -94,6 +87,10 @@ def end_well(call: Callable[[], Any]) -> None:
             _end_interrupted(stopped.cause)
         except KeyboardInterrupt as stopped:
             _end_interrupted(stopped)
+        except RuntimeError as error:
+            if "DefaultCPUAllocator" not in str(error):  # how torch says that there is not so much memory
+                raise
+            _end("Error: the memory does not suffice.", 1, error)
         except MemoryError as error:
             _end(f"Error: the memory does not suffice. {error}".strip(), 1, error)
         except OSError as error:

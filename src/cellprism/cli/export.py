@@ -26,9 +26,10 @@ def export(
     """Write features in forms that other tools take: gene sets (GMT) and a signed, weighted network."""
     from cellprism.cli.common import console
     from cellprism.errors import InputError
-    from cellprism.features.export import feature_network, feature_sets, write_network
-    from cellprism.files import refuse_taken
+    from cellprism.features.export import NETWORK_ENDINGS, feature_network, feature_sets, write_network
+    from cellprism.files import check_ending, refuse_taken
     from cellprism.genesets import write_gmt
+    from cellprism.genesets.gmt import ENDINGS
     from cellprism.run.folder import RunFolder
 
     if gmt is None and network is None:
@@ -37,6 +38,10 @@ def export(
         raise InputError("--level is a q value, above 0 and at most 1", str(level), "0.05 is usual")
     if top < 1:
         raise InputError("--top must be at least 1", str(top), "100 is usual")
+    if gmt is not None:
+        check_ending(gmt, *ENDINGS, what="a GMT file")
+    if network is not None:
+        check_ending(network, *NETWORK_ENDINGS, what="a network")
     refuse_taken(*(path for path in (gmt, network) if path is not None), overwrite=overwrite)
     folder = RunFolder.open(run_dir)
     column = "symbol" if symbols else "gene"

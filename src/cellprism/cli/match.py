@@ -38,19 +38,19 @@ def match(
     Runs of the same cells are matched by codes; of other cells by genes or sets.
     """
     from cellprism.cli.common import console, say
-    from cellprism.errors import InputError
     from cellprism.features.comparison import compare
     from cellprism.features.dictionary import encoded_by, folder_dictionary
-    from cellprism.files import refuse_taken
+    from cellprism.files import check_ending, refuse_taken
     from cellprism.options import check
 
     tables = [path for path in (output, others) if path is not None]
     for path in tables:
-        if path.suffix not in (".csv", ".parquet"):
-            raise InputError("the table is written as .csv or .parquet", str(path), "give a name that ends so")
+        check_ending(path, ".csv", ".parquet", what="a table")
+    if page is not None:
+        check_ending(page, ".html", ".htm", what="a page")
     refuse_taken(*tables, *([page] if page else []), overwrite=overwrite)
     options = CompareOptions(**given)
-    check(options, lambda name: f"--{name}")
+    check(options)
     say(f"comparing features by {options.by}")
     other = encoded_by(second, first, options.by) if encode else folder_dictionary(second, options.by)
     found = compare(folder_dictionary(first, options.by), other, options)

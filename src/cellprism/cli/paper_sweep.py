@@ -38,6 +38,7 @@ def sweep(
     """Train the SAEs of the paper's grids on simulated cells and draw the landscapes of what they recover."""
     from cellprism.cli.common import console, say
     from cellprism.errors import InputError
+    from cellprism.folder.stage import check_folder_name
     from cellprism.recovery import PRESETS, grid, sweep_embeddings
     from cellprism.recovery.grid import short as thinned
     from cellprism.workers import on_workers
@@ -48,6 +49,7 @@ def sweep(
     for option, value in (("--epochs", epochs), ("--n-cells", n_cells), *(("--latent", one) for one in latent or ())):
         if value is not None and value < 1:
             raise InputError(f"{option} must be at least 1", str(value), "give 1 or more")
+    check_folder_name(output)
     if short and full:
         raise InputError("a sweep is either short or full", "--short and --full", "leave one out")
     trials = grid(simulation, names, full=full, epochs=epochs)  # type: ignore[arg-type]

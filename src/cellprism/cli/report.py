@@ -16,15 +16,18 @@ def report(
     run_dir: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
     other: Annotated[Path | None, typer.Option(help="Run folder of another model, to compare with.")] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Page to write; default: in the folder.")
+        Path | None, typer.Option("-o", "--output", help="Page to write (.html); default: in the folder.")
     ] = None,
     overwrite: ReplaceFile = False,
 ) -> None:
     """Make report.html of a run folder again, from its files alone."""
     from cellprism.cli.common import console, say
+    from cellprism.files import check_ending
     from cellprism.report import build
     from cellprism.run.folder import RunFolder
 
+    if output is not None:
+        check_ending(output, ".html", ".htm", what="a page")
     RunFolder.open(run_dir)
     console().print(
         f"Report: {build(run_dir, output, other=other, overwrite=overwrite, say=say)}", highlight=False, soft_wrap=True

@@ -31,9 +31,10 @@ def small(
     overwrite: Replace = False,
 ) -> None:
     """Five genes under three regulators."""
+    from cellprism.files import check_ending
     from cellprism.simulate import small as simulate
 
-    _suffix(output, (".h5ad", ".zarr"))
+    check_ending(output, ".h5ad", ".zarr", what="a file of cells")
     _free(output, overwrite)
     _write(simulate(n_cells, held_out=held_out, seed=seed), output)
 
@@ -60,7 +61,7 @@ def large(
         float | None, typer.Option(help="Median total count of a cell.", show_default="that of the expression")
     ] = None,
     dropout: Annotated[float, typer.Option(help="Share of the entries set to zero.")] = 0.0,
-    peaks: Annotated[int, typer.Option(help="ATAC-like peaks of a second modality; writes .h5mu.")] = 0,
+    peaks: Annotated[int, typer.Option(min=0, help="ATAC-like peaks of a second modality; writes .h5mu.")] = 0,
     held_out: Annotated[
         int | None, typer.Option(help="Cells marked held_out in obs['split'].", show_default="a tenth, at most 2,000")
     ] = None,
@@ -69,12 +70,12 @@ def large(
     overwrite: Replace = False,
 ) -> None:
     """Many cell types that express programs of genes, in batches; .zarr is written block by block, at any size."""
-    from cellprism.files import replacing
+    from cellprism.files import check_ending, replacing
     from cellprism.simulate import large as simulate
     from cellprism.simulate import large_zarr, multiome
     from cellprism.simulate.measurement import Measurement
 
-    _suffix(output, (".h5mu",) if peaks else (".h5ad", ".zarr"))
+    check_ending(output, *((".h5mu",) if peaks else (".h5ad", ".zarr")), what="a file of cells")
     _free(output, overwrite)
     options: dict[str, Any] = {
         "n_genes": n_genes,
@@ -98,13 +99,6 @@ def large(
         _report(output, f"{n_cells:,} cells x {n_genes:,} genes")
     else:
         _write(simulate(n_cells, **options), output)
-
-
-def _suffix(output: Path, allowed: tuple[str, ...]) -> None:
-    from cellprism.errors import InputError
-
-    if output.suffix not in allowed:
-        raise InputError(f"the output must end in {' or '.join(allowed)}", output.name, f"name it cells{allowed[0]}")
 
 
 def _free(output: Path, overwrite: bool) -> None:

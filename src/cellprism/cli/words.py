@@ -1,4 +1,4 @@
-"""Messages in the words of the command line: what the library calls `layer='counts'` is `--layer counts` there."""
+"""Messages in the words of the command line: what the library calls `layer` or `layer='counts'` is `--layer counts` there."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ RENAMED = {
     "latent": "components",
     "allowed_hosts": "allow-host",
     "networks": "network",
+    "n_genes": "genes",
 }
 """Arguments whose option has another name."""
-_ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)=([^`]*)`")
+_ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
 
 _options: set[str] = set()
@@ -38,22 +39,26 @@ def spoken(message: str) -> str:
 def in_options(message: str, options: Collection[str]) -> str:
     """A message with Python arguments written as options, where the command has them.
 
+    An argument stands as ```name``` or ```name=value```; one that the command lacks is left as it is.
+
     Parameters
     ----------
     message
-        Text with arguments as ```name=value```.
+        Text with arguments in backquotes.
     options
         Options of the command, with their dashes.
     """
 
     def written(match: re.Match[str]) -> str:
         name, value = match[1], match[2]
-        option = "--" + RENAMED.get(name, name).replace("_", "-")
+        option = "--" + name.replace("_", "-")
+        if option not in options:
+            option = "--" + RENAMED.get(name, name).replace("_", "-")
         if value == "False" and "--no-" + option[2:] in options:
             return "--no-" + option[2:]
         if option not in options:
             return match[0]
-        if value in ("", "True", "…"):
+        if value in (None, "", "True", "…"):
             return option
         plain = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
         return f"{option} {shlex.quote(plain)}"

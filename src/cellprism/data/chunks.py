@@ -1,4 +1,4 @@
-"""Pieces: how many cells are looked at at a time, and whether a store has all of its chunks."""
+"""Pieces: how many cells are looked at at a time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cellprism.errors import InputError
-
-__all__ = ["CHUNK_BYTES", "MOST_ROWS", "chunks", "refuse_lost_chunks", "rows_at_a_time"]
+__all__ = ["CHUNK_BYTES", "MOST_ROWS", "chunks", "rows_at_a_time"]
 
 MOST_ROWS: Final = 65_536
 CHUNK_BYTES: Final = 2**25
@@ -41,25 +39,3 @@ def chunks(X: NDArray[Any], rows: NDArray[np.intp] | None = None, columns: int =
     for start in range(0, len(X) if rows is None else len(rows), step):
         part = slice(start, start + step)
         yield np.asarray(X[part] if rows is None else X[rows[part]], dtype=np.float64)
-
-
-def refuse_lost_chunks(matrix: Any, where: str) -> None:
-    """Refuse a sparse matrix on Zarr of which a file of values is gone: it would be read as zeros.
-
-    Of its columns a chunk may well be all zeros, which Zarr does not write; where one is lost, rows name column 0 twice.
-
-    Parameters
-    ----------
-    matrix
-        Its group; anything else passes.
-    """
-    if not (hasattr(matrix, "store") and hasattr(matrix, "keys") and "data" in matrix and "indptr" in matrix):
-        return
-    values = matrix["data"]
-    lost = int(values.nchunks) - int(values.nchunks_initialized)
-    if lost > 0 and values.fill_value in (0, None):
-        raise InputError(
-            "a store holds all its chunks",
-            f"{lost:,} of {int(values.nchunks):,} chunks of values missing in {where}",
-            "copy it again, or write it again",
-        )

@@ -14,10 +14,10 @@ import mudata
 import numpy as np
 import zarr
 
-from cellprism.data.chunks import refuse_lost_chunks
 from cellprism.data.hdf5 import refuse_outside, refuse_unfinished
 from cellprism.data.kind_of_file import what_it_is
 from cellprism.data.lazily import lazily, lazily_mudata
+from cellprism.data.lost_chunks import refuse_lost_chunks
 from cellprism.errors import InputError
 
 __all__ = ["describe_keys", "one_of_these", "read_cells", "sha256"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cellprism.data.arrays import readable
 from cellprism.data.beyond_memory import HELD, Gathering
-from cellprism.data.chunks import refuse_lost_chunks
+from cellprism.data.lost_chunks import DenseChunks, refuse_lost_chunks
 from cellprism.data.sparse import as_csr
 from cellprism.data.state import State, Totals, check_sign, row_totals, stated, to_log1p, totals_of, whole
 from cellprism.data.turned import turned
@@ -130,23 +130,16 @@ def gathered(matrix: Any, where: str, limit: float = HELD) -> sp.csr_array:
 
 
 def _blocks(matrix: Any, where: str) -> Iterator[sp.csr_array]:
-    """All cells in order, some at a time; refused where a dense array on Zarr lacks what lies in a chunk of cells."""
-    filled = np.zeros(int(matrix.shape[0]), dtype=bool)
+    """All cells in order, some at a time; refused where a dense array on Zarr lacks a chunk."""
+    dense = hasattr(matrix, "store") and not (hasattr(matrix, "group") or hasattr(matrix, "dask"))
+    seen = DenseChunks(matrix, where) if dense else None
     for start, stop in _spans(matrix, where):
         block = _read(matrix, slice(start, stop), where)
-        filled[start:stop] = np.diff(block.indptr) > 0
+        if seen is not None:
+            seen.add(start, block)
         yield block
-    if not hasattr(matrix, "store") or hasattr(matrix, "group") or hasattr(matrix, "dask"):  # no dense array of Zarr
-        return
-    height = int((getattr(matrix, "shards", None) or matrix.chunks)[0])
-    for start in range(0, filled.size, height):
-        lost = filled[start : start + height]
-        if lost.size > 1 and not lost.any():  # Zarr writes no chunk of zeros, and reads one that is lost as zeros
-            raise InputError(
-                "a store holds all its chunks",
-                f"not a value in any of the cells {start:,} to {start + lost.size:,} of {where}, a chunk of it",
-                "copy it again, or write it again; where these cells are empty, leave them out",
-            )
+    if seen is not None:
+        seen.refuse_lost()
 
 
 def _spans(matrix: Any, where: str) -> Iterator[tuple[int, int]]:

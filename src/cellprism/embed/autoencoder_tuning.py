@@ -56,7 +56,7 @@ def tune(adata: Any, *, trials: int = 50, seed: int = 0, progress: bool = False,
     if find_spec("optuna") is None:
         raise InputError("tuning needs the package optuna", "no optuna", "pip install 'cellprism[bench]'")
     if trials < 1:
-        raise InputError("trials must be at least 1", str(trials), "ask for one or more")
+        raise InputError("`trials` must be at least 1", str(trials), "ask for one or more")
     import pandas as pd
 
     optuna = import_module("optuna")

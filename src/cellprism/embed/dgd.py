@@ -145,7 +145,7 @@ class DGDModel:
                 "correct the name",
             )
         if start not in {"pca", "zero"}:
-            raise InputError("start must be pca or zero", repr(start), "correct it")
+            raise InputError("`start` must be pca or zero", repr(start), "correct it")
         options = TrainOptions(**training)
         config = DGDConfig(latent=latent, n_components=n_components) if config is None else config
         parts = split_modalities(adata)

@@ -42,7 +42,7 @@ class RankTokenizer:
                 "the token dictionary must have <pad>", f"{len(self.tokens)} tokens", "give the model's file"
             )
         if self.max_length < 3:
-            raise InputError("max_length must be at least 3", f"{self.max_length}", "use the model's own length")
+            raise InputError("`max_length` must be at least 3", f"{self.max_length}", "use the model's own length")
 
     @property
     def names(self) -> dict[int, str]:

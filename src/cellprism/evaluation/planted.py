@@ -104,7 +104,9 @@ def over_grid(
     """
     grid = list(itertools.product(n_genes, shares, folds))
     if n < 1 or not grid:
-        raise InputError("something must be planted", f"{n} programmes over {len(grid)} points", "give n >= 1")
+        raise InputError(
+            "`n` programmes are planted, one at least", f"{n} programmes over {len(grid)} points", "give 90, say"
+        )
     # In the next turn those are confined that were not in the last.
     return [Programme(*grid[i % len(grid)], confined=(i % len(grid) + i // len(grid)) % 2 == 1) for i in range(n)]
 
@@ -249,11 +251,13 @@ def _check(
         )
     if per_round < 1 or not programmes:
         raise InputError(
-            "a round plants one programme at least", f"{len(programmes)} programmes, {per_round} a round", "give more"
+            "`per_round` programmes are planted at a time, one at least",
+            f"{len(programmes)} programmes, {per_round} a round",
+            "give more",
         )
     if not 0 < held_out < 1 or round(held_out * X.shape[0]) < LEAST_HELD:
         raise InputError(
-            f"{LEAST_HELD} cells must be held out, and others left",
+            f"`held_out` leaves {LEAST_HELD} cells out, and others in",
             f"a share of {held_out} of {X.shape[0]:,} cells",
             "give more cells, or a larger share",
         )

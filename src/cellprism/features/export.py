@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 
 from cellprism.errors import InputError
-from cellprism.files import replacing
+from cellprism.files import check_ending, replacing
 from cellprism.genesets.gmt import write_gmt
 
-__all__ = ["feature_network", "feature_sets", "write_feature_sets", "write_network"]
+__all__ = ["NETWORK_ENDINGS", "feature_network", "feature_sets", "write_feature_sets", "write_network"]
+
+NETWORK_ENDINGS = (".csv", ".tsv", ".parquet")
 
 
 def feature_network(
@@ -109,9 +111,7 @@ def write_network(network: pd.DataFrame, path: str | Path) -> Path:
     InputError
         For another ending.
     """
-    path = Path(path)
-    if path.suffix not in (".csv", ".tsv", ".parquet"):
-        raise InputError("a network is written as .csv, .tsv or .parquet", str(path), "choose one of these endings")
+    path = check_ending(path, *NETWORK_ENDINGS, what="a network")
     with replacing(path) as beside:
         if path.suffix == ".parquet":
             network.to_parquet(beside, index=False)

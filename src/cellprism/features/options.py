@@ -40,7 +40,7 @@ class EvidenceOptions:
         settle(self)
         check(self)
         if len(self.set_size) != 2 or self.set_size[0] > self.set_size[1]:
-            raise InputError("set_size is the smallest and the largest size", repr(self.set_size), "such as (5, 500)")
+            raise InputError("`set_size` is the smallest and the largest size", repr(self.set_size), "such as (5, 500)")
 
 
 @described

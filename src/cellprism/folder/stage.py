@@ -13,7 +13,7 @@ from cellprism.errors import InputError
 from cellprism.files import PREFIX, Workplace, check_place, fsync_tree, half_moved, move_new, workplace, workplaces
 from cellprism.folder.manifest import MANIFEST, owned, write_manifest
 
-__all__ = ["LOG", "STEPS", "check_output", "finish", "staged"]
+__all__ = ["LOG", "STEPS", "check_folder_name", "check_output", "finish", "staged"]
 
 STEPS = "steps"
 """Folder, in the making only, with the finished steps that ``--resume`` goes on from."""
@@ -107,12 +107,47 @@ def finish(output: str | Path) -> bool:
     return False
 
 
+_OF_FILES = frozenset(
+    [
+        ".csv",
+        ".gz",
+        ".gmt",
+        ".h5ad",
+        ".h5mu",
+        ".htm",
+        ".html",
+        ".json",
+        ".npy",
+        ".npz",
+        ".parquet",
+        ".pdf",
+        ".pt",
+        ".safetensors",
+        ".tsv",
+        ".txt",
+        ".xlsx",
+        ".yaml",
+        ".yml",
+        ".zarr",
+        ".zip",
+    ]
+)
+"""Endings of files: a folder that carried one would be taken for what it is not."""
+
+
+def check_folder_name(output: Path) -> None:
+    """Refuse the name of a file for a folder that is not there yet."""
+    if not output.is_dir() and output.suffix.lower() in _OF_FILES:
+        raise InputError("the output is a folder", f"{output}, a name of a file", f"give a name such as {output.stem}")
+
+
 def check_output(output: str | Path, *, overwrite: bool = False, resume: bool = False) -> Path:
     """The real path of an output folder, or a refusal before any work is done; see :func:`staged`."""
     output = Path(output)
     real = check_place(output)
     if real.exists() and not real.is_dir():
         raise InputError("the output must be a folder", f"the file {output}", "give another path with -o")
+    check_folder_name(output)
     if not real.is_dir() or not _content(real) or resume:
         return real
     if not overwrite:

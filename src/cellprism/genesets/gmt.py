@@ -10,9 +10,11 @@ from pathlib import Path
 
 from cellprism.data.text import read_text, text_lines
 from cellprism.errors import InputError
-from cellprism.files import replacing
+from cellprism.files import check_ending, replacing
 
-__all__ = ["read_gmt", "write_gmt"]
+__all__ = ["ENDINGS", "read_gmt", "write_gmt"]
+
+ENDINGS = (".gmt", ".gmt.gz")
 
 # Some public libraries write a weight behind each member ("TP53,1.0"); no gene symbol holds a comma.
 _WEIGHT = re.compile(r",-?\d+(\.\d+)?([eE]-?\d+)?$")
@@ -111,7 +113,7 @@ def write_gmt(
         _check_field(description, name, blank=True)
         lines.append("\t".join((name, description, *genes)))
     data = "".join(line + "\n" for line in lines).encode()
-    path = Path(path)
+    path = check_ending(path, *ENDINGS, what="a GMT file")
     if path.suffix == ".gz":
         packed = io.BytesIO()
         with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as stream:

@@ -238,7 +238,7 @@ def preset_of(name: str) -> Preset:
 def _check(names: Sequence[str]) -> None:
     unknown = [name for name in names if name not in METHODS]
     if unknown or not names:
-        raise InputError("methods must be among " + ", ".join(METHODS), str(unknown or "none"), "correct the names")
+        raise InputError("`methods` must be among " + ", ".join(METHODS), str(unknown or "none"), "correct the names")
     missing = [name for name in names if not METHODS[name].installed]
     if missing:
         packages = ", ".join(str(METHODS[name].package) for name in missing)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cellprism.files import refuse_taken, replacing
+from cellprism.files import check_ending, refuse_taken, replacing
 from cellprism.report.cap import LIMIT, one_file
 from cellprism.report.notebook import View, view
 from cellprism.report.serve import make_app, serve
@@ -44,7 +44,7 @@ def build(
     run_dir
         A run folder, as ``cellprism run`` writes it.
     output
-        The file to write; ``None`` is ``report.html`` in `run_dir`.
+        The file to write, .html; ``None`` is ``report.html`` in `run_dir`.
     other
         Another run folder, to be shown beside this one under "Compare".
     comparison
@@ -67,7 +67,7 @@ def build(
     Raises
     ------
     InputError
-        Where a folder is no run folder, its files disagree, or the two runs share too few cells.
+        Where the name does not end in .html, a folder is no run folder, its files disagree, or the two runs share too few cells.
 
     Examples
     --------
@@ -75,6 +75,7 @@ def build(
     'report.html'
     """
     path = Path(output) if output is not None else Path(run_dir) / "report.html"
+    check_ending(path, ".html", ".htm", what="a page")
     refuse_taken(path, overwrite=overwrite or is_page(path))
     source, second = read_source(run_dir), None if other is None else read_source(other)
     text, told = one_file(source, second, name or str(run_dir), comparison=comparison, limit=int(max_megabytes * 1e6))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cellprism.files import replacing
+from cellprism.files import check_ending, replacing
 from cellprism.report.bundle import bundle
 from cellprism.report.from_anndata import as_source
 from cellprism.report.page import page
@@ -37,6 +37,7 @@ class View:
     def save(self, path: str | Path) -> Path:
         """Write the page as one file."""
         path = Path(path)
+        check_ending(path, ".html", ".htm", what="a page")
         with replacing(path) as beside:
             beside.write_text(self.page, encoding="utf-8")
         return path

@@ -180,7 +180,7 @@ def serve(
     import uvicorn
 
     if not 0 <= port <= 65535:
-        raise InputError("a port is a number from 0 to 65535", str(port), "choose another, 8765 is usual")
+        raise InputError("`port` is a number from 0 to 65535", str(port), "choose another, 8765 is usual")
     if not _only_here(host) and not allowed_hosts:
         raise InputError(
             "a server that others can reach is told by which names",

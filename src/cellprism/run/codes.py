@@ -30,7 +30,10 @@ def read_codes(path: Path) -> tuple[sp.csr_array, pd.Index | None, str]:
             return matrix, pd.Index(arrays["cells"].astype(str)), path.name
     beside = path.parent / "cells.parquet"
     if beside.is_file():
-        return matrix, pd.Index(pd.read_parquet(beside, columns=["cell"])["cell"].astype(str)), beside.name
+        with readable(beside, "names of cells beside codes must be readable"):
+            cells = pd.read_parquet(beside)
+        if "cell" in cells:
+            return matrix, pd.Index(cells["cell"].astype(str)), beside.name
     return matrix, None, ""
 
 
@@ -40,12 +43,18 @@ def codes_for(path: Path, cells: pd.Index) -> tuple[sp.csr_array, str]:
     Raises
     ------
     InputError
-        If cells have no codes, names repeat in another order, or the numbers differ.
+        If cells have no codes, names repeat in another order, or there are more or fewer of them.
     """
     codes, names, where = read_codes(path)
     wanted = cells.astype(str)
     if names is not None and len(names) != codes.shape[0]:
-        names = None if where != path.name else names[:0]
+        raise InputError(
+            "names of cells are as many as the codes",
+            f"{len(names):,} in {where} and {codes.shape[0]:,} rows of {path.name}",
+            "give codes and names of one encoding"
+            if where == path.name
+            else f"move {path.name} away from that {where}",
+        )
     if names is None:
         if codes.shape[0] != len(wanted):
             raise InputError(

@@ -113,7 +113,7 @@ class RunOptions(SourceOptions):
         choose_device(self.device)
         if not self.gene_sets:
             raise InputError("a run needs gene sets", "none", "leave --gene-sets out to use the bundled collection")
-        check(self, lambda name: f"--{name.replace('_', '-')}")
+        check(self)
         as_seed(self.seed)
 
     @property

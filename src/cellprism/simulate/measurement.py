@@ -31,19 +31,19 @@ class Measurement:
 
     def __post_init__(self) -> None:
         if self.noise not in ("none", "poisson", "nb"):
-            raise InputError("noise must be none, poisson or nb", repr(self.noise), "choose one of the three")
+            raise InputError("`noise` must be none, poisson or nb", repr(self.noise), "choose one of the three")
         if self.library_size is not None and not 0 < self.library_size < math.inf:
             raise InputError(
-                "library_size must be positive and finite", str(self.library_size), "give the median total count"
+                "`library_size` must be positive and finite", str(self.library_size), "give the median total count"
             )
         if not (0 <= self.library_sd < math.inf and 0 < self.theta < math.inf):
             raise InputError(
-                "library_sd must not be negative and theta must be positive",
+                "`library_sd` must not be negative and theta must be positive",
                 f"library_sd={self.library_sd}, theta={self.theta}",
                 "library_sd=0 gives every cell the same size; a large theta gives Poisson noise",
             )
         if not 0 <= self.dropout < 1:
-            raise InputError("dropout must be in [0, 1)", str(self.dropout), "give the share of entries to lose")
+            raise InputError("`dropout` must be in [0, 1)", str(self.dropout), "give the share of entries to lose")
 
     @property
     def exact(self) -> bool:

@@ -40,11 +40,15 @@ class Programme:
 
     def __post_init__(self) -> None:
         if isinstance(self.n_genes, bool) or self.n_genes != int(self.n_genes) or self.n_genes < 1:
-            raise InputError("a programme has a whole number of genes, at least one", str(self.n_genes), "give 30, say")
+            raise InputError(
+                "`n_genes` of a programme is a whole number, at least one", str(self.n_genes), "give 30, say"
+            )
         if not 0 < self.share <= 1:
-            raise InputError("a programme is on in a share of the cells in (0, 1]", str(self.share), "give 0.1, say")
+            raise InputError(
+                "`share` of the cells that a programme is on in lies in (0, 1]", str(self.share), "give 0.1, say"
+            )
         if not (np.isfinite(self.fold) and self.fold > 0):
-            raise InputError("the fold of a programme is positive and finite", str(self.fold), "give 2, say")
+            raise InputError("`fold` of a programme is positive and finite", str(self.fold), "give 2, say")
         if not isinstance(self.confined, bool) and not self.confined:
             raise InputError("a confined programme needs regions", "none named", "name some, or give True or False")
 
