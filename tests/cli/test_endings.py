@@ -58,7 +58,7 @@ def test_files_of_another_kind_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("ending", [".csv", ".html", ".parquet", ".H5AD", ".npz", ".tar.gz"])
+@pytest.mark.parametrize("ending", [".csv", ".html", ".parquet", ".JSON", ".npz", ".tar.gz"])
 @pytest.mark.parametrize("name", FOLDERS)
 def test_folders_are_not_called_as_files(
     name: str, ending: str, inputs: Path, tmp_path: Path, capsys, monkeypatch

@@ -335,9 +335,9 @@ REFUSED: dict[str, tuple[Dictionary, Dictionary, dict[str, Any], str]] = {
         "names of gene sets",
     ),
     "no directions": (CODES, CODES, {"by": "decoder"}, "directions of both"),
-    "no such way": (CODES, CODES, {"by": "names"}, "by must be of codes, decoder, genes, sets"),
-    "level": (CODES, CODES, {"level": 1.5}, "level must be at most 1"),
-    "permutations": (CODES, CODES, {"permutations": -1}, "permutations must be at least 0"),
+    "no such way": (CODES, CODES, {"by": "names"}, "`by` must be of codes, decoder, genes, sets"),
+    "level": (CODES, CODES, {"level": 1.5}, "`level` must be at most 1"),
+    "permutations": (CODES, CODES, {"permutations": -1}, "`permutations` must be at least 0"),
     "no features": (CODES, of_codes(np.zeros((40, 0))), {}, "with features"),
 }
 

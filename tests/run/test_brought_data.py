@@ -72,6 +72,7 @@ def test_the_order_of_a_modality_changes_nothing(sets: Path) -> None:
     assert "'adt' is taken as the modality 'protein'" in found[0].info["warnings"]
 
 
+@pytest.mark.slow
 def test_what_was_trained_on_which_modalities_is_said(sets: Path) -> None:
     rna, prot = study(), counts_adata(N, 6, seed=1)
     prot.var_names = [f"P{i}" for i in range(6)]
@@ -427,7 +428,7 @@ def test_codes_of_a_run_are_joined_by_name(sets: Path, capsys: pytest.CaptureFix
     turned.write_h5ad(sets.parent / "turned.h5ad")
     tables = []
     for data in ("cells.h5ad", "turned.h5ad"):
-        out = sets.parent / f"an-{data}"
+        out = sets.parent / f"an-{Path(data).stem}"
         result = call(
             capsys, "annotate", folder.path / "codes.npz", sets.parent / data, "--gene-sets", sets,
             "--labels", "cell_type", "-o", out,

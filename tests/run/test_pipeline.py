@@ -413,7 +413,7 @@ def test_json_has_no_nan() -> None:
     [
         ({"preset": "fast"}, "preset must be one of"),
         ({"gene_sets": ()}, "needs gene sets"),
-        ({"seeds": 0}, "--seeds must be at least 1"),
+        ({"seeds": 0}, "`seeds` must be at least 1"),
         ({"id_table": Path("t.csv")}, "two columns"),
         ({"id_columns": ("a", "b")}, "two columns"),
     ],

@@ -169,7 +169,7 @@ def test_axes_of_many_kinds_of_cells_are_told_apart():
         assert (best_correlation(read_geometry(X, seed=seed).codes(X), truth) > 0.9).mean() > 0.8
 
 
-@pytest.mark.parametrize("unit", [1e-9, 1e6])
+@pytest.mark.parametrize("unit", [1e-9, pytest.param(1e6, marks=pytest.mark.slow)])
 def test_the_unit_of_the_embedding_does_not_matter(unit):
     X, truth = world(noise=0.4, cells=2_000, d=10)
     plain, scaled = (best_correlation(read_geometry(s * X).codes(s * X), truth).mean() for s in (1.0, unit))

@@ -31,7 +31,10 @@ def superposition() -> tuple[np.ndarray, np.ndarray]:
     return directions, ((active * rng.uniform(0.5, 1.5, active.shape)) @ directions).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", FLOORS)
+LONG = ("paper-vanilla", "relu-p")  # half a minute each
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in FLOORS])
 def test_directions_are_recovered(name: str, superposition: tuple[np.ndarray, np.ndarray]) -> None:
     cfg, floor = FLOORS[name]
     directions, X = superposition

@@ -57,7 +57,7 @@ def test_wrong_input(world, scene) -> None:
         linked(sae, model, Z, "none")
     with pytest.raises(InputError, match="'gene1' found 0 times in atac"):
         linked(sae, model, Z, "gene1", modality="atac")
-    with pytest.raises(InputError, match="N_features"):
+    with pytest.raises(InputError, match="n_features"):
         linked(sae, model, Z, "gene1", n_features=0)
     with pytest.raises(InputError, match="needs a model of several"):
         linked(scene.sae, scene.model, scene.Z, "g1")

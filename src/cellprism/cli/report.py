@@ -22,12 +22,9 @@ def report(
 ) -> None:
     """Make report.html of a run folder again, from its files alone."""
     from cellprism.cli.common import console, say
-    from cellprism.files import check_ending
     from cellprism.report import build
     from cellprism.run.folder import RunFolder
 
-    if output is not None:
-        check_ending(output, ".html", ".htm", what="a page")
     RunFolder.open(run_dir)
     console().print(
         f"Report: {build(run_dir, output, other=other, overwrite=overwrite, say=say)}", highlight=False, soft_wrap=True

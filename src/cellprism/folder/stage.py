@@ -112,8 +112,6 @@ _OF_FILES = frozenset(
         ".csv",
         ".gz",
         ".gmt",
-        ".h5ad",
-        ".h5mu",
         ".htm",
         ".html",
         ".json",
@@ -121,6 +119,7 @@ _OF_FILES = frozenset(
         ".npz",
         ".parquet",
         ".pdf",
+        ".png",
         ".pt",
         ".safetensors",
         ".tsv",
@@ -128,11 +127,10 @@ _OF_FILES = frozenset(
         ".xlsx",
         ".yaml",
         ".yml",
-        ".zarr",
         ".zip",
     ]
 )
-"""Endings of files: a folder that carried one would be taken for what it is not."""
+"""Endings of results that somebody may ask for; not those of cells, as folders are called after the cells of a sample."""
 
 
 def check_folder_name(output: Path) -> None:

@@ -67,7 +67,7 @@ def build(
     Raises
     ------
     InputError
-        Where the name does not end in .html, a folder is no run folder, its files disagree, or the two runs share too few cells.
+        Where a new file's name does not end in .html, a folder is no run folder, its files disagree, or the two runs share too few cells.
 
     Examples
     --------
@@ -75,7 +75,8 @@ def build(
     'report.html'
     """
     path = Path(output) if output is not None else Path(run_dir) / "report.html"
-    check_ending(path, ".html", ".htm", what="a page")
+    if not path.is_file():  # a file that is there is replaced because its name was asked for twice
+        check_ending(path, ".html", ".htm", what="a page")
     refuse_taken(path, overwrite=overwrite or is_page(path))
     source, second = read_source(run_dir), None if other is None else read_source(other)
     text, told = one_file(source, second, name or str(run_dir), comparison=comparison, limit=int(max_megabytes * 1e6))
