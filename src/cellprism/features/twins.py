@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cellprism.stats.gene_blocks import row_arrays
 from cellprism.stats.kernels import njit
 from cellprism.stats.parallel import for_chunks
+from cellprism.stats.rank_kernels import row_starts
 
 __all__ = ["twins", "without_twins"]
 
@@ -99,16 +100,7 @@ def _nearest(
     for g in range(sums.size):
         sd[g] = np.sqrt(max(squares[g] / n_cells - mean[g] * mean[g], 0.0))
     product = np.empty(first + starts.size)
-    before = np.empty(ptr.size - 1, dtype=np.int64)  # in each cell, entries of features before the present one
-    for cell in range(before.size):
-        left, right = ptr[cell], ptr[cell + 1]
-        while left < right:
-            middle = (left + right) // 2
-            if features[middle] < first:
-                left = middle + 1
-            else:
-                right = middle
-        before[cell] = left
+    before = row_starts(first, ptr, features)  # in each cell, entries of features before the present one
     for i in range(starts.size - 1):
         f = first + i
         product[:f] = 0.0
