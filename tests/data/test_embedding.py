@@ -186,6 +186,23 @@ def test_names_beside_an_embedding_are_read_whatever_they_are_called(tmp_path: P
     np.testing.assert_allclose(align(found, pd.Index(NAMES[::-1])), Z[::-1])
 
 
+@pytest.mark.parametrize("form", ["npz", "pt"])
+def test_labels_beside_an_embedding_name_no_cells(tmp_path: Path, form: str) -> None:
+    Z, labels, path = np.arange(18.0, dtype=np.float32).reshape(6, 3), ["B", "T"] * 3, tmp_path / f"e.{form}"
+    for called in ("cell_type", "barcodes"):
+        if form == "npz":
+            np.savez(path, embedding=Z, **{called: np.array(labels)})
+        else:
+            torch.save({"embedding": torch.as_tensor(Z), called: labels}, path)
+        found = read_embedding(path)
+        if called == "cell_type":
+            assert found.cells is None
+            np.testing.assert_array_equal(align(found, pd.Index(NAMES)), Z)
+        else:
+            with pytest.raises(InputError, match="unique"):
+                align(found, pd.Index(NAMES))
+
+
 def test_two_lists_of_text_are_refused_unless_one_is_called_cells(tmp_path: Path) -> None:
     Z, labels = np.ones((6, 3), dtype=np.float32), np.array(["B"] * 6)
     np.savez(tmp_path / "two.npz", embedding=Z, barcodes=np.array(NAMES), cell_type=labels)

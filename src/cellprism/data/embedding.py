@@ -128,8 +128,17 @@ _SPARSE = frozenset({"indices", "indptr", "data", "shape", "format", "row", "col
 """What scipy.sparse.save_npz writes."""
 
 
+_NAMES = frozenset(
+    {"cell", "cell_names", "cell_ids", "cellid", "obs_names", "barcode", "barcodes", "names", "index", "ids"}
+)
+"""What names of cells are called where they are not `cells`."""
+
+
 def _cell_names(beside: dict[str, Any], n: int, path: Path) -> tuple[str, ...] | None:
-    """Names of the rows out of what lies beside the values: ``cells``, or the one list of text with an entry a row."""
+    """Names of the rows out of what lies beside the values: ``cells``, or the one list of text with an entry a row.
+
+    One that repeats entries is of labels, and names nothing.
+    """
     if "cells" in beside:
         return tuple(_decoded(v) for v in beside["cells"])
     texts = {
@@ -143,7 +152,11 @@ def _cell_names(beside: dict[str, Any], n: int, path: Path) -> tuple[str, ...] |
             f"{len(texts)} in {path}: {', '.join(map(repr, texts))}",
             "call the names 'cells'",
         )
-    return next((tuple(_decoded(v) for v in values) for values in texts.values()), None)
+    for called, values in texts.items():
+        names = tuple(_decoded(v) for v in values)
+        # Entries that repeat are labels of the cells, unless they are called names: then they cannot be joined by.
+        return names if len(set(names)) == n or called.lower() in _NAMES else None
+    return None
 
 
 def _decoded(value: Any) -> str:
