@@ -77,13 +77,17 @@ def test_cells_without_codes_and_names_that_repeat_are_refused(write: Callable[.
         codes_for(path, twice[::-1])
 
 
-def test_codes_that_nothing_names_are_taken_in_their_order(tmp_path: Path) -> None:
-    sp.save_npz(tmp_path / "codes.npz", CODES)
-    found, how = codes_for(tmp_path / "codes.npz", NAMES[::-1])
+@pytest.mark.parametrize("name", ["codes.npz", "codes.npy"])
+def test_codes_that_nothing_names_are_taken_in_their_order(name: str, tmp_path: Path) -> None:
+    if name == "codes.npz":
+        sp.save_npz(tmp_path / name, CODES)
+    else:
+        np.save(tmp_path / name, CODES.toarray().astype(np.float64))
+    found, how = codes_for(tmp_path / name, NAMES[::-1])
     np.testing.assert_allclose(found.toarray(), CODES.toarray())
     assert "names no cells" in how
     with pytest.raises(InputError, match="40 rows and 39 cells"):
-        codes_for(tmp_path / "codes.npz", NAMES[1:])
+        codes_for(tmp_path / name, NAMES[1:])
 
 
 @pytest.mark.filterwarnings("ignore:.*stray:UserWarning")

@@ -34,7 +34,7 @@ def annotate(
     codes: Annotated[
         Path,
         typer.Argument(
-            help="codes.npz (scipy CSR, cells x features), or .npz, .h5ad or .zarr of encode.", show_default=False
+            help="codes.npz (scipy CSR, cells x features), .npy, or .npz, .h5ad or .zarr of encode.", show_default=False
         ),
     ],
     data: Annotated[Path, typer.Argument(help="Cells: .h5ad, .h5mu or .zarr.", show_default=False)],

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from cellprism.cli.arguments import checking
 from cellprism.cli.voice import VOICE, voiced
 from cellprism.cli.words import spoken
+from cellprism.data.opened import closes_what_it_opens
 from cellprism.errors import InputError
 
 __all__ = ["Commands", "end_well", "plain", "tell"]
@@ -49,7 +50,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
-            done = super().invoke(ctx)
+            with closes_what_it_opens():
+                done = super().invoke(ctx)
             if (line := VOICE.end()) is not None:
                 print(line)  # noqa: T201
             return done

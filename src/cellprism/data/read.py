@@ -18,6 +18,7 @@ from cellprism.data.hdf5 import refuse_outside, refuse_unfinished
 from cellprism.data.kind_of_file import what_it_is
 from cellprism.data.lazily import lazily, lazily_mudata
 from cellprism.data.lost_chunks import refuse_lost_chunks
+from cellprism.data.opened import opened
 from cellprism.errors import InputError
 
 __all__ = ["describe_keys", "one_of_these", "read_cells", "sha256"]
@@ -36,7 +37,8 @@ def read_cells(path: str | Path, *, whole: bool = True) -> ad.AnnData | mudata.M
     path
         The file.
     whole
-        Whether all of it is read. Else matrices stay in the file, see :func:`cellprism.data.lazily.lazily`.
+        Whether all of it is read. Else matrices stay in the file, see :func:`cellprism.data.lazily.lazily`, which
+        :func:`cellprism.data.opened.closes_what_it_opens` around all that reads them closes.
 
     Raises
     ------
@@ -58,14 +60,14 @@ def read_cells(path: str | Path, *, whole: bool = True) -> ad.AnnData | mudata.M
         refuse_unfinished(path)
         if path.suffix == ".h5mu":
             with mudata.set_options(pull_on_update=False):
-                left = None if whole else lazily_mudata(h5py.File(path))
+                left = None if whole else lazily_mudata(opened(path))
                 return _with_shared_columns(mudata.read_h5mu(path) if left is None else left)
         if path.suffix == ".zarr":
             group = zarr.open_group(path, mode="r")
             refuse_lost_chunks(group.get("X"), f"X of {path}")
             found = None if whole else lazily(group)
             return ad.read_zarr(path) if found is None else found
-        found = None if whole else lazily(h5py.File(path))
+        found = None if whole else lazily(opened(path))
         return ad.read_h5ad(path) if found is None else found
     except InputError:
         raise

@@ -8,26 +8,32 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from cellprism.data.arrays import read_sparse, readable
+from cellprism.data.arrays import read_dense, read_sparse, readable
 from cellprism.data.read import read_cells
 from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
 
 __all__ = ["codes_for", "read_codes"]
 
+_RULE = "codes are a sparse matrix written by scipy.sparse.save_npz, a dense one in .npy, or a .h5ad or .zarr"
+
 
 def read_codes(path: Path) -> tuple[sp.csr_array, pd.Index | None, str]:
     """Codes (cells, features), the names of their cells, and where these stand; None where nothing names them.
 
     ``.h5ad`` and ``.zarr`` have names, ``.npz`` as ``encode`` writes it too; in a run folder ``cells.parquet`` has them.
+    A dense ``.npy``, as other tools write codes, has none.
     """
     if path.suffix in (".h5ad", ".zarr"):
         stored = read_cells(path)
         return as_csr(stored.X, "the matrix of codes"), pd.Index(stored.obs_names.astype(str)), path.name
-    matrix = read_sparse(path, "codes are a sparse matrix written by scipy.sparse.save_npz, or a .h5ad or .zarr")
-    with readable(path, "codes must be readable"), np.load(path) as arrays:
-        if "cells" in arrays.files:
-            return matrix, pd.Index(arrays["cells"].astype(str)), path.name
+    if path.suffix == ".npy":
+        matrix = as_csr(read_dense(path, _RULE), "the array of codes")
+    else:
+        matrix = read_sparse(path, _RULE)
+        with readable(path, _RULE), np.load(path) as arrays:
+            if "cells" in arrays.files:
+                return matrix, pd.Index(arrays["cells"].astype(str)), path.name
     beside = path.parent / "cells.parquet"
     if beside.is_file():
         with readable(beside, "names of cells beside codes must be readable"):

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism.data.checks import already_told
+from cellprism.data.opened import closes_what_it_opens
 from cellprism.features.annotate import Annotation
 from cellprism.features.options import TableOptions
 from cellprism.features.redundant import mark_redundant
@@ -102,7 +103,11 @@ def run(options: RunOptions, say: Callable[[str], None] = lambda _: None) -> Run
     """
     if options.resume and (done := _finished(options, say)) is not None:
         return done
-    with already_told(), staged(options.output, overwrite=options.overwrite, resume=options.resume, say=say) as folder:
+    with (
+        already_told(),
+        staged(options.output, overwrite=options.overwrite, resume=options.resume, say=say) as folder,
+        closes_what_it_opens(),
+    ):
         _make(options, folder, say)
     try:
         build(options.output, say=say, name=str(options.output))
