@@ -95,6 +95,7 @@ FILES: Final[dict[str, TableFile]] = {
             "stability": "mean over other seeds of the best match's correlation of codes",
             "stability_error": "standard error of that over cells",
             "stability_null": "the same number with cells permuted",
+            "guide": "gene that guided the feature (`--guide`): it is associated by construction; empty of all others",
             "confound": "what else the feature reads: depth, mitochondrial share, a batch; empty if nothing",
             "top_genes": "its strongest genes upward, joined by commas",
             "top_set": "the gene set of the smallest q upward",

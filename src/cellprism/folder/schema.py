@@ -42,6 +42,7 @@ _IF_THERE: Final[dict[str, dict[str, Kind]]] = {
         "kind": "text", "n_active": "number", "mean_active": "number", "max_active": "number", "stability": "unit",
         "stability_error": "number",
         "stability_null": "unit",
+        "guide": "text",
         "confound": "text", "top_set": "text", "top_set_qval": "unit", "any_set_qval": "unit", "top_label": "text",
         "top_label_auroc": "unit", "top_regulator": "text", "specific_set": "text", "specific_set_reach": "number",
     },

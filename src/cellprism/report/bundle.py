@@ -33,7 +33,17 @@ __all__ = ["Bundle", "Packing", "bundle"]
 CHUNK_BYTES: Final = 128_000  # before compression: small enough to be unpacked between two frames
 GENE_ROWS: Final = (2000, 600, 300, 150, 80, 40)
 MANY_CATEGORIES: Final = 200
-TEXTS: Final = ("name", "kind", "confound", "top_genes", "top_set", "top_label", "specific_set", "top_regulator")
+TEXTS: Final = (
+    "name",
+    "kind",
+    "guide",
+    "confound",
+    "top_genes",
+    "top_set",
+    "top_label",
+    "specific_set",
+    "top_regulator",
+)
 GROUPS: Final = ("set_collection", "set_theme")
 
 

@@ -36,6 +36,8 @@ class Embedded(NamedTuple):
     """Where it was trained here."""
     counts: dict[str, sp.csr_array] | None = None
     """By modality, the molecules that the model did not see, where they were split."""
+    seen: ad.AnnData | mudata.MuData | None = None
+    """Where they were split and are to guide features, those that it saw."""
     warnings: tuple[str, ...] = ()
     reference: Reference | None = None
     """To tell new cells that are unlike these, where counts were embedded here."""
@@ -102,7 +104,8 @@ def _trained_here(
     unseen = [m for m in modalities(made) if m not in model.modalities]
     warnings = [f"the embedding knows nothing of the modalities {', '.join(unseen)}: {source}"] if unseen else []
     known = Reference.of(made, values.shape[1], columns.donor, seed=options.seed)
-    return Embedded(values, source, model, counts, tuple(warnings), known)
+    seen = made if thinned and options.guided(principal=name == "pca") else None
+    return Embedded(values, source, model, counts, seen, tuple(warnings), known)
 
 
 def _placed(model: str, device: str) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism.data.columns import Labels
@@ -15,7 +17,15 @@ from cellprism.embed import EmbeddingModel
 from cellprism.genesets.match import MatchedSets
 from cellprism.run.novelty import Reference
 
-__all__ = ["Inputs"]
+__all__ = ["Guide", "Inputs"]
+
+
+class Guide(NamedTuple):
+    """Expression that features may follow."""
+
+    values: sp.csr_array
+    """(cells, genes) log1p."""
+    symbols: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,8 @@ class Inputs:
     """To tell new cells that are unlike these."""
     thinned: bool
     """Whether features were made from other molecules than those tested."""
+    guide: Guide | None
+    """Expression that features may follow; None where none do."""
     expression_kind: str
     """``measured`` or ``predicted``."""
     hashes: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -147,6 +147,8 @@ def _make(options: RunOptions, folder: Path, say: Callable[[str], None]) -> None
         )
         for reason in fitted.options.get("recipe", {}).get("reasons", ()):
             say(reason)
+        if "guide" in fitted.options:
+            say(_followed(fitted))
         codes = fitted.sae.encode(inputs.embedding)
     say("naming the features: genes, gene sets, labels, and the same for the nulls")
     with clock.step("annotate"):
@@ -155,6 +157,7 @@ def _make(options: RunOptions, folder: Path, say: Callable[[str], None]) -> None
     with clock.step("evaluate"):
         evaluation = evaluate_inputs(options, inputs, fitted, codes)
     features, matches = _with_stability(annotation.features, fitted, inputs.embedding)
+    features["guide"] = _guides(features["feature"], fitted, inputs)
     say("writing the tables and the page")
     fitted.sae.save(folder / "sae")
     write_arrays(folder, inputs, codes)
@@ -189,11 +192,29 @@ def _train(options: RunOptions, inputs: Inputs, cfg: SAEConfig | None, states: P
         seeds=options.n_seeds,
         preset=PRESETS[options.preset].recipe,
         consensus=options.consensus,
+        guide=None if inputs.guide is None else inputs.guide.values,
         epochs=options.epochs,
         progress=options.progress,
         checkpoint=states,
         device=options.device,
     )
+
+
+def _followed(fitted: Fit) -> str:
+    told = fitted.options["guide"]
+    return str(
+        told.get("reason")
+        or f"{len(told['columns'])} further features are guided by genes that the embedding tells and no feature says"
+    )
+
+
+def _guides(numbers: pd.Series, fitted: Fit, inputs: Inputs) -> list[str]:
+    """The gene that guided each feature; empty of all others."""
+    if inputs.guide is None:
+        return [""] * len(numbers)
+    columns = fitted.options["guide"]["columns"]
+    first = fitted.sae.width - len(columns)
+    return [inputs.guide.symbols[columns[i - first]] if i >= first else "" for i in map(int, numbers)]
 
 
 def _annotate(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.csr_array) -> Annotation:

@@ -27,6 +27,7 @@ from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
 from cellprism.genesets.match import MatchedSets, match_sets
 from cellprism.run.embedding import embedded
+from cellprism.run.guide import guide_for
 from cellprism.run.inputs import Inputs
 from cellprism.run.knowledge import (
     Columns,
@@ -85,7 +86,7 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
     warnings += remarks(embedding, names)
     expression = replace(as_expression(taken, made.counts), symbols=names_of)
     del taken  # of a split, what the model saw is not needed any more
-    nuisance = nuisance_columns(expression)
+    nuisance, guide = nuisance_columns(expression), guide_for(options, made, expression)
     if options.expression == "predicted" and made.model is not None:
         expression = _predicted(made.model, embedding, expression, options.memory_limit)
     symbols, matched = _matched(genes, names_of, _seen(expression.values), sets)
@@ -117,6 +118,7 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
         model=made.model,
         reference=made.reference,
         thinned=made.counts is not None,
+        guide=guide,
         expression_kind=options.expression,
         hashes={name: one.record() for name, one in hashed.items()},
         warnings=warnings,

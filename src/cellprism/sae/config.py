@@ -32,7 +32,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 _TAKES_K = ("topk", "batchtopk")
 _TAKES_L1 = ("relu", "gated")
-_WHOLE = ("width", "k", "kinds", "aux_k", "dead_after", "resample_every")
+_WHOLE = ("width", "k", "kinds", "guided", "aux_k", "dead_after", "resample_every")
 _NUMBERS = ("l1", "l0", "p_end", "whiten_power", "start_active", "aux_weight", "bandwidth")
 _DEFAULT_L1 = {"relu": 0.3, "gated": 0.4}
 
@@ -103,7 +103,10 @@ class SAEConfig:
 
     kinds: int = 0
     """With init ``geometry``: features beside the programs, at most, that mark kinds of cells: the other sides of programs that are on
-    and off in many cells, then kinds from broad to narrow; they come last (:mod:`cellprism.sae.geometry.kinds`). ``width`` is then the number of both at most."""
+    and off in many cells, then kinds from broad to narrow; they come behind them (:mod:`cellprism.sae.geometry.kinds`). ``width`` is then the number of both at most."""
+
+    guided: int = 0
+    """Of an SAE that ``fit(guide=...)`` made: so many features, the last ones, follow genes (:mod:`cellprism.sae.guided`)."""
 
     bias_init: BiasInit = "geometric_median"
     """Start of the decoder's bias; ``linear`` draws every bias as a linear layer does, ``zero`` starts all at 0."""
@@ -151,13 +154,13 @@ class SAEConfig:
                 f"matryoshka={self.matryoshka}, resample_every={self.resample_every}",
                 "leave them out, or use init='tied'",
             )
-        if self.kinds and (self.init != "geometry" or self.kinds > self.width):
+        if (self.kinds or self.guided) and (self.init != "geometry" or self.kinds + self.guided > self.width):
             raise InputError(
-                "`kinds` of cells are part of the width of an SAE with init 'geometry'",
-                f"kinds={self.kinds}, init={self.init!r}, width={self.width}",
-                "leave it at 0, or give init='geometry' and a width for programs and kinds together",
+                "`kinds` of cells and `guided` features are part of the width of an SAE with init 'geometry'",
+                f"kinds={self.kinds}, guided={self.guided}, init={self.init!r}, width={self.width}",
+                "leave them at 0, or give init='geometry' and a width for programs and kinds together",
             )
-        for name in ("l1", "l0", "aux_weight", "whiten_power", "kinds"):
+        for name in ("l1", "l0", "aux_weight", "whiten_power", "kinds", "guided"):
             self._at_least(name, 0)
         for name in ("aux_k", "dead_after", "resample_every"):
             self._at_least(name, 1)

@@ -114,8 +114,10 @@ def _narrowed(sae: SAE, kept: NDArray[np.intp], mean: NDArray[np.floating]) -> S
     config = sae.config
     k = None if config.k is None else min(config.k, len(kept))
     prefixes = sorted({int((kept < m).sum()) for m in config.matryoshka} - {0})
-    kinds = int((kept >= config.width - config.kinds).sum())
-    narrow = dataclasses.replace(config, width=len(kept), k=k, matryoshka=tuple(prefixes), kinds=kinds)
+    before = config.width - config.guided
+    guided = int((kept >= before).sum())
+    kinds = int((kept >= before - config.kinds).sum()) - guided
+    narrow = dataclasses.replace(config, width=len(kept), k=k, matryoshka=tuple(prefixes), kinds=kinds, guided=guided)
     state = sae.state_dict()
     rows = torch.as_tensor(kept)
     dropped = torch.as_tensor(mean, dtype=torch.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from cellprism.data.checks import tells_remarks
@@ -12,6 +13,7 @@ from cellprism.errors import InputError
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.consensus import agreed, check_consensus
 from cellprism.sae.fit import Fit, check_call, fit_config
+from cellprism.sae.guided import check_guide, guided
 from cellprism.sae.loggers import Callback
 from cellprism.sae.ranks.join import in_several
 from cellprism.sae.recipe import fit_auto
@@ -28,6 +30,7 @@ def fit(
     seeds: int = 1,
     preset: str = "standard",
     consensus: bool = False,
+    guide: ArrayLike | sp.sparray | sp.spmatrix | None = None,
     device: str = "auto",
     progress: bool = False,
     checkpoint: str | Path | None = None,
@@ -52,6 +55,11 @@ def fit(
         How much the automatic recipe tries: ``quick``, ``standard`` or ``thorough``; without effect where ``cfg`` is given.
     consensus
         Keep the features that return in most seeds (:func:`cellprism.consensus`); their table is :attr:`Fit.consensus`.
+    guide
+        (cells, genes) log1p expression of the cells: at most 40 features more, each of which follows a gene that the embedding
+        tells and no other feature says; ``options["guide"]`` of the result has their columns. For embeddings that bend
+        (autoencoders, DGD, scVI), which are read less well without (docs/recipe.md). Genes of these features are then found
+        associated by construction.
     device
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     progress
@@ -107,6 +115,7 @@ def fit(
         )
     if consensus:
         check_consensus(seeds, cfg)
+    genes = None if guide is None else check_guide(guide, len(X), cfg)
     if cfg is None and in_several():
         raise InputError(
             "the recipe is chosen in one process",
@@ -118,4 +127,6 @@ def fit(
         "checkpoint_every": checkpoint_every, "callback": callback, **options,
     }  # fmt: skip
     fitted = fit_auto(X, preset=preset, **call) if cfg is None else fit_config(X, cfg, **call)
-    return agreed(fitted, X) if consensus else fitted
+    if consensus:
+        fitted = agreed(fitted, X)
+    return fitted if genes is None else guided(fitted, X, genes)

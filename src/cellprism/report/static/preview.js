@@ -28,6 +28,7 @@ export async function preview(side, row) {
     el("h3", { "aria-level": 2 }, f.text("name", row) || `Feature ${feature.id}`),
     el("p", { class: "chips" }, el("span", { class: "chip" }, `#${feature.id}`), kindChip(f.text("kind", row)),
       el("span", { class: "chip" }, `${count(feature.cells.length)} cells · ${percent(feature.cells.length / overview.n_cells, 1)}`),
+      f.text("guide", row) ? el("span", { class: "chip", title: "this gene guided the feature: it is associated by construction" }, `guided by ${f.text("guide", row)}`) : null,
       f.text("confound", row) ? warningChip(`follows ${f.text("confound", row)}`) : null),
     el("div", { class: "stage small" }, map.node),
     activationLegend(feature),

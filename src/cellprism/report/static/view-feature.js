@@ -104,6 +104,7 @@ function heading(row, feature) {
       button("←", () => step(-1), { class: "quiet", "aria-label": "Previous feature", title: "Previous (←)" }),
       button("→", () => step(1), { class: "quiet", "aria-label": "Next feature", title: "Next (→)" }),
       el("span", { class: "chips" }, el("span", { class: "chip" }, `#${feature.id}`), kindChip(f.text("kind", row)),
+        f.text("guide", row) ? el("span", { class: "chip", title: "this gene guided the feature: it is associated by construction" }, `guided by ${f.text("guide", row)}`) : null,
         f.text("confound", row) ? warningChip(`follows ${f.text("confound", row)}`) : null),
       el("span", { class: "tools" },
         button("Compare", () => go({ view: "compare", compare: String(feature.id) }), { class: "quiet" }),

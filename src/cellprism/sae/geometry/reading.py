@@ -286,7 +286,7 @@ def assemble(geometry: Geometry, config: SAEConfig, X: NDArray[np.floating]) -> 
     kept = np.sort(np.argsort(-explained, kind="stable")[: config.width])
     kinds = int((kept >= len(norm) - geometry.kinds).sum())
     k = None if config.k is None else min(config.k, len(kept))
-    sae = SAE(dataclasses.replace(config, width=len(kept), kinds=kinds, k=k), scaling)
+    sae = SAE(dataclasses.replace(config, width=len(kept), kinds=kinds, guided=0, k=k), scaling)
     bias = (geometry.intercept + geometry.mean - scaling.mean) @ forward
     with torch.no_grad():
         for parameter, values in (
