@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from scipy import stats
 from sklearn.linear_model import LinearRegression
 
 import cellprism as prism
@@ -45,6 +46,12 @@ def test_readouts_and_shares_are_those_of_a_linear_regression() -> None:
         assert share == pytest.approx(1 - (1 - r2) * (N - 1) / (N - (D - 1) - 1), abs=1e-4)
         assert np.corrcoef(X @ one, oracle.predict(X))[0, 1] == pytest.approx(1, abs=1e-5)
         assert (X @ one).std() == pytest.approx(1, abs=1e-4)
+
+
+def test_one_noise_gene_in_a_thousand_is_read() -> None:
+    rng = np.random.default_rng(3)
+    columns, _, _ = _gene_readouts(rng.normal(size=(150, 30)), sp.csr_array(1 + rng.random(size=(150, 4_000))))
+    assert stats.binomtest(len(columns), 4_000, 1e-3).pvalue > 1e-3
 
 
 def test_each_gene_that_is_read_has_a_feature_and_noise_has_none(fits: tuple[Fit, Fit]) -> None:

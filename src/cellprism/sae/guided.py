@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
+from scipy.stats import f
 
 from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
@@ -32,8 +33,8 @@ _LOOKED_AT, _GENES = 20_000, 1_500
 _FEWEST, _DETECTED = 5, 0.01
 """Cells in which a gene must be found, and their share of all."""
 
-_READ = 0.05
-"""Adjusted share of a gene's variance that the embedding must tell, linearly."""
+_READ, _NOISE = 0.05, 1e-3
+"""Adjusted share of a gene's variance that the embedding must tell, linearly, and the p value of the F test that it tells any."""
 
 _SAME = 0.85
 """Correlation with a feature that is there already from which on a gene needs none of its own."""
@@ -118,9 +119,13 @@ def _gene_readouts(
     weights = np.asarray((values.T @ white) / n, dtype=np.float64)  # the axes are orthonormal, and their mean is 0
     told = np.square(weights).sum(axis=1)
     free = n - kept.sum() - 1
-    read = 1 - (1 - told / variance.clip(1e-12)) * (n - 1) / free if free > 0 else np.zeros(len(columns))
-    order = np.argsort(-read, kind="stable")[:_GENES]
-    order = order[(read[order] >= _READ) & (variance[order] > 1e-12)]
+    if free <= 0:
+        return columns[:0], np.zeros((0, d)), np.zeros(0)
+    share = told / variance.clip(1e-12)
+    read = 1 - (1 - share) * (n - 1) / free
+    clear = f.sf(share / (1 - share).clip(1e-12) * free / kept.sum(), kept.sum(), free) < _NOISE
+    order = np.argsort(-read, kind="stable")
+    order = order[(read[order] >= _READ) & clear[order] & (variance[order] > 1e-12)][:_GENES]
     readout = weights[order] / np.sqrt(told[order])[:, None]
     return columns[order], readout @ forward.T, read[order]
 
