@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +33,24 @@ MODELS = ("paul-dgd", "kang-dgd", "paul-autoencoder", "paul-scvi", "kang-scvi")
 CELLS = 3_000
 
 
-def embedding(name: str, folder: Path, seed: int) -> tuple[np.ndarray, sp.csr_array, dict[str, Any]]:
-    """Embedding, log expression and truth."""
+@cache
+def embedding(name: str, folder: Path) -> tuple[np.ndarray, sp.csr_array, dict[str, Any]]:
+    """Embedding (trained once, whatever the seed of the fit), log expression and truth."""
     of, _, model = name.partition("-")
     file, truth = SETS[of]
     if not model:
         return cells(folder / f"{file}.h5ad", truth)
     data = ad.read_h5ad(folder / f"{file}.h5ad")
     if data.n_obs > CELLS:
-        data = data[np.sort(np.random.default_rng(seed).permutation(data.n_obs)[:CELLS])].copy()
-    X = np.ascontiguousarray(prism.embed.train(model, data, seed=seed).encode(data), dtype=np.float32)
+        data = data[np.sort(np.random.default_rng(0).permutation(data.n_obs)[:CELLS])].copy()
+    X = np.ascontiguousarray(prism.embed.train(model, data, seed=0).encode(data), dtype=np.float32)
     known = {column: data.obs[column].astype(str).to_numpy() for column in truth}
     return X, to_log1p(sp.csr_array(data.X, dtype=np.float32), "counts"), known
 
 
 def measure(name: str, folder: Path, seed: int) -> list[dict[str, Any]]:
     """A row a dictionary."""
-    X, log, known = embedding(name, folder, seed)
+    X, log, known = embedding(name, folder)
     columns, _ = read_truth(known, len(X))
     folds = make_folds(len(X), None, seed)
     targets, _ = usable_targets(columns, folds)

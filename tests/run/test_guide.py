@@ -34,31 +34,19 @@ def expression(modality: tuple[str, ...]) -> Expression:
     return Expression(sp.csr_array(values), names, tuple(f"S{i}" for i in range(len(modality))), modality, None, {})
 
 
-@pytest.mark.parametrize(
-    ("asked", "source", "guided"),
-    [
-        ({}, "obsm['X_scVI']", True),
-        ({}, "obsm['X_pca']", False),
-        ({}, "PCA_50.npy", False),
-        ({"guide": "on"}, "obsm['X_pca']", True),
-        ({"guide": "off"}, "obsm['X_scVI']", False),
-        ({"width": 20}, "obsm['X_scVI']", False),
-        ({"recipe": "default"}, "obsm['X_scVI']", False),
-        ({"recipe": "reading"}, "obsm['X_scVI']", True),
-    ],
-)
-def test_when(asked: dict[str, Any], source: str, guided: bool) -> None:
-    found = guide_for(options(**asked), Embedded(np.zeros((N, 2)), source), expression(("rna",) * 6))
-    assert (found is not None) == guided
+def test_on_request() -> None:
+    for guide in (False, True):
+        found = guide_for(options(guide=guide), Embedded(np.zeros((N, 2)), "obsm['X_scVI']"), expression(("rna",) * 6))
+        assert (found is not None) == guide
 
 
 def test_proteins_guide_no_features_of_an_embedding_that_nobody_knows() -> None:
     measured = expression(("rna",) * 4 + ("protein",) * 3)
-    found = guide_for(options(), Embedded(np.zeros((N, 2)), "emb.npy"), measured)
+    found = guide_for(options(guide=True), Embedded(np.zeros((N, 2)), "emb.npy"), measured)
     assert found is not None
     assert found.symbols == ("S0", "S1", "S2", "S3")
     assert (found.values != measured.values[:, :4]).nnz == 0
-    assert guide_for(options(), Embedded(np.zeros((N, 2)), "emb.npy"), expression(("protein",) * 3)) is None
+    assert guide_for(options(guide=True), Embedded(np.zeros((N, 2)), "emb.npy"), expression(("protein",) * 3)) is None
 
 
 def test_where_counts_are_split_the_molecules_that_were_embedded_guide() -> None:
@@ -72,7 +60,7 @@ def test_where_counts_are_split_the_molecules_that_were_embedded_guide() -> None
     model = embed.train("pca", made, n_components=4)
     assert rest is not None
     tested = as_expression(taken, rest)
-    found = guide_for(options(guide="on"), Embedded(np.zeros((N, 4)), "pca", model, rest, made), tested)
+    found = guide_for(options(guide=True), Embedded(np.zeros((N, 4)), "pca", model, rest, made), tested)
     assert found is not None
     assert model.modalities == ("rna",)
     assert len(found.symbols) == GENES
@@ -81,11 +69,9 @@ def test_where_counts_are_split_the_molecules_that_were_embedded_guide() -> None
 
 
 def test_refused() -> None:
-    with pytest.raises(InputError, match="--guide is auto, on or off"):
-        options(guide="genes")
     for other in ({"width": 30}, {"recipe": "default"}):
-        with pytest.raises(InputError, match="--guide on and another SAE"):
-            options(guide="on", **other)
+        with pytest.raises(InputError, match="--guide and another SAE"):
+            options(guide=True, **other)
 
 
 def test_a_run_says_which_gene_guided_each(tmp_path: Path) -> None:
@@ -98,23 +84,26 @@ def test_a_run_says_which_gene_guided_each(tmp_path: Path) -> None:
     folders: dict[str, RunFolder] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for guide in ("auto", "off"):
+        for guide in ("on", "off"):
             chosen = RunOptions(
                 data=tmp_path / "cells.h5ad", output=tmp_path / guide, rep="X_emb", gene_sets=(str(tmp_path / "sets.gmt"),),
-                preset="demo", seeds=2, guide=guide,
+                preset="run", seeds=2, guide=guide == "on",
             )  # fmt: skip
             folders[guide] = run(chosen, lines.append)
-    guides = folders["auto"].features.set_index("feature")["guide"]
+    guides = folders["on"].features.set_index("feature")["guide"]
     told = guides[guides != ""]
     assert f"{len(told)} further features are guided by genes that the embedding tells and no feature says" in lines
     width = {name: folder.info["metrics"]["width"] for name, folder in folders.items()}
     assert len(told) > 0
     assert told.isin(cells.var_names).all()
     assert told.is_unique
-    assert list(told.index) == list(range(width["auto"] - len(told), width["auto"]))
-    genes = folders["auto"].genes
+    assert list(told.index) == list(range(width["on"] - len(told), width["on"]))
+    genes = folders["on"].genes
     for feature, gene in told.items():
         of_it = genes[(genes["feature"] == feature) & (genes["symbol"] == gene)]
         assert (of_it["log2fc"] > 0).all()
+    unstable = folders["on"].features.set_index("feature")["stability"].isna()
+    assert unstable[told.index].all()  # the genes are the same for every seed, so that return is no evidence
+    assert not unstable.drop(told.index).all()
     assert (folders["off"].features["guide"] == "").all()
-    assert width["off"] == width["auto"] - len(told)
+    assert width["off"] == width["on"] - len(told)

@@ -134,6 +134,9 @@ def fit_matches(fit: Fit, X: NDArray[Any], *, returned: float = RETURNED) -> tup
     directions = [sae.decoder_directions() for sae in fit.siblings]
     found = _matches(codes, others, fit.sae.decoder_directions(), directions)
     summary = _summary(found, codes, others, returned, FEWEST, 0)
+    # Features guided by genes are the same from every seed, since the genes are: that is no evidence.
+    guided = summary.index >= fit.sae.width - fit.sae.config.guided
+    summary.loc[guided, ["stability", "error", "null"]] = np.nan
     table = _match_table(found)
     known = summary.index[summary["stability"].notna()]
     return summary, table[table["feature"].isin(known)].reset_index(drop=True)

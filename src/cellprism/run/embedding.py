@@ -104,7 +104,7 @@ def _trained_here(
     unseen = [m for m in modalities(made) if m not in model.modalities]
     warnings = [f"the embedding knows nothing of the modalities {', '.join(unseen)}: {source}"] if unseen else []
     known = Reference.of(made, values.shape[1], columns.donor, seed=options.seed)
-    seen = made if thinned and options.guided(principal=name == "pca") else None
+    seen = made if thinned and options.guide else None
     return Embedded(values, source, model, counts, seen, tuple(warnings), known)
 
 

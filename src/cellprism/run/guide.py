@@ -21,16 +21,14 @@ def guide_for(options: RunOptions, made: Embedded, expression: Expression) -> Gu
     """What features may follow: of the modalities that the embedding was made of the molecules that it was made of.
 
     Where counts were split, the others are what is tested; a feature that followed those would make its own p value. Where it is not
-    known what an embedding was made of, surface proteins guide nothing: they are what it is asked about. Principal components are
-    guided on request alone: their features read labels as well without (docs/recipe.md).
+    known what an embedding was made of, surface proteins guide nothing: they are what it is asked about.
 
     Returns
     -------
     Guide | None
         None where nothing is to guide, or there is nothing.
     """
-    principal = "pca" in made.source.casefold()  # "pca of rna, trained in this run", or the name of a key or a file
-    if not options.guided(principal=principal):
+    if not options.guide:
         return None
     embedded = None if made.model is None else set(made.model.modalities)
     chosen = _chosen(dict.fromkeys(expression.modality), embedded)

@@ -15,6 +15,7 @@ from cellprism.data.scratch import room_for
 from cellprism.sae import SAE, Fit
 from cellprism.sae.controls import trained_on_shuffled, untrained
 from cellprism.sae.scaling import AffineScaling
+from cellprism.sae.training import TrainingOptions
 
 __all__ = ["match_activity", "null_codes"]
 
@@ -45,7 +46,7 @@ def null_codes(
         blank = untrained(X, sae.config, seed=seed + 1_000_003, scaling=scaling)
         found["untrained"] = match_activity(_scores(blank, X), target)
     if "shuffled" in wanted:
-        options = {k: v for k, v in fitted.options.items() if k not in ("seed", "seeds", "recipe", "before_consensus")}
+        options = {k: v for k, v in fitted.options.items() if k in TrainingOptions.__annotations__}
         mixed = trained_on_shuffled(X, sae.config, seed=seed, **options)
         found["shuffled"] = match_activity(_scores(mixed, X), target)
     return found

@@ -59,8 +59,8 @@ class RunOptions(SourceOptions):
     recipe: str = option(
         "auto", "auto, reading (read off the embedding), default, or a YAML file with the fields of SAEConfig."
     )
-    guide: Literal["auto", "on", "off"] = option(
-        "auto", "Add features that follow genes: auto (unless the embedding is principal components), on or off."
+    guide: bool = option(
+        False, "Add features guided by genes, 40 at most; for embeddings that bend, such as those of autoencoders."
     )
     width: int | None = option(None, "Number of features.", least=1)
     k: int | None = option(None, "Active features a cell.", least=1)
@@ -112,12 +112,10 @@ class RunOptions(SourceOptions):
                 "give both, such as --id-table orthologs.csv --id-columns mouse,human",
             )
         self._check_recipe()
-        if self.guide not in ("auto", "on", "off"):
-            raise InputError("--guide is auto, on or off", repr(self.guide), "give one of them")
-        if self.guide == "on" and not self.reads_off:
+        if self.guide and not self._reads_off:
             raise InputError(
-                "features that follow genes are added to what is read off the embedding",
-                "--guide on and another SAE",
+                "features guided by genes are added to what is read off the embedding",
+                "--guide and another SAE",
                 "leave out --width, --k and --activation, and use --recipe auto or reading",
             )
         states(self.expression_state)
@@ -173,15 +171,11 @@ class RunOptions(SourceOptions):
         return SAEConfig(width=width, activation=activation, k=changes.get("k", min(k, width)))
 
     @property
-    def reads_off(self) -> bool:
+    def _reads_off(self) -> bool:
         """Whether the SAE may be read off the geometry of the embedding."""
         if self.recipe not in RECIPES:
             return _read_config(Path(self.recipe)).init == "geometry"
         return not self._chosen and self.recipe != "default"
-
-    def guided(self, *, principal: bool) -> bool:
-        """Whether features follow genes, of an embedding that is principal components or another."""
-        return self.guide == "on" or (self.guide == "auto" and self.reads_off and not principal)
 
     @property
     def _chosen(self) -> dict[str, Any]:
