@@ -1,7 +1,7 @@
 """The paper's figures from our own runs, one command a figure, each resumable.
 
-Usage: python benchmarks/paper/reproduce.py FIGURE|all [--preset quick|full] [--cells CELLS.h5ad --labels COLUMN]
-       python benchmarks/paper/reproduce.py FIGURE --data bone-marrow|brain|gastrulation [--geneformer EMBEDDINGS.csv]
+Usage: python benchmarks/paper/reproduce.py FIGURE ...|all [--preset quick|full] [--cells CELLS.h5ad --labels COLUMN]
+       python benchmarks/paper/reproduce.py FIGURE ... --data bone-marrow|brain|gastrulation [--geneformer EMBEDDINGS.csv]
 
 Writes benchmarks/results/paper/[DATA-]FIGURE-PRESET.json, and leaves alone what is there; the picture,
 docs/figures/paper/[DATA-]FIGURE.png, is drawn anew each time. ``superposition``, ``sweeps`` and ``methods`` train on simulated cells, by the
@@ -93,7 +93,7 @@ REAL = {"kinds": kinds, "profiles": profiles, "steering": steering, "models": mo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figure", choices=[*SIMULATED, *REAL, "all"])
+    parser.add_argument("figure", nargs="+", choices=[*SIMULATED, *REAL, "all"])
     parser.add_argument("--preset", choices=[*SIZES], default="quick")
     parser.add_argument("--cells", type=Path, help="counts (.h5ad or .h5mu)")
     parser.add_argument("--labels", help="column of cell types")
@@ -111,7 +111,8 @@ def main() -> None:
     (RESULTS / "paper").mkdir(exist_ok=True)
     FIGURES_OF_PAGE.mkdir(exist_ok=True)
     given = None
-    for name in [*([] if asked.data else SIMULATED), *REAL] if asked.figure == "all" else [asked.figure]:
+    everything = [*([] if asked.data else SIMULATED), *REAL]
+    for name in everything if "all" in asked.figure else asked.figure:
         called = f"{asked.data}-{name}" if asked.data else name
         path = RESULTS / "paper" / f"{called}-{asked.preset}.json"
         if not path.exists():

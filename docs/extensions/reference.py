@@ -103,6 +103,17 @@ def keep_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: lis
     lines[:] = [re.sub(r"(?<![`\\])\|(\w+)\|(?!`)", r"\\|\1\\|", line) for line in lines]
 
 
+def say_what_returns(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Let a section of returns be the sentence that it is, where napoleon would take each line for a type."""
+    if "Returns" not in lines:
+        return
+    start = lines.index("Returns") + 2
+    stop = next((i - 1 for i in range(start, len(lines)) if re.fullmatch("-{3,}", lines[i])), len(lines))
+    body = lines[start:stop]
+    if not any(line.startswith(" ") for line in body) and any(" " in line for line in body):
+        lines[start - 2 : stop] = [f":returns: {body[0]}", *(f"    {line}" if line else "" for line in body[1:]), ""]
+
+
 def _said(text: str | None) -> str:
     """Help of the command line as one cell of a table."""
     return " ".join((text or "").split()).replace("|", "\\|").replace("<", "&lt;")
@@ -171,4 +182,5 @@ def setup(app: Any) -> dict[str, bool]:
     """Sphinx calls this."""
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", keep_bars)
+    app.connect("autodoc-process-docstring", say_what_returns, priority=400)  # before napoleon reads the sections
     return {"parallel_read_safe": True, "parallel_write_safe": True}
