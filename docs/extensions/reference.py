@@ -103,15 +103,29 @@ def keep_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: lis
     lines[:] = [re.sub(r"(?<![`\\])\|(\w+)\|(?!`)", r"\\|\1\\|", line) for line in lines]
 
 
-def say_what_returns(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Let a section of returns be the sentence that it is, where napoleon would take each line for a type."""
+_LINE, _COLON = "\ue000", "\ue001"
+"""Stand for the end of a line and a colon while napoleon looks for types."""
+
+
+def fold_prose(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Make one line of a section of returns that is prose: napoleon would take each of its lines for a type."""
     if "Returns" not in lines:
         return
     start = lines.index("Returns") + 2
     stop = next((i - 1 for i in range(start, len(lines)) if re.fullmatch("-{3,}", lines[i])), len(lines))
     body = lines[start:stop]
     if not any(line.startswith(" ") for line in body) and any(" " in line for line in body):
-        lines[start - 2 : stop] = [f":returns: {body[0]}", *(f"    {line}" if line else "" for line in body[1:]), ""]
+        lines[start:stop] = [_LINE.join([*body, ""]).replace(":", _COLON), ""]
+
+
+def unfold_prose(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Undo :func:`fold_prose` once napoleon has made fields of the sections."""
+    for i, line in enumerate(lines):
+        if _LINE in line:
+            text = line.removeprefix(":returns: ").strip("*").replace(_COLON, ":")
+            first, *rest = text.removesuffix(_LINE).split(_LINE)
+            lines[i : i + 1] = [f":returns: {first}", *(f"    {part}" if part else "" for part in rest)]
+            return
 
 
 def _said(text: str | None) -> str:
@@ -182,5 +196,6 @@ def setup(app: Any) -> dict[str, bool]:
     """Sphinx calls this."""
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", keep_bars)
-    app.connect("autodoc-process-docstring", say_what_returns, priority=400)  # before napoleon reads the sections
+    app.connect("autodoc-process-docstring", fold_prose, priority=400)  # before napoleon, which comes at 500
+    app.connect("autodoc-process-docstring", unfold_prose, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
