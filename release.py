@@ -1,9 +1,10 @@
 """The release checklist, each step run: version, changelog, clean tree, build from git, twine, wheel in a clean environment.
 
     python -m pip install build twine
-    python release.py [--allow-unreleased] [--keep FOLDER]
+    python release.py [--rehearse] [--keep FOLDER]
 
-``--allow-unreleased`` lets the changelog still say "Unreleased", to try the rest before the day of a release.
+``--rehearse`` is what every commit must pass, in under a minute: the changelog may still say "Unreleased", what git holds is built
+whatever else lies in the tree, and the wheel runs beside the dependencies of this environment instead of fetching its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 import tomllib
@@ -49,11 +51,12 @@ def check_changelog(release: str, *, allow_unreleased: bool) -> str:
     return found[1]
 
 
-def build(folder: Path) -> tuple[Path, Path]:
-    """Sdist and wheel, out of a clone, so that nothing but what git holds gets in."""
+def build(folder: Path, *, rehearsal: bool) -> tuple[Path, Path]:
+    """Sdist and wheel, out of a clone, so that nothing but what git holds gets in; the wheel is made of the sdist."""
     clone = folder / "clone"
     run("git", "clone", "--quiet", "--no-hardlinks", ROOT, clone)
-    run(sys.executable, "-m", "build", "--outdir", folder / "dist", cwd=clone)
+    how = ["--no-isolation"] if rehearsal else []  # with the hatchling of this environment
+    run(sys.executable, "-m", "build", *how, "--outdir", folder / "dist", cwd=clone)
     (sdist,), (wheel,) = (folder / "dist").glob("*.tar.gz"), (folder / "dist").glob("*.whl")
     tracked = set(run("git", "ls-files", cwd=clone).splitlines())
     with tarfile.open(sdist) as archive:
@@ -64,11 +67,25 @@ def build(folder: Path) -> tuple[Path, Path]:
     return sdist, wheel
 
 
-def try_wheel(wheel: Path, folder: Path) -> str:
-    """Install the wheel into a clean environment and run the demo in an empty folder, without the repository."""
-    venv.create(folder / "venv", with_pip=True)
+def environment(wheel: Path, folder: Path, *, rehearsal: bool) -> Path:
+    """The Python of a new environment with the wheel: all dependencies fetched, or in a rehearsal those at hand, looked up here."""
+    venv.create(folder / "venv", with_pip=not rehearsal)
     python = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    run(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel)
+    if not rehearsal:
+        run(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel)
+        return python
+    run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel)
+    own = Path(run(python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    # Links of editable installs are not followed from here, so that the package can only be the wheel's.
+    (own / "dependencies.pth").write_text(
+        "\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}) + "\n"
+    )
+    return python
+
+
+def try_wheel(wheel: Path, folder: Path, *, rehearsal: bool) -> str:
+    """Install the wheel into a new environment and run the demo in an empty folder, without the repository."""
+    python = environment(wheel, folder, rehearsal=rehearsal)
     empty = folder / "empty"
     empty.mkdir()
     place = run(python, "-I", "-c", "import cellprism; print(cellprism.__file__)", cwd=empty).strip()
@@ -85,28 +102,29 @@ def try_wheel(wheel: Path, folder: Path) -> str:
 def main() -> None:
     """All steps, a line each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--allow-unreleased", action="store_true")
+    parser.add_argument("--rehearse", action="store_true", help="what every commit must pass")
     parser.add_argument("--keep", type=Path, help="put the sdist and the wheel here")
     asked = parser.parse_args()
     release = version()
     print(f"version {release}: pyproject.toml and CITATION.cff agree")
-    print(f"changelog: section {check_changelog(release, allow_unreleased=asked.allow_unreleased)}")
+    print(f"changelog: section {check_changelog(release, allow_unreleased=asked.rehearse)}")
     changed = run("git", "status", "--porcelain").strip()
-    if changed:
+    if changed and not asked.rehearse:
         raise SystemExit(f"the tree has changes that git does not hold:\n{changed}")
-    print("tree: clean")
+    print(f"tree: {'has changes that are left out' if changed else 'clean'}")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        sdist, wheel = build(folder)
+        sdist, wheel = build(folder, rehearsal=asked.rehearse)
         print(f"built: {sdist.name}, {wheel.name}")
         run(sys.executable, "-m", "twine", "check", "--strict", sdist, wheel)
         print("twine check: passed")
-        print(f"wheel in a clean environment, demo: {try_wheel(wheel, folder)}")
+        where = "beside the dependencies at hand" if asked.rehearse else "in a clean environment"
+        print(f"wheel {where}, demo: {try_wheel(wheel, folder, rehearsal=asked.rehearse)}")
         if asked.keep:
             asked.keep.mkdir(parents=True, exist_ok=True)
             for file in (sdist, wheel):
                 shutil.copy(file, asked.keep)
-    print("ready")
+    print("rehearsed" if asked.rehearse else "ready")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def embedded(
 class Rows:
     """Rows of a JSON file by their key; a stopped script goes on where it was."""
 
-    def __init__(self, name: str, key: list[str]) -> None:
+    def __init__(self, name: str | Path, key: list[str]) -> None:
         self.path, self.key = RESULTS / name, key
         self.rows: list[dict[str, Any]] = json.loads(self.path.read_text()) if self.path.is_file() else []
 
@@ -70,7 +70,7 @@ class Rows:
         kept = json.loads(self.path.read_text()) if self.path.is_file() else []
         self.rows = [row for row in kept if tuple(row[k] for k in self.key) not in new] + rows
         self.rows.sort(key=lambda row: [str(row[k]) for k in self.key])
-        RESULTS.mkdir(exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
         partial.write_text("[\n" + ",\n".join(json.dumps(_rounded(row)) for row in self.rows) + "\n]\n")
         partial.rename(self.path)

@@ -1,12 +1,13 @@
 """How much does each method recover? Five seeds of the large simulation at a fortieth of the paper's genes.
 
-Usage: python benchmarks/recovery_methods.py [--seeds 0 1 2 3 4] [--methods NAME ...] [--again] [--published]
+Usage: python benchmarks/recovery_methods.py [--seeds 0 1 2 3 4] [--methods NAME ...] [--again] [--published] [--into FILE]
 Adds to benchmarks/results/recovery_methods.json, a row a method, seed and truth level; --published, the paper's genes and training, to
 recovery_methods_published.json.
 """
 
 import argparse
 import time
+from pathlib import Path
 
 from recovery_common import Rows, cells, embedded
 
@@ -60,10 +61,11 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=ORDER, choices=list(METHODS))
     parser.add_argument("--again", action="store_true", help="run methods that have results already, as after a change")
     parser.add_argument("--published", action="store_true", help="20,000 genes and the published training")
+    parser.add_argument("--into", type=Path, help="another file of rows")
     arguments = parser.parse_args()
     published: bool = arguments.published
     options = OPTIONS | dict.fromkeys([m for m in OPTIONS if m.startswith("paper-")], PUBLISHED if published else PAPER)
-    rows = Rows(f"recovery_methods{'_published' * published}.json", ["method", "seed", "level"])
+    rows = Rows(arguments.into or f"recovery_methods{'_published' * published}.json", ["method", "seed", "level"])
     for seed in arguments.seeds:
         wanted = [
             m

@@ -1,11 +1,12 @@
 """Are hidden variables in the embedding as superpositions, by completeness and architecture; can they be found unaided?
 
-Usage: python benchmarks/recovery_superposition.py [--seeds 0 1 2 3 4] [--latents 20 100 150 1000] [--variants 2-narrow ...] [--published]
+Usage: python benchmarks/recovery_superposition.py [--seeds 0 1 2 3 4] [--latents 20 100 150 1000] [--variants 2-narrow ...] [--published] [--into FILE]
 Adds to benchmarks/results/recovery_superposition.json, a row an embedding and truth level; --published, the paper's sizes, to
 recovery_superposition_published.json.
 """
 
 import argparse
+from pathlib import Path
 
 from recovery_common import Rows, cells, embedded
 
@@ -21,9 +22,13 @@ def main() -> None:
     parser.add_argument("--latents", type=int, nargs="+", default=[20, 100, 150, 1000])
     parser.add_argument("--variants", nargs="+", default=["2-narrow"], help="depth-shape, such as 4-narrow or 2-wide")
     parser.add_argument("--published", action="store_true", help="20,000 genes and the published training")
+    parser.add_argument("--into", type=Path, help="another file of rows")
     arguments = parser.parse_args()
     published: bool = arguments.published
-    rows = Rows(f"recovery_superposition{'_published' * published}.json", ["latent", "depth", "shape", "seed", "level"])
+    rows = Rows(
+        arguments.into or f"recovery_superposition{'_published' * published}.json",
+        ["latent", "depth", "shape", "seed", "level"],
+    )
     for seed in arguments.seeds:
         adata = cells(seed, published=published)
         for variant in arguments.variants:

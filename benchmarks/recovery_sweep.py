@@ -1,7 +1,7 @@
 """Take the rows that the docs show from the folder of a sweep.
 
 Usage: cellprism sweep large --short --variants vanilla,relu,topk,batchtopk,jumprelu -o DIR
-       python benchmarks/recovery_sweep.py DIR [DIR ...]
+       python benchmarks/recovery_sweep.py DIR [DIR ...] [--into FILE]
 Adds to benchmarks/results/recovery_sweep.json, a row an SAE and truth level.
 """
 
@@ -19,8 +19,10 @@ KEPT += ["ceiling_mean_abs_r", "ceiling_share_over_0.95"]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+")
-    rows = Rows("recovery_sweep.json", KEY)
-    for folder in parser.parse_args().folders:
+    parser.add_argument("--into", type=Path, default="recovery_sweep.json", help="another file of rows")
+    arguments = parser.parse_args()
+    rows = Rows(arguments.into, KEY)
+    for folder in arguments.folders:
         table = pd.read_parquet(folder / "sweep.parquet")
         table["simulation"] = "large" if "X2" in set(table["level"]) else "small"
         table = table[table["level"].isin(["T", "Y", "A", "B", "X2", "X1", "X0"])]

@@ -92,6 +92,17 @@ def _trained(Z: NDArray[np.float32], config: prism.SAEConfig | None, seed: int, 
     return prism.load(kept)
 
 
+def _autoencoder(counts: ad.AnnData, preset: str) -> Any:
+    how: dict[str, Any] = {"lr": 2e-3, "epochs": 12} if preset == "quick" else {}
+    about = repr(
+        (prism.__version__, sorted(how.items()), list(counts.obs_names), list(counts.var_names), float(counts.X.sum()))
+    ).encode()
+    kept = CACHE / f"autoencoder-{hashlib.sha256(about).hexdigest()[:16]}"
+    if not kept.is_dir():
+        prism.embed.train("autoencoder", counts, latent=20, seed=0, **how).save(kept)
+    return prism.embed.load(kept)
+
+
 def open_cells(asked: argparse.Namespace) -> Given:
     """What the command line names: ``--data`` one of the paper's sets, or ``--cells`` with ``--labels``."""
     sets = prism.genesets.load(asked.sets or "bundled")
@@ -106,7 +117,7 @@ def open_cells(asked: argparse.Namespace) -> Given:
     counts = cells.copy()
     return Given(
         cells=_logged(cells), labels=cells.obs[asked.labels].astype(str).to_numpy(), model=model, Z=Z,
-        make_other=lambda: prism.embed.train("autoencoder", counts, latent=20, seed=0).encode(counts),
+        make_other=lambda: _autoencoder(counts, asked.preset).encode(counts),
         names=("principal components", "autoencoder"), sets=sets, symbols=_symbols(cells, asked.symbols),
         source=asked.source, target=asked.target,
     )  # fmt: skip

@@ -25,8 +25,11 @@ def superposition(found: Any) -> Figure:
     figure = Figure(figsize=(3 * len(depths), 3.2), layout="constrained")
     for ax, depth in zip(np.atleast_1d(figure.subplots(1, len(depths), sharey=True)), depths, strict=True):
         for colour, level in zip(CATEGORIES, LEVELS, strict=False):
-            rows = table[(table["depth"] == depth) & (table["level"] == level)].sort_values("latent")
-            ax.plot(rows["latent"].astype(str), rows["r2"], "o-", color=colour, label=LEVELS[level], ms=4)
+            for shape, line in {"narrow": "-", "wide": ":"}.items():
+                mine = (table["depth"] == depth) & (table["level"] == level) & (table["shape"] == shape)
+                rows = table[mine].sort_values("latent")
+                label = LEVELS[level] if shape == "narrow" else None
+                ax.plot(rows["latent"].astype(str), rows["r2"], f"o{line}", color=colour, label=label, ms=4)
         plain(ax).set(title=f"depth {depth}", xlabel="dimensions of the embedding", ylim=(0, 1.05))
     figure.axes[0].set_ylabel("R² of a linear probe")
     handles, words = figure.axes[0].get_legend_handles_labels()

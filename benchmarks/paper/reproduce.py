@@ -1,12 +1,12 @@
 """The paper's figures from our own runs, one command a figure, each resumable.
 
-Usage: python benchmarks/paper/reproduce.py FIGURE|all [--preset quick|full] [--cells CELLS.h5ad --labels COLUMN]
-       python benchmarks/paper/reproduce.py FIGURE --data bone-marrow|brain|gastrulation [--geneformer EMBEDDINGS.csv]
+Usage: python benchmarks/paper/reproduce.py FIGURE ...|all [--preset quick|full] [--cells CELLS.h5ad --labels COLUMN]
+       python benchmarks/paper/reproduce.py FIGURE ... --data bone-marrow|brain|gastrulation [--geneformer EMBEDDINGS.csv]
 
 Writes benchmarks/results/paper/[DATA-]FIGURE-PRESET.json, and leaves alone what is there; the picture,
-docs/figures/paper/[DATA-]FIGURE.png, is drawn anew each time. ``superposition``, ``sweeps`` and ``methods`` sum up the rows of the
-benchmarks of their names (which add to what they have); full runs these at the published sizes first. The others are
-computed here, on real cells. ``--data`` takes the paper's public data and multiDGD's published weights: fetched and checked, or
+docs/figures/paper/[DATA-]FIGURE.png, is drawn anew each time. ``superposition``, ``sweeps`` and ``methods`` train on simulated cells, by the
+benchmarks of their names: quick at a fortieth of the genes (sweeps: a tenth) and with shorter training, full at the published
+sizes. The others are computed here, on real cells. ``--data`` takes the paper's public data and multiDGD's published weights: fetched and checked, or
 from files (--cells, --weights, --settings).
 """
 
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-from given import PUBLIC, SIZES, open_cells
+from given import CACHE, PUBLIC, SIZES, open_cells
 from pictures import draw
 from real import kinds, models, profiles, steering, terms
 
@@ -28,34 +28,44 @@ HERE = Path(__file__).resolve().parent.parent
 FIGURES_OF_PAGE = HERE.parent / "docs" / "figures" / "paper"
 RESULTS = HERE / "results"
 ARCHITECTURES = ("2-narrow", "4-narrow", "6-narrow", "2-wide", "4-wide", "6-wide")
-PUBLISHED = {"quick": "", "full": "_published"}
+SIMULATIONS = {"quick": ("0",), "full": tuple(map(str, range(10)))}
+"""Seeds of the large simulation; full is the paper's ten data sets."""
+LATENTS = {"quick": ("20", "100", "150"), "full": ("20", "100", "150", "1000")}
+GRIDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "quick": {"small": (), "large": ("--short", "--variants", "vanilla,relu,topk,batchtopk,jumprelu")},
+    "full": {"small": ("--full",), "large": ("--full",)},
+}
+"""Of the sweeps, by simulation: quick is the published grid of one rate on the small one, a look at the large one."""
 
 
-def rows(name: str) -> pd.DataFrame:
-    return pd.DataFrame(json.loads((RESULTS / f"{name}.json").read_text()))
-
-
-def run(script: str, *words: str) -> None:
-    subprocess.run([sys.executable, str(HERE / script), *words], check=True)
+def rows(figure: str, preset: str, script: str, *words: str) -> pd.DataFrame:
+    """What a benchmark finds, kept row by row beside the figure: a stopped one goes on, one that is whole trains nothing."""
+    into = (RESULTS / "paper" / f"{figure}-{preset}-rows.json").resolve()
+    size = ["--published"] if preset == "full" else []
+    subprocess.run([sys.executable, str(HERE / script), *words, *size, "--into", str(into)], check=True)
+    return pd.DataFrame(json.loads(into.read_text()))
 
 
 def superposition(preset: str) -> object:
-    """R2 of a linear probe of each truth level, by completeness (latent) and depth of the autoencoder."""
-    if preset == "full":
-        run("recovery_superposition.py", "--published", "--seeds", *map(str, range(10)), "--variants", *ARCHITECTURES)
-    found = rows("recovery_superposition" + PUBLISHED[preset])
-    table = found.groupby(["latent", "depth", "level"])[["r2", "validation_loss", "ica-embedding"]].mean()
+    """R2 of a linear probe of each truth level, by completeness (latent) and architecture of the autoencoder."""
+    words = ["--seeds", *SIMULATIONS[preset], "--variants", *ARCHITECTURES, "--latents", *LATENTS[preset]]
+    found = rows("superposition", preset, "recovery_superposition.py", *words)
+    by = found.groupby(["latent", "depth", "shape", "level"])
+    table = by[["r2", "validation_loss", "ica-embedding", "pca-embedding"]].mean().assign(seeds=by["seed"].nunique())
     return table.round(3).reset_index().to_dict("records")
 
 
 def sweeps(preset: str) -> object:
     """The best of each variant over its grid, by simulation and truth level, beside an untrained SAE."""
-    if preset == "full":
-        for size in ("small", "large"):
-            out = RESULTS / "paper" / f"sweep-{size}"
-            subprocess.run(["cellprism", "sweep", size, "--full", "-o", str(out)], check=True)
-            run("recovery_sweep.py", str(out))
-    found = rows("recovery_sweep")
+    folders = []
+    for size, words in GRIDS[preset].items():
+        folders.append(CACHE / f"sweep-{size}-{preset}")
+        subprocess.run([sys.executable, "-m", "cellprism", "sweep", size, *words, "-o", str(folders[-1])], check=True)
+    into = (RESULTS / "paper" / f"sweeps-{preset}-rows.json").resolve()
+    subprocess.run(
+        [sys.executable, str(HERE / "recovery_sweep.py"), *map(str, folders), "--into", str(into)], check=True
+    )
+    found = pd.DataFrame(json.loads(into.read_text()))
     best = found.groupby(["simulation", "latent", "variant", "level"])[["mean_best_abs_r", "share_over_0.95"]].max()
     grid = found.drop_duplicates(
         ["simulation", "latent", "variant", "factor", "lr", "epochs", "l1", "k_percent", "seed"]
@@ -71,10 +81,9 @@ def sweeps(preset: str) -> object:
 
 def methods(preset: str) -> object:
     """Recovery of the programs (X2) by the paper's SAEs and by what they are held against."""
-    if preset == "full":
-        run("recovery_methods.py", "--published")
-    found = rows("recovery_methods" + PUBLISHED[preset])
-    table = found[found["level"] == "X2"].groupby("method")[["mean_best_abs_r", "share_over_0.95", "l0"]].mean()
+    found = rows("methods", preset, "recovery_methods.py", "--seeds", *SIMULATIONS[preset])
+    by = found[found["level"] == "X2"].groupby("method")
+    table = by[["mean_best_abs_r", "share_over_0.95", "l0"]].mean().assign(seeds=by["seed"].nunique())
     return table.round(3).sort_values("mean_best_abs_r").reset_index().to_dict("records")
 
 
@@ -84,7 +93,7 @@ REAL = {"kinds": kinds, "profiles": profiles, "steering": steering, "models": mo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figure", choices=[*SIMULATED, *REAL, "all"])
+    parser.add_argument("figure", nargs="+", choices=[*SIMULATED, *REAL, "all"])
     parser.add_argument("--preset", choices=[*SIZES], default="quick")
     parser.add_argument("--cells", type=Path, help="counts (.h5ad or .h5mu)")
     parser.add_argument("--labels", help="column of cell types")
@@ -102,7 +111,8 @@ def main() -> None:
     (RESULTS / "paper").mkdir(exist_ok=True)
     FIGURES_OF_PAGE.mkdir(exist_ok=True)
     given = None
-    for name in [*([] if asked.data else SIMULATED), *REAL] if asked.figure == "all" else [asked.figure]:
+    everything = [*([] if asked.data else SIMULATED), *REAL]
+    for name in everything if "all" in asked.figure else asked.figure:
         called = f"{asked.data}-{name}" if asked.data else name
         path = RESULTS / "paper" / f"{called}-{asked.preset}.json"
         if not path.exists():

@@ -25,6 +25,8 @@ Examples take for granted, besides `np` and `pd`: `cells`, an AnnData of counts 
 `types`, `donors` and `conditions`, a name a cell; `adata`, the cells after `prism.tl.fit` and `prism.tl.annotate`, and `annotation`, what that gave;
 `mdata`, cells with RNA and protein; and `RUN`, a folder that `cellprism run` wrote."""
 
+INNER = "What the files of this room share with each other. No promise is made for it: it may change with any version."
+
 OUT = Path(__file__).parents[1] / "reference" / "generated"
 
 
@@ -35,11 +37,23 @@ def public_rooms() -> dict[str, types.ModuleType]:
 
 
 def public_names(room: types.ModuleType) -> dict[str, list[str]]:
-    """Module -> its public names: of a room without a list of its own, those of its files."""
+    """Module -> its public names: of a room that imports none itself, those that it lists by file."""
     if hasattr(room, "__all__"):
         return {room.__name__: sorted(room.__all__, key=str.lower)}
+    return {f"{room.__name__}.{file}": list(names) for file, names in room.PUBLIC.items()}
+
+
+def inner_names(room: types.ModuleType) -> dict[str, list[str]]:
+    """Module -> what the files of a room share beyond its public names, where the room lists these by file."""
+    if hasattr(room, "__all__"):
+        return {}
     files = [importlib.import_module(f"{room.__name__}.{m.name}") for m in pkgutil.iter_modules(room.__path__)]
-    return {file.__name__: list(file.__all__) for file in files if getattr(file, "__all__", None)}
+    shared = {f.__name__: [n for n in getattr(f, "__all__", ()) if n not in _listed(room, f)] for f in files}
+    return {name: names for name, names in shared.items() if names}
+
+
+def _listed(room: types.ModuleType, file: types.ModuleType) -> tuple[str, ...]:
+    return tuple(room.PUBLIC.get(file.__name__.rpartition(".")[2], ()))
 
 
 def entry(module: str, name: str, seen: set[int]) -> str:
@@ -56,9 +70,12 @@ def entry(module: str, name: str, seen: set[int]) -> str:
     return "\n".join([f".. {kind}:: {module}.{name}", *options, ""])
 
 
-def page(title: str, body: list[str], directives: list[str]) -> str:
+def page(title: str, body: list[str], directives: list[str], inner: list[str] | None = None) -> str:
     """A page of Markdown around directives of autodoc."""
-    return "\n".join([f"# {title}", "", *body, "", "```{eval-rst}", *directives, "```", ""])
+    lines = [f"# {title}", "", *body, "", "```{eval-rst}", *directives, "```", ""]
+    if inner:
+        lines += ["## For those who extend it", "", INNER, "", "```{eval-rst}", *inner, "```", ""]
+    return "\n".join(lines)
 
 
 def api_pages() -> dict[str, str]:
@@ -68,14 +85,47 @@ def api_pages() -> dict[str, str]:
     top = [entry("cellprism", name, seen) for name in cellprism.__all__ if name not in rooms]
     pages = {"cellprism": page("cellprism", [EXAMPLES], top)}
     for name, room in rooms.items():
-        directives = [entry(module, n, seen) for module, names in public_names(room).items() for n in names]
-        pages[name] = page(f"cellprism.{name}", [inspect.getdoc(room) or ""], directives)
+        body = [
+            inspect.getdoc(room) or "",
+            "",
+            "What the examples take for granted stands [on the first page](api-cellprism.md).",
+        ]
+        public, inner = (
+            [entry(module, n, seen) for module, names in of_room.items() for n in names]
+            for of_room in (public_names(room), inner_names(room))
+        )
+        pages[name] = page(f"cellprism.{name}", body, public, inner)
     return pages
 
 
 def keep_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Let ``|r|`` in a docstring be the size of r, where reStructuredText would look for a substitution."""
     lines[:] = [re.sub(r"(?<![`\\])\|(\w+)\|(?!`)", r"\\|\1\\|", line) for line in lines]
+
+
+_LINE, _COLON = "\ue000", "\ue001"
+"""Stand for the end of a line and a colon while napoleon looks for types."""
+
+
+def fold_prose(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Make one line of a section of returns that is prose: napoleon would take each of its lines for a type."""
+    if "Returns" not in lines:
+        return
+    start = lines.index("Returns") + 2
+    stop = next((i - 1 for i in range(start, len(lines)) if re.fullmatch("-{3,}", lines[i])), len(lines))
+    body = lines[start:stop]
+    if not any(line.startswith(" ") for line in body) and any(" " in line for line in body):
+        lines[start:stop] = [_LINE.join([*body, ""]).replace(":", _COLON), ""]
+
+
+def unfold_prose(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Undo :func:`fold_prose` once napoleon has made fields of the sections."""
+    for i, line in enumerate(lines):
+        if _LINE in line:
+            text = line.removeprefix(":returns: ").strip("*").replace(_COLON, ":")
+            first, *rest = text.removesuffix(_LINE).split(_LINE)
+            lines[i : i + 1] = [f":returns: {first}", *(f"    {part}" if part else "" for part in rest)]
+            return
 
 
 def _said(text: str | None) -> str:
@@ -146,4 +196,6 @@ def setup(app: Any) -> dict[str, bool]:
     """Sphinx calls this."""
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", keep_bars)
+    app.connect("autodoc-process-docstring", fold_prose, priority=400)  # before napoleon, which comes at 500
+    app.connect("autodoc-process-docstring", unfold_prose, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

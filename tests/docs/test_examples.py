@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import inspect
 import types
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,30 @@ import pytest
 import cellprism as prism
 
 
-def functions() -> dict[str, Callable[..., Any]]:
-    """Public functions by one of their names."""
-    found: dict[int, tuple[str, Callable[..., Any]]] = {}
+def public() -> dict[str, Any]:
+    """Public names with their values; of a room that imports none itself, those that it lists by file."""
+    found = {}
     for name in prism.__all__:
         value = getattr(prism, name)
-        inner = {f"{name}.{n}": getattr(value, n) for n in getattr(value, "__all__", ())}
-        for shown, one in (inner if isinstance(value, types.ModuleType) else {name: value}).items():
-            if inspect.isfunction(one):
-                found.setdefault(id(one), (shown, one))
+        found[name] = value
+        found |= {f"{name}.{n}": getattr(value, n) for n in getattr(value, "__all__", ())}
+        for file, names in getattr(value, "PUBLIC", {}).items():
+            module = importlib.import_module(f"{value.__name__}.{file}")
+            found |= {f"{name}.{file}.{n}": getattr(module, n) for n in names}
+    return found
+
+
+def documented() -> dict[str, Any]:
+    """Public functions, and classes to work with among the package's own names, each by one of its names."""
+    found: dict[int, tuple[str, Any]] = {}
+    for name, value in public().items():
+        own_class = inspect.isclass(value) and "." not in name and not issubclass(value, Exception)
+        if inspect.isfunction(value) or own_class:
+            found.setdefault(id(value), (name, value))
     return dict(found.values())
 
 
-FUNCTIONS = functions()
+FUNCTIONS = documented()
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +52,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
 
 
 def test_every_public_function_has_an_example() -> None:
-    assert len(FUNCTIONS) > 80
+    assert len(FUNCTIONS) > 130
     assert not [name for name, function in FUNCTIONS.items() if ">>>" not in (function.__doc__ or "")]
+
+
+def test_every_room_says_what_is_public() -> None:
+    for name in prism.__all__:
+        room = getattr(prism, name)
+        if isinstance(room, types.ModuleType):
+            assert hasattr(room, "__all__") != hasattr(room, "PUBLIC"), name
+            for file, names in getattr(room, "PUBLIC", {}).items():
+                assert set(names) <= set(importlib.import_module(f"{room.__name__}.{file}").__all__), (name, file)
 
 
 def test_few_examples_are_skipped_and_each_says_why() -> None:

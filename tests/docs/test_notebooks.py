@@ -100,11 +100,7 @@ def test_every_notebook_is_here() -> None:
 
 
 # scvi-tools and lightning warn of their own affairs
-MARKS = {
-    "own-scvi": pytest.mark.filterwarnings("ignore"),
-    "ground-truth": pytest.mark.slow,
-    "trust": pytest.mark.slow,
-}
+MARKS = {"own-scvi": pytest.mark.filterwarnings("ignore")}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in CHECKS])

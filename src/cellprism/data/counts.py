@@ -36,6 +36,14 @@ def counts_behind(log: sp.csr_array) -> sp.csr_array:
     ------
     InputError
         If the values of a cell have no such unit: imputed, corrected or averaged expression.
+
+    Examples
+    --------
+    >>> from cellprism.data.counts import counts_behind
+    >>> from scipy.sparse import csr_array
+    >>> counts = csr_array(np.array([[1, 0, 2], [3, 1, 0]], dtype=np.float32))
+    >>> counts_behind(csr_array(np.log1p(counts.toarray() * [[50.0], [20.0]]))).toarray().tolist()
+    [[1.0, 0.0, 2.0], [3.0, 1.0, 0.0]]
     """
     out = sp.csr_array(log, dtype=np.float32, copy=True)
     out.eliminate_zeros()

@@ -73,6 +73,12 @@ def read_embedding(path: str | Path) -> Embedding:
     ------
     InputError
         If the file is missing, unreadable or of another kind.
+
+    Examples
+    --------
+    >>> from cellprism.data.embedding import read_embedding
+    >>> read_embedding("geneformer.npy").values.shape
+    (200, 12)
     """
     path = Path(path)
     suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
@@ -231,6 +237,13 @@ def align(embedding: Embedding, names: pd.Index) -> NDArray[Any]:
     ------
     InputError
         If cells are missing, named twice, or the numbers differ.
+
+    Examples
+    --------
+    >>> from cellprism.data.embedding import align, read_embedding
+    >>> pd.DataFrame(X, index=cells.obs_names).iloc[::-1].to_parquet("reversed.parquet")
+    >>> bool((align(read_embedding("reversed.parquet"), cells.obs_names) == X).all())
+    True
     """
     n = len(embedding.values)
     if embedding.cells is None:

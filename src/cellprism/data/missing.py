@@ -48,6 +48,12 @@ def missing(values: Any) -> NDArray[np.bool_]:
     ----------
     values
         A column or array of any type: object, text, categorical, nullable, masked, numbers, dates.
+
+    Examples
+    --------
+    >>> from cellprism.data.missing import missing
+    >>> missing(["T", "", None, "nan"]).tolist()
+    [False, True, True, False]
     """
     return np.asarray(groups(values).number < 0)
 
@@ -62,6 +68,12 @@ def groups(values: Any) -> Groups:
     ------
     InputError
         If the values are not one a row, or cannot be compared (lists, tables).
+
+    Examples
+    --------
+    >>> from cellprism.data.missing import groups
+    >>> groups(["b", None, "a", "b"]).number.tolist()
+    [1, -1, 0, 1]
     """
     array = _one_dimensional(values)
     try:

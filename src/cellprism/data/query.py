@@ -47,6 +47,13 @@ def rows_where(table: pd.DataFrame, query: str) -> _Mask:
     ------
     InputError
         If it is no such condition; the message names what is wrong and the columns there are.
+
+    Examples
+    --------
+    >>> from cellprism.data.query import rows_where
+    >>> chosen = rows_where(cells.obs, "cell_type == 'B' and donor != 'a'")
+    >>> chosen.shape
+    (200,)
     """
     return _Query(table, query).mask()
 

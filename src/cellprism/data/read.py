@@ -44,6 +44,12 @@ def read_cells(path: str | Path, *, whole: bool = True) -> ad.AnnData | mudata.M
     ------
     InputError
         If the path does not exist, has another suffix, or cannot be read.
+
+    Examples
+    --------
+    >>> from cellprism.data.read import read_cells
+    >>> read_cells("cells.h5ad").shape
+    (200, 765)
     """
     path = Path(path)
     if path.suffix not in _SUFFIXES:

@@ -117,6 +117,13 @@ def recognise(values: sp.csr_array, where: str = "X", remedy: str = "store count
     ------
     InputError
         If values are NaN, infinite or negative, all zero, or show none of this.
+
+    Examples
+    --------
+    >>> from cellprism.data.state import recognise
+    >>> from scipy.sparse import csr_array
+    >>> recognise(csr_array(cells.X)), recognise(csr_array(expression))
+    ('counts', 'log1p')
     """
     check_values(values, where, remedy)
     if whole(values):
@@ -230,6 +237,13 @@ def to_log1p(values: sp.csr_array, state: State, totals: Totals | None = None) -
     Counts are scaled to 10,000 a cell, and so is what is constant over cells in total on its own scale, whatever that
     total is. Values of some of the genes of normalised cells keep their scale, as their totals are biology; fractions
     count in ten-thousandths. ``totals`` tells that of all cells where these are some of them.
+
+    Examples
+    --------
+    >>> from cellprism.data.state import to_log1p
+    >>> from scipy.sparse import csr_array
+    >>> np.expm1(to_log1p(csr_array(cells.X), "counts").toarray()).sum(axis=1).round(-1)[:2].tolist()
+    [10000.0, 10000.0]
     """
     totals = totals_of(values, state) if totals is None else totals
     if totals.ready:

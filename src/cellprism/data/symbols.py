@@ -75,6 +75,13 @@ def clean_symbols(
     One gene a symbol keeps set tests honest: four measured haemoglobin genes mapped to one human symbol are one
     observation of it, not four. The choice looks at the mean over all cells only, never at a contrast, so it does not
     favour any finding.
+
+    Examples
+    --------
+    >>> from cellprism.data.symbols import clean_symbols
+    >>> found = clean_symbols(["ENSG1", "ENSG2"], ["CD3E", "nan"])
+    >>> list(found.symbols)
+    ['CD3E', '']
     """
     raw = list(genes) if symbols is None else list(symbols)
     if len(raw) != len(genes):

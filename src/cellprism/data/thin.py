@@ -37,6 +37,14 @@ def thin(counts: sp.csr_array, share: float = 0.5, *, seed: int = 0) -> tuple[sp
     ------
     InputError
         If ``share`` is not between 0 and 1 or the counts are not whole numbers.
+
+    Examples
+    --------
+    >>> from cellprism.data.thin import thin
+    >>> from scipy.sparse import csr_array
+    >>> first, second = thin(csr_array(cells.X))
+    >>> bool((first + second != cells.X).nnz == 0)
+    True
     """
     if not 0 < share < 1:
         raise InputError("the share of a count split must lie in (0, 1)", str(share), "use 0.5")

@@ -101,6 +101,12 @@ def over_grid(
         Programmes; a multiple of the size of the grid gives each point as many.
     n_genes, shares, folds
         See :class:`~cellprism.simulate.Programme`.
+
+    Examples
+    --------
+    >>> from cellprism.evaluation.planted import over_grid
+    >>> [(one.share, one.fold) for one in over_grid(2, shares=(0.1,), folds=(2.0, 4.0))]
+    [(0.1, 2.0), (0.1, 4.0)]
     """
     grid = list(itertools.product(n_genes, shares, folds))
     if n < 1 or not grid:
@@ -183,6 +189,14 @@ def planted(
     InputError
         If the counts, names or options cannot be used, fewer than 100 cells would be held out, or ``folder`` holds the
         rounds of other settings.
+
+    Examples
+    --------
+    Not run by the tests: it trains anew; the page on planted programmes runs it.
+
+    >>> from cellprism.evaluation.planted import over_grid, planted
+    >>> found = planted(cells.X, genes, over_grid(60))  # doctest: +SKIP
+    >>> found.summary  # doctest: +SKIP
     """
     X, seed = whole_counts(counts), as_seed(seed)
     names = list(map(str, genes))

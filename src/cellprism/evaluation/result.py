@@ -21,7 +21,14 @@ THIS = "dictionary"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A dictionary beside its rivals."""
+    """A dictionary beside its rivals.
+
+    Examples
+    --------
+    >>> found = prism.evaluate(sae, X, {"type": types})
+    >>> found.table.columns[:4].tolist()
+    ['measure', 'target', 'dictionary', 'k']
+    """
 
     table: pd.DataFrame
     """A row a measure, target, dictionary and k (features, or what else the measure is told at): ``value``, ``low`` and

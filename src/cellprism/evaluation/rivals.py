@@ -92,6 +92,12 @@ def fit_rival(
     ------
     InputError
         If there is no such rival or no candidate, or the optional package of one is missing.
+
+    Examples
+    --------
+    >>> from cellprism.evaluation.rivals import fit_rival
+    >>> fit_rival("pca", X, 16).encode(X).shape[0]
+    200
     """
     if name not in RIVALS:
         raise InputError("a rival must be one of " + ", ".join(RIVALS), repr(name), "correct the name")

@@ -60,6 +60,14 @@ def spike_in(
     Returns
     -------
     See :func:`evaluation_rows`; its ``attrs["said"]`` are sentences on what is found in these cells.
+
+    Examples
+    --------
+    Not run by the tests: it trains anew; the page on planted programmes runs it.
+
+    >>> from cellprism.evaluation.spike_in import spike_in
+    >>> rows = spike_in(cells.X, genes, n=30)  # doctest: +SKIP
+    >>> rows.attrs["said"]  # doctest: +SKIP
     """
     what = over_grid(n) if programmes is None else programmes
     found = planted(

@@ -49,6 +49,13 @@ class Annotation:
         Method, families, thresholds and sizes, ready for JSON.
     regulators
         A row a (feature, network, source); empty without networks.
+
+    Examples
+    --------
+    >>> annotation.features.columns[:2].tolist()
+    ['feature', 'name']
+    >>> annotation.shares.columns[0]
+    'claim'
     """
 
     features: pd.DataFrame

@@ -39,6 +39,14 @@ def best_features(table: pd.DataFrame, codes: sp.csc_array, n: int) -> pd.DataFr
         (cells, rows of the table), sparse by column.
     n
         How many.
+
+    Examples
+    --------
+    >>> from cellprism.features.best import best_features
+    >>> table = annotation.features
+    >>> best = best_features(table, codes.tocsc()[:, table["feature"].to_numpy()], 3)
+    >>> len(best) <= 3
+    True
     """
     table = table.reset_index(drop=True)
     table = table.assign(**{name: value for name, value in _MISSING.items() if name not in table})

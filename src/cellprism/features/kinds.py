@@ -41,6 +41,12 @@ def cell_type_kinds(codes: sp.sparray | np.ndarray, labels: np.ndarray, z: float
     ------
     InputError
         When fewer than two cell types have two cells.
+
+    Examples
+    --------
+    >>> from cellprism.features.kinds import cell_type_kinds
+    >>> cell_type_kinds(codes, types).columns.tolist()
+    ['feature', 'kind', 'n_types', 'types']
     """
     codes = sp.csc_array(codes)
     found = groups(labels)

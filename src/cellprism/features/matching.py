@@ -176,6 +176,13 @@ def match_codes(
     ------
     InputError
         If the cells differ in number, or directions do not fit the codes.
+
+    Examples
+    --------
+    >>> from cellprism.features.matching import match_codes
+    >>> found = match_codes(codes, codes)
+    >>> bool(np.nanmax(found.best_correlation) > 0.999)
+    True
     """
     refuse_other_order(codes=codes, others=others)
     ours, theirs = check_codes(codes), check_codes(others)

@@ -69,6 +69,13 @@ def stability(
     ------
     InputError
         If the codes are of different cells, or directions do not fit them.
+
+    Examples
+    --------
+    >>> from cellprism.features.stability import stability
+    >>> table = stability(codes, [codes])  # a sibling that is the same
+    >>> bool(table["stability"].dropna().min() > 0.999)
+    True
     """
     if sibling_directions is not None and len(sibling_directions) != len(sibling_codes):
         raise InputError(
@@ -96,6 +103,13 @@ def fit_stability(fit: Fit, X: NDArray[Any], *, returned: float = RETURNED) -> p
     ------
     InputError
         If the fit has one seed only.
+
+    Examples
+    --------
+    >>> from cellprism.features.stability import fit_stability
+    >>> twice = prism.fit(X, prism.SAEConfig(16, "batchtopk", k=4), seeds=2, epochs=5)
+    >>> fit_stability(twice, X).columns[:3].tolist()
+    ['stability', 'one_to_one', 'cosine']
     """
     return fit_matches(fit, X, returned=returned)[0]
 
@@ -121,6 +135,14 @@ def fit_matches(fit: Fit, X: NDArray[Any], *, returned: float = RETURNED) -> tup
     ------
     InputError
         If the fit has one seed only.
+
+    Examples
+    --------
+    >>> from cellprism.features.stability import fit_matches
+    >>> twice = prism.fit(X, prism.SAEConfig(16, "batchtopk", k=4), seeds=2, epochs=5)
+    >>> table, matches = fit_matches(twice, X)
+    >>> matches["seed"].unique().tolist()
+    [1]
     """
     if not fit.siblings:
         raise InputError("stability needs SAEs of several seeds", "one seed", "fit with seeds=3")

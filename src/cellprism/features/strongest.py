@@ -29,6 +29,12 @@ def strongest(codes: sp.csr_array, features: pd.DataFrame | None) -> pd.DataFram
     DataFrame
         A row a cell: ``top_feature`` (-1 where none of them is active) and ``top_names``, up to three, the strongest first, with
         a bar between them.
+
+    Examples
+    --------
+    >>> from cellprism.features.strongest import strongest
+    >>> strongest(codes, annotation.features).columns.tolist()
+    ['top_feature', 'top_names']
     """
     if features is None or "mean_active" not in features:
         return pd.DataFrame(index=range(codes.shape[0]))

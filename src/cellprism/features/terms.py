@@ -91,6 +91,13 @@ def term_map(
     ------
     InputError
         Where there is no table of sets, or no such direction.
+
+    Examples
+    --------
+    >>> from cellprism.features.terms import term_map
+    >>> found = term_map(annotation.features, annotation.sets, dict.fromkeys(sets, "bundled"))
+    >>> found.matrix.shape == (len(found.features), len(found.terms))
+    True
     """
     if direction not in ("up", "down"):
         raise InputError("a term is up or down in a feature", repr(direction), "use direction='up'")
@@ -115,7 +122,15 @@ def term_map(
 
 
 def probed(found: TermMap, words: str) -> NDArray[np.bool_]:
-    """(features,) which have a term whose name holds all the words, in any order, upper or lower case alike."""
+    """(features,) which have a term whose name holds all the words, in any order, upper or lower case alike.
+
+    Examples
+    --------
+    >>> from cellprism.features.terms import probed, term_map
+    >>> found = term_map(annotation.features, annotation.sets, dict.fromkeys(sets, "bundled"))
+    >>> len(probed(found, "b cell")) == len(found.features)
+    True
+    """
     asked = words.casefold().split()
     if not asked:
         raise InputError("terms are probed by a word", "none", "give one, such as 'immune'")

@@ -30,6 +30,12 @@ def twins(codes: sp.csc_array) -> NDArray[np.int64]:
     Products with all earlier features are summed over a feature's cells from the strongest on. The rest of its cells can add
     no more than the product of both lengths (Cauchy-Schwarz); where that leaves every earlier feature below the limit, they
     are not looked at.
+
+    Examples
+    --------
+    >>> from cellprism.features.twins import twins
+    >>> twins(codes.tocsc()[:, [3, 3]]).tolist()
+    [-1, 0]
     """
     n_cells, n = codes.shape
     out = np.full(n, -1, dtype=np.int64)

@@ -32,6 +32,14 @@ class RunFolder:
 
     What is read is held against what it must be (shapes, kinds of values, ranges, columns) and, where the folder has a
     manifest, against the checksum of what was written; an :class:`~cellprism.errors.InputError` says what is wrong.
+
+    Examples
+    --------
+    >>> folder = prism.RunFolder.open("RUN")
+    >>> folder.features[["feature", "name"]].shape[1]
+    2
+    >>> folder.codes.shape[0] == len(folder.cells)
+    True
     """
 
     path: Path

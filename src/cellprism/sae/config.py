@@ -48,6 +48,15 @@ class SAEConfig:
     ------
     InputError
         If an option is out of range, unknown, missing for this activation or without effect on it.
+
+    Examples
+    --------
+    >>> prism.SAEConfig(width=64, activation="topk", k=8).k
+    8
+    >>> prism.SAEConfig(width=64, activation="relu", k=8)
+    Traceback (most recent call last):
+    ...
+    cellprism.errors.InputError: ...
     """
 
     width: int

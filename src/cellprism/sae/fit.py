@@ -45,7 +45,16 @@ cells that are read all the same."""
 
 @dataclass(frozen=True, repr=False)
 class Fit:
-    """A trained SAE and what is known about its training."""
+    """A trained SAE and what is known about its training.
+
+    Examples
+    --------
+    >>> found = prism.fit(X, prism.SAEConfig(16, "batchtopk", k=4), epochs=5)
+    >>> found.sae.encode(X).shape
+    (200, 16)
+    >>> bool(found.metrics["explained_variance"] <= 1)
+    True
+    """
 
     sae: SAE
     """The SAE of the first seed, on the CPU."""

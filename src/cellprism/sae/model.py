@@ -42,6 +42,15 @@ class SAE(nn.Module):
         Centring and scaling of the embedding, from :func:`cellprism.sae.scaling.fit_scaling`.
     generator
         Source of the random start; None = zeros, to be filled from a file.
+
+    Examples
+    --------
+    >>> activations = sae.encode(X)  # (cells, width), sparse
+    >>> sae.decode(activations).shape == X.shape
+    True
+    >>> sae.save("my_sae")
+    >>> prism.load("my_sae").width
+    16
     """
 
     mean: Tensor

@@ -52,6 +52,14 @@ def activation_association(codes: sp.csc_array, expression: Expression) -> np.nd
     -------
     (features, genes) float32, between -1 and 1; 0 where either is constant within every stratum. With one stratum it is
     ``scipy.stats.spearmanr``. A feature with many zeros cannot reach 1 with a gene that has fewer ties.
+
+    Examples
+    --------
+    >>> from cellprism.stats.association import activation_association
+    >>> from cellprism.stats.expression import prepare_expression
+    >>> rho = activation_association(codes.tocsc(), prepare_expression(expression))
+    >>> bool(np.abs(rho).max() <= 1)
+    True
     """
     ptr = codes.indptr.astype(np.int64)
     cells = codes.indices

@@ -61,6 +61,15 @@ def match_background(sets: SetIndex, mean_expression: np.ndarray | None = None) 
     ----------
     mean_expression
         (background genes,) mean of each gene; without it all genes are in one bin.
+
+    Examples
+    --------
+    >>> from cellprism.stats.background import match_background
+    >>> from cellprism.stats.setindex import index_sets
+    >>> index = index_sets(sets, genes, (expression > 0).sum(axis=0))
+    >>> background = match_background(index, expression.mean(axis=0)[index.genes])
+    >>> len(background.bin_of) == len(index.genes)
+    True
     """
     n_genes = sets.genes.size
     bin_of = np.zeros(n_genes, dtype=np.int64) if mean_expression is None else expression_bins(mean_expression)

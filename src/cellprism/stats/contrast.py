@@ -95,6 +95,14 @@ def active_contrast(codes: sp.csc_array, strata: np.ndarray, sizes: np.ndarray, 
         Stratum number of each cell, cells of each stratum.
     min_cells
         Fewest cells on each side, counted over the strata that hold both sides.
+
+    Examples
+    --------
+    >>> from cellprism.stats.contrast import active_contrast
+    >>> together = np.zeros(len(codes.toarray()), dtype=int)  # one stratum
+    >>> contrast = active_contrast(codes.tocsc(), together, np.bincount(together))
+    >>> bool((contrast.positive + contrast.negative <= len(together)).all())
+    True
     """
     positive = _count(codes.indptr, codes.indices, strata, sizes.size)
     none = np.zeros(codes.shape[1] + 1, dtype=codes.indptr.dtype)
@@ -110,6 +118,14 @@ def paper_contrast(
 
     Where many cells tie at the largest value none lies above the percentile; then the cells that reach it count.
     Cells between the two sides are left out.
+
+    Examples
+    --------
+    >>> from cellprism.stats.contrast import paper_contrast
+    >>> together = np.zeros(len(codes.toarray()), dtype=int)  # one stratum
+    >>> contrast = paper_contrast(codes.tocsc(), together, np.bincount(together), min_cells=1)
+    >>> int(contrast.positive.max())  # 1 % of 200 cells
+    2
     """
     n = codes.shape[0]
     keep = np.zeros(codes.nnz, dtype=bool)

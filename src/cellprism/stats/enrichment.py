@@ -166,6 +166,18 @@ def rank_enrichment(
     -----
     With independent genes the variance is that of a sum of random draws without replacement from each bin. Correlation
     multiplies it by the factor of the rank test in CAMERA, which is 1 for rho = 0.
+
+    Examples
+    --------
+    >>> from cellprism.stats.background import match_background
+    >>> from cellprism.stats.enrichment import rank_enrichment
+    >>> from cellprism.stats.setindex import index_sets
+    >>> index = index_sets({"first genes": genes[:20]}, genes, (expression > 0).sum(axis=0), set_size=(2, 500))
+    >>> z = np.zeros((1, len(index.genes)))
+    >>> z[0, index.members] = 3.0  # one feature, in which the genes of the set are up
+    >>> found = rank_enrichment(z, np.zeros((1, 1)), index, match_background(index))
+    >>> bool(found.z[0, 0] > 4)
+    True
     """
     n_genes = z.shape[1]
     m = sets.sizes.astype(np.float64)

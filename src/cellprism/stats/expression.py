@@ -142,6 +142,13 @@ def prepare_expression(expression: sp.sparray | np.ndarray | Rows, strata: np.nd
     ------
     InputError
         For negative, non-finite or plainly unlogged values, and where the disk has no room.
+
+    Examples
+    --------
+    >>> from cellprism.stats.expression import prepare_expression
+    >>> ranked = prepare_expression(expression, strata=donors)
+    >>> ranked.log.shape == expression.shape
+    True
     """
     stored = isinstance(expression, Rows) or (sp.issparse(expression) and on_disk(expression))
     log = _on_disk(expression) if isinstance(expression, Rows) else _in_memory(expression)

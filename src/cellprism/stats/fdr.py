@@ -134,5 +134,12 @@ def _stretches(keys: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def benjamini_hochberg(pval: np.ndarray) -> np.ndarray:
-    """Benjamini-Hochberg q values over every entry of an array, whatever its shape; NaN stays NaN and is no test."""
+    """Benjamini-Hochberg q values over every entry of an array, whatever its shape; NaN stays NaN and is no test.
+
+    Examples
+    --------
+    >>> from cellprism.stats.fdr import benjamini_hochberg
+    >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03, np.nan])).round(3)
+    array([0.03, 0.04, 0.04,  nan])
+    """
     return Family(pval).q(np.asarray(pval, dtype=np.float64))

@@ -69,6 +69,16 @@ def rank_sum(expression: Expression, contrast: Contrast, *, pseudocount: float =
 
     With more than one stratum, ranks are taken within strata and added with weights 1 / (cells + 1) (van Elteren, 1960,
     Bull. Inst. Int. Stat. 37:351), and no continuity correction applies, as the sum has no fixed step.
+
+    Examples
+    --------
+    >>> from cellprism.stats.contrast import active_contrast
+    >>> from cellprism.stats.expression import prepare_expression
+    >>> from cellprism.stats.genes import rank_sum
+    >>> ranked = prepare_expression(expression)
+    >>> found = rank_sum(ranked, active_contrast(codes.tocsc(), ranked.strata, ranked.sizes))
+    >>> found.z.shape == (codes.shape[1], len(genes))
+    True
     """
     n_strata = expression.sizes.size
     sizes = expression.sizes.astype(np.float64)
@@ -133,6 +143,16 @@ def welch(expression: Expression, contrast: Contrast, *, pseudocount: float = 0.
     degrees of freedom are Satterthwaite's for the weighted sum, which for one stratum are Welch's. A gene without
     variance on either side but with different means (a perfect marker) gets an infinite t; its z is capped at the
     largest deviate that the log p value of the machine can carry (about 1e4) so that it ranks first.
+
+    Examples
+    --------
+    >>> from cellprism.stats.contrast import active_contrast
+    >>> from cellprism.stats.expression import prepare_expression
+    >>> from cellprism.stats.genes import welch
+    >>> ranked = prepare_expression(expression)
+    >>> found = welch(ranked, active_contrast(codes.tocsc(), ranked.strata, ranked.sizes))
+    >>> found.log2fc.shape == (codes.shape[1], len(genes))
+    True
     """
     n_strata = expression.sizes.size
 

@@ -83,6 +83,13 @@ def cross_conformal(
     Where new cells and those of the reference are exchangeable, ranks within a fold are uniform, and their sum over folds is
     close to it (cross-conformal prediction: Vovk 2015, Ann. Math. Artif. Intell. 74:9). p values that share a reference
     depend on each other positively, under which Benjamini-Hochberg holds (Bates et al. 2023, Ann. Stat. 51:149).
+
+    Examples
+    --------
+    >>> from cellprism.stats.novelty import cross_conformal
+    >>> reference, fold = np.arange(99.0), np.arange(99) % 3
+    >>> cross_conformal(np.array([[1000.0], [1000.0], [1000.0]]), reference, fold).tolist()
+    [0.01]
     """
     above = np.zeros(scores.shape[1])
     for k, found in enumerate(scores):

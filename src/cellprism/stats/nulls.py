@@ -47,6 +47,13 @@ def matched_directions(
     Returns
     -------
     (cells, features) CSC, float32.
+
+    Examples
+    --------
+    >>> from cellprism.stats.nulls import matched_directions
+    >>> null = matched_directions(X, np.array([20, 50]), np.random.default_rng(0))
+    >>> (null > 0).sum(axis=0).tolist()
+    [20, 50]
     """
     n, width = len(embedding) if rows is None else len(rows), n_active.size
     mean = np.sum([x.sum(axis=0) for x in chunks(embedding, rows, width)], axis=0) / n
@@ -74,7 +81,15 @@ def matched_directions(
 
 
 def permuted_codes(codes: sp.csc_array, strata: np.ndarray, rng: np.random.Generator) -> sp.csc_array:
-    """Codes with cells permuted within strata: one permutation for all features, so their correlations stay."""
+    """Codes with cells permuted within strata: one permutation for all features, so their correlations stay.
+
+    Examples
+    --------
+    >>> from cellprism.stats.nulls import permuted_codes
+    >>> null = permuted_codes(codes.tocsc(), np.zeros(codes.shape[0], dtype=int), np.random.default_rng(0))
+    >>> bool(np.isclose(null.sum(), codes.sum()))
+    True
+    """
     new = np.arange(codes.shape[0], dtype=codes.indices.dtype)
     for h in np.unique(strata):
         here = np.flatnonzero(strata == h)
@@ -108,6 +123,13 @@ def random_sets(
     Returns
     -------
     Flat members of the random sets, in the same layout, without repeats inside a set where the bin allows.
+
+    Examples
+    --------
+    >>> from cellprism.stats.nulls import random_sets
+    >>> drawn = random_sets(np.array([3]), np.array([0, 1, 2]), expression.mean(axis=0), np.random.default_rng(0))
+    >>> len(set(drawn.tolist()))
+    3
     """
     n_genes = mean_expression.size
     n_bins = max(n_genes // _GENES_A_BIN, 1)

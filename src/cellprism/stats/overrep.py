@@ -81,6 +81,16 @@ def overlap_null(expression: Expression, sets: SetIndex, rng: np.random.Generato
     ----------
     rng
         Draws :data:`MOST_CELLS` cells where there are more; with fewer nothing is random.
+
+    Examples
+    --------
+    >>> from cellprism.stats.expression import prepare_expression
+    >>> from cellprism.stats.overrep import overlap_null
+    >>> from cellprism.stats.setindex import index_sets
+    >>> index = index_sets(sets, genes, (expression > 0).sum(axis=0))
+    >>> null = overlap_null(prepare_expression(expression), index, np.random.default_rng(0))
+    >>> bool((null.variance >= 0).all())
+    True
     """
     n = expression.n_cells
     used = np.arange(n) if n <= MOST_CELLS else np.sort(rng.choice(n, MOST_CELLS, replace=False))
@@ -126,6 +136,20 @@ def over_representation(
         Bins of genes of like expression.
     order
         ``np.argsort(z, axis=1)`` where it is known.
+
+    Examples
+    --------
+    >>> from cellprism.stats.background import match_background
+    >>> from cellprism.stats.expression import prepare_expression
+    >>> from cellprism.stats.overrep import over_representation, overlap_null
+    >>> from cellprism.stats.setindex import index_sets
+    >>> index = index_sets({"first genes": genes[:20]}, genes, (expression > 0).sum(axis=0), set_size=(2, 500))
+    >>> null = overlap_null(prepare_expression(expression), index, np.random.default_rng(0))
+    >>> z = np.random.default_rng(0).standard_normal((1, len(index.genes)))
+    >>> z[0, index.members] += 5  # one feature, in which the genes of the set are up
+    >>> found = over_representation(z, np.array([[100, 100]]), null, index, match_background(index))
+    >>> bool(found.pval[0, 0].min() < 1e-6)
+    True
     """
     n_lengths = null.variance.shape[0]
     which = np.searchsorted(LIST_LENGTHS[:n_lengths], n_significant, side="right") - 1

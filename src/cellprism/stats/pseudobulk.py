@@ -68,6 +68,17 @@ def paired_pseudobulk(
     small for abundant genes and too large for rare ones). Sampling variance and skewness are those under permuted cells,
     from all cells of a stratum: a rare gene that no active cell happens to express has no variance of its own there.
     ``calibrated`` takes the skewness into the tail as :func:`cellprism.stats.genes.rank_sum` does.
+
+    Examples
+    --------
+    >>> from cellprism.stats.contrast import active_contrast
+    >>> from cellprism.stats.expression import prepare_expression
+    >>> from cellprism.stats.pseudobulk import paired_pseudobulk
+    >>> ranked = prepare_expression(expression, strata=donors)
+    >>> contrast = active_contrast(codes.tocsc(), ranked.strata, ranked.sizes)
+    >>> found, n_donors = paired_pseudobulk(ranked, contrast, np.arange(3))
+    >>> int(n_donors.max())
+    3
     """
     n_strata, n_genes = expression.sizes.size, expression.n_genes
     n_donors = int(donor_of.max()) + 1

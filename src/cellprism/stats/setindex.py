@@ -77,6 +77,13 @@ def index_sets(
     ------
     InputError
         When the naming plainly differs or no set has a size within the bounds.
+
+    Examples
+    --------
+    >>> from cellprism.stats.setindex import index_sets
+    >>> found = index_sets(sets, genes, (expression > 0).sum(axis=0))
+    >>> len(found.names) == len(found.sizes)
+    True
     """
     names = usable_symbols(symbols)
     best: dict[str, int] = {}

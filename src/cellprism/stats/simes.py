@@ -32,6 +32,12 @@ def simes(values: NDArray[np.floating], kind: Literal["z", "log p"]) -> NDArray[
     ----------
     values
         (rows, items) deviates, two-sided, or natural logarithms of p values. Rows that begin with NaN are not tested.
+
+    Examples
+    --------
+    >>> from cellprism.stats.simes import simes
+    >>> float(simes(np.log([[0.01, 0.5, 0.9, 0.7]]), "log p").round(3)[0])
+    0.04
     """
     n = values.shape[1]
     edges = np.arange(_BINS) * _STEPS[kind]

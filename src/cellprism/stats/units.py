@@ -71,6 +71,12 @@ def usable_units(values: Any, role: str, least: int, n_cells: int | None = None)
     ------
     InputError
         If there is not one value a cell.
+
+    Examples
+    --------
+    >>> from cellprism.stats.units import usable_units
+    >>> usable_units(["a"] * 20 + ["b"] * 3, "donor", least=10).names.tolist()
+    ['a']
     """
     found = groups(values)
     if n_cells is not None and found.number.size != n_cells:

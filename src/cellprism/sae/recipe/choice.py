@@ -40,7 +40,14 @@ another seed by which it must exceed it, to be chosen in its place."""
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to fit, and why."""
+    """What to fit, and why.
+
+    Examples
+    --------
+    >>> recipe = prism.choose_recipe(X, preset="quick", seed=0)
+    >>> len(recipe.reasons) > 0, len(recipe.scouts) > 0
+    (True, True)
+    """
 
     config: SAEConfig
     """The SAE."""
