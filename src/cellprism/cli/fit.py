@@ -247,6 +247,8 @@ def load_embedding(path: Path, rep: str | None) -> Any:
     for note in cut_notes([path]):
         say(note)
     if path.suffix not in (".h5ad", ".h5mu", ".zarr"):
+        if rep is not None:
+            raise InputError("--rep is a key of a file of cells", f"--rep {rep} of {path.name}", "leave it out")
         return read_embedding(path)
     cells = read_cells(path, whole=False)
     if rep is None:

@@ -88,6 +88,12 @@ class RunOptions(SourceOptions):
             raise InputError(
                 "the embedding comes from one place", " and ".join(f"--{s}" for s in sources), "give one of them"
             )
+        if self.components is not None and self.embed is None:
+            raise InputError(
+                "--components is of an embedding that is made here",
+                f"--components {self.components} without --embed",
+                "leave it out, or make one with --embed",
+            )
         if self.expression not in ("measured", "predicted"):
             raise InputError("--expression is measured or predicted", repr(self.expression), "give one of them")
         if self.expression == "predicted" and self.embed is None:
