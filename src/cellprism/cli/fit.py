@@ -162,6 +162,7 @@ def _write(fitted: Fit, X: Any, output: Path, *, seed: int, overwrite: bool) -> 
     from cellprism.features.stability import fit_matches
     from cellprism.run.folder import staged
     from cellprism.run.write import recipe_records, write_json, write_landscape
+    from cellprism.sae.metrics import no_description
 
     about = recipe_records(fitted)
     for reason in about.get("recipe", {}).get("reasons", ()):
@@ -188,6 +189,8 @@ def _write(fitted: Fit, X: Any, output: Path, *, seed: int, overwrite: bool) -> 
             f"consensus: {fitted.sae.width} of {first['n_live']:.0f} live features return in most seeds; explained variance "
             f"{first['explained_variance']:.3f} before, {m['explained_variance']:.3f} with these alone"
         )
+    if poor := no_description(m["explained_variance"]):
+        say(poor)
     if m["n_dead"] > m["n_live"]:
         say(
             f"{m['n_dead']:.0f} of {fitted.sae.width} features fire in no held-out cell: a smaller width, a larger k or a "
