@@ -12,6 +12,7 @@ import typer
 
 from cellprism.cli.shared import Dask, Output, Overwrite
 from cellprism.cli.voice import VOICE, write_log
+from cellprism.run.options import ONE_OF_THEM
 
 if TYPE_CHECKING:
     from cellprism.run.options import RunOptions
@@ -26,7 +27,7 @@ def fit(
     rep: Annotated[str | None, typer.Option(help="obsm key, where the file holds cells.")] = None,
     width: Annotated[int | None, typer.Option(help="Number of features.")] = None,
     k: Annotated[int | None, typer.Option(help="Active features a cell.")] = None,
-    activation: Annotated[str | None, typer.Option(help="relu, topk, batchtopk, jumprelu or gated.")] = None,
+    activation: Annotated[str | None, typer.Option(help=ONE_OF_THEM)] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with the fields of SAEConfig.")] = None,
     sweep: Annotated[
         Path | None,
