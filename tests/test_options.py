@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,9 @@ from cellprism.cli import app
 from cellprism.errors import InputError
 from cellprism.features.options import EvidenceOptions, NameOptions, NullOptions, TableOptions
 from cellprism.options import meaning
-from cellprism.run.options import RunOptions
+from cellprism.run.options import ACTIVATIONS, ONE_OF_THEM, RunOptions
 from cellprism.run.sources import SourceOptions
+from cellprism.sae.config import Activation
 
 GROUPS = (EvidenceOptions, NullOptions, TableOptions, NameOptions)
 OF_COMMANDS = {
@@ -165,3 +166,8 @@ def test_groups_say_the_same_as_single_options() -> None:
 def test_an_option_is_given_in_one_place(twice: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="by itself or in"):
         prism.annotate(**study(), **twice)
+
+
+def test_the_command_line_names_the_activations_that_there_are() -> None:
+    assert get_args(Activation) == ACTIVATIONS
+    assert all(name in ONE_OF_THEM for name in ACTIVATIONS)

@@ -1,5 +1,6 @@
 """Figures hold what the tables say: texts and coordinates are read back from the drawn artists."""
 
+import dataclasses
 import json
 
 import matplotlib as mpl
@@ -103,6 +104,19 @@ def test_no_name_lies_on_another(run, number, draw):
     assert not any(a.overlaps(b) for i, a in enumerate(found) for b in found[:i])
 
 
+@pytest.mark.parametrize("size", [(3.0, 2.5), (9.0, 3.0)])
+def test_names_that_have_no_room_are_left_out_and_said(run, size):
+    _, axes = plt.subplots(1, 2 if size[0] > 4 else 1, figsize=size, squeeze=False)
+    with pytest.warns(UserWarning, match="no room for the names"):
+        pl.feature_map(run, ax=axes[0, 0])
+    assert not [t for t in axes[0, 0].texts if "\n" in t.get_text()]
+    assert len(axes[0, 0].texts) >= 8  # the numbers
+    _, axes = plt.subplots(1, 2, figsize=(14, 6), layout="constrained")
+    ax = pl.feature_map(run, ax=axes[0])
+    assert [t for t in ax.texts if "\n" in t.get_text()]  # where a layout makes room they stand
+    plt.close("all")
+
+
 def test_figures_say_what_they_show(run, number):
     name = pd.read_parquet(run / "features.parquet").set_index("feature").name[number]
     for ax in (pl.cells(run, number), pl.volcano(run, number), pl.violin(run, number, "cell_type")):
@@ -153,6 +167,40 @@ def test_panels_and_heat_map(run):
     assert values[0, 0] == pytest.approx(first.log2fc.iloc[0], rel=1e-5)
     with pytest.raises(InputError, match="Panels need features"):
         pl.panels(run, [])
+
+
+def test_a_protein_with_the_name_of_its_gene_has_a_column_of_its_own(run):
+    source, number = read_source(run), int(pd.read_parquet(run / "features.parquet").feature[0])
+    up = source.genes[(source.genes.feature == number) & (source.genes.log2fc > 0)].nlargest(3, "statistic")
+    protein = up.assign(modality="protein", log2fc=up.log2fc / 7, statistic=up.statistic * 2)
+    source = dataclasses.replace(source, genes=pd.concat([source.genes, protein], ignore_index=True))
+    ax = pl.heatmap(source, [number], genes=6)
+    drawn = dict(
+        zip(
+            [t.get_text() for t in ax.get_xticklabels()], np.ma.filled(ax.images[0].get_array(), np.nan)[0], strict=True
+        )
+    )
+    for gene, fold in zip(up.gene, up.log2fc, strict=True):
+        assert drawn[gene] == pytest.approx(fold)
+        assert drawn[f"{gene} (protein)"] == pytest.approx(fold / 7)
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        (np.array([10, 9, 2]), ["2", "9", "10"]),
+        (pd.Categorical([1.0, 2.0, 2.5], categories=[2.5, 1.0, 2.0]), ["2.5", "1", "2"]),
+        (np.array(["None", "nan", "a"], dtype=object), ["None", "a", "nan"]),
+        (pd.array([True, None, False], dtype="boolean"), ["False", "True"]),
+    ],
+)
+def test_every_group_is_drawn_in_its_order(run, number, values, wanted):
+    source = read_source(run)
+    source.cells["asked"] = pd.Series(values).take(np.arange(len(source.cells)) % 3).reset_index(drop=True)
+    assert [t.get_text() for t in pl.dotplot(source, "asked", [number]).get_xticklabels()] == wanted
+    shares = [t.get_text().split("\n") for t in pl.violin(source, number, "asked").get_xticklabels()]
+    assert [name for name, _ in shares] == wanted
+    assert all(share != "nan%" for _, share in shares)
 
 
 LONG = (

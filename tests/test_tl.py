@@ -162,6 +162,34 @@ def test_what_adata_holds_is_not_written_over() -> None:
         prism.tl.encode(new, cells, model=model)
 
 
+@pytest.mark.filterwarnings("ignore:these cells do not fit")  # another embedding, on purpose
+def test_an_earlier_result_is_replaced_whole_and_nothing_of_the_users(tmp_path: Path) -> None:
+    source = fitted()
+    prism.tl.annotate(source, type_sets(60), nulls=())
+    model = prism.embed.train("pca", source, n_components=6)
+    new = counts_adata(50, 60)
+    with pytest.raises(prism.InputError, match="made for"):
+        prism.tl.encode(new, source, model=prism.embed.train("pca", source, n_components=5))
+    assert not new.obsm.keys() - {"X_emb", "X_umap"}  # what was refused left nothing behind
+    prism.tl.encode(new, source, model=model)
+    assert {"prism_top_feature", "prism_top_names"} <= set(new.obs)
+    new.write_h5ad(tmp_path / "new.h5ad")
+    new = ad.read_h5ad(tmp_path / "new.h5ad")
+    prism.tl.encode(new, source, model=model)  # over its own
+    new.obs["prism_novelty"] = "mine"  # a name of ours that this result did not write
+    with pytest.raises(prism.InputError, match="prism_novelty"):
+        prism.tl.encode(new, source, model=model)
+    assert (new.obs["prism_novelty"] == "mine").all()
+    prism.tl.fit(new, "X_emb", cfg=prism.SAEConfig(8, k=2), seeds=1, epochs=2)
+    assert not {"prism_top_feature", "prism_top_names"} & set(new.obs)  # of the dictionary that was there before
+    assert "X_prism_embedding" not in new.obsm
+    assert (new.obs["prism_novelty"] == "mine").all()
+    again = counts_adata(50, 60)
+    prism.tl.encode(again, source, model=model)
+    prism.tl.fit(again, "X_prism_embedding", cfg=prism.SAEConfig(8, k=2), seeds=1, epochs=2)
+    assert "X_prism_embedding" in again.obsm  # what is read stays
+
+
 def test_no_argument_of_encode_is_ignored() -> None:
     cells = counts_adata(300, 60)
     model = prism.embed.train("pca", cells, n_components=5)
@@ -178,6 +206,8 @@ def test_no_argument_of_encode_is_ignored() -> None:
     for also in ({"model": model}, {"layer": "counts"}):
         with pytest.raises(prism.InputError, match="leave one of them out"):
             prism.tl.encode(new.copy(), cells, rep="X_pca", **also)
+    with pytest.raises(prism.InputError, match="leave one of them out"):  # the embedding's key is that of the source
+        prism.tl.encode(new.copy(), cells, layer="counts")
 
 
 def test_steered_cells_are_chosen_by_mask_name_or_condition() -> None:

@@ -207,6 +207,15 @@ def test_a_worker_of_another_version_is_refused(client: Any) -> None:
         client.restart()
 
 
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"type": "Scheduler"}'])
+def test_a_scheduler_file_that_is_none_is_refused_at_once(content: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "scheduler.json"  # Dask itself would wait for it without end
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=r"scheduler\.json"), on_workers(str(file)):
+        pass
+
+
 def test_an_address_without_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cellprism.workers._REACHED", 0.5)
     with pytest.raises(InputError, match="scheduler of Dask must answer"), on_workers("tcp://127.0.0.1:1"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeVar
 
 from cellprism.errors import InputError
@@ -49,6 +51,8 @@ def on_workers(address: str | None) -> Iterator[None]:
     except ImportError as error:
         raise InputError("Dask's workers need the extra `dask`", str(error), "pip install 'cellprism[dask]'") from error
     where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
+    if "scheduler_file" in where:
+        _check_scheduler_file(Path(address))
     try:
         client = Client(**where, timeout=_REACHED)  # type: ignore[no-untyped-call,unused-ignore]
     except (OSError, TimeoutError, ValueError) as error:
@@ -65,6 +69,23 @@ def on_workers(address: str | None) -> Iterator[None]:
                 "a scheduler of Dask needs workers", f"none at {address} within {_JOINED} s", "start dask worker, too"
             ) from error
         yield
+
+
+def _check_scheduler_file(path: Path) -> None:
+    """Dask itself would wait for the file without end."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        content = None
+        met = f"{path}: {error}"
+    else:
+        met = f"{path} without an address"
+    if not isinstance(content, dict) or not isinstance(content.get("address"), str):
+        raise InputError(
+            "a scheduler of Dask must answer",
+            met,
+            "give the file that dask-scheduler wrote (--scheduler-file), once it is there, or the address",
+        )
 
 
 def is_lazy(values: Any) -> bool:

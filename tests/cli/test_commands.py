@@ -18,7 +18,8 @@ from helpers import counts_adata, type_sets
 from cellprism.cli.sweep import families
 from cellprism.genesets.gmt import read_gmt, write_gmt
 from cellprism.run import RunFolder
-from cellprism.sae import load
+from cellprism.sae import SAE, SAEConfig, load
+from cellprism.sae.scaling import AffineScaling
 
 
 @pytest.fixture
@@ -54,6 +55,31 @@ def test_fit_encode_annotate(files: Path, capsys: pytest.CaptureFixture[str]) ->
     )
     table = pd.read_parquet(files / "named" / "features.parquet")
     assert set(table["top_label"]) <= {"", "type 0", "type 1", "type 2"}
+
+
+@pytest.mark.parametrize(
+    ("command", "beside"),
+    [
+        ("encode sae cells.h5ad --rep X_emb -o c.npz", "--model m"),
+        ("encode sae cells.h5ad --rep X_emb -o c.npz", "--layer counts"),
+        ("encode sae cells.h5ad --rep X_emb -o c.npz", "--raw"),
+        ("encode sae x.npy -o c.npz", "--model m"),
+        ("encode sae x.npy -o c.npz", "--rep X_emb"),
+        ("fit x.npy -o f", "--rep X_emb"),
+        ("run cells.h5ad --rep X_emb -o r", "--components 3"),
+        ("run cells.h5ad --embedding x.npy -o r", "--components 3"),
+    ],
+)
+def test_no_option_is_passed_over(
+    command: str, beside: str, files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(files)
+    same = AffineScaling(np.zeros(6, np.float32), np.eye(6, dtype=np.float32), np.eye(6, dtype=np.float32))
+    SAE(SAEConfig(4, k=2), same).save(files / "sae")
+    result = call(capsys, *command.split(), *beside.split())
+    assert result.code == 2
+    assert beside.split()[0] in result.err
+    assert "eave" in result.err  # leave it out
 
 
 def test_annotate_over_donors_with_other_names_and_a_network(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

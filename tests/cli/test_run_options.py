@@ -58,3 +58,29 @@ def test_options_from_a_file_and_the_command_line_wins(tmp_path: Path, capsys: p
     more = ("--rep", "X_third", "-o", tmp_path / "out")
     result = call(capsys, "run", tmp_path / "cells.h5ad", "--config", tmp_path / "o.yaml", *more)
     assert "'X_third'" in result.err
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("labels: nowhere", "'nowhere'"),  # one value where several may stand
+        ("labels: [nowhere]", "'nowhere'"),
+        ("labels: [[nowhere]]", "takes one value, or a list"),
+        ("rep: [X_emb, X_umap]", "takes one value"),
+        ("seeds: 2.7", "--seeds"),  # never cut to a whole number
+        ("seeds: true", "--seeds"),
+        ("id-columns: 'mouse'", "FROM,TO"),
+        ("gene-sets: bundled\ngene-sets: b.gmt", "'gene-sets' twice"),  # YAML itself keeps the last
+        ("gene-sets: bundled\ngene_sets: b.gmt", "'gene_sets' twice"),
+    ],
+)
+def test_a_file_of_options_is_read_as_it_would_be_typed(
+    line: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts_adata().write_h5ad(tmp_path / "cells.h5ad")
+    base = "" if line.startswith("rep") else "rep: X_emb\n"
+    (tmp_path / "o.yaml").write_text(f"{base}{line}\n", encoding="utf-8")
+    result = call(capsys, "run", tmp_path / "cells.h5ad", "--config", tmp_path / "o.yaml", "-o", tmp_path / "out")
+    assert result.code == 2
+    assert told in " ".join(result.err.split())
+    assert not (tmp_path / "out").exists()

@@ -116,6 +116,30 @@ def test_genes_of_a_table_are_its_columns() -> None:
         _annotate(expression=FRAME[GENES[::-1]])
 
 
+@pytest.mark.parametrize("what", ["symbols", "modality"])
+def test_a_column_with_an_entry_a_gene_is_in_their_order(what: str, model: Any, fitted: ad.AnnData) -> None:
+    column = pd.Series({"symbols": GENES, "modality": ["rna"] * len(GENES)}[what], index=GENES)
+    found = _annotate(**{what: column}).genes
+    assert (found["symbol"] == found["gene"]).all()
+    _annotate(**{what: column.reset_index(drop=True)})  # nothing names its entries
+    calls: list[Callable[[Any], object]] = [lambda x: _annotate(**{what: x})]
+    if what == "symbols":
+        calls.append(
+            lambda x: prism.effect(FIT.sae, model, CELLS.obsm["X_emb"], _live(), off=True, symbols=x, n_null=20)
+        )
+    for call in calls:
+        with pytest.raises(InputError, match="in another order than"):
+            call(column[::-1])
+        with pytest.raises(InputError, match="rows of other genes"):
+            call(column.rename({GENES[0]: "another"}))
+
+
+def test_whole_anndata_are_no_matrix() -> None:
+    for given in (lambda: _annotate(expression=CELLS), lambda: prism.differential(CELLS, ARM)):
+        with pytest.raises(InputError, match=r"adata\.X"):
+            given()
+
+
 @pytest.mark.parametrize(
     ("first", "second", "good"),
     [

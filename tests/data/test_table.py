@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from helpers import counts_adata
 
+import cellprism as prism
+from cellprism.data.checks import check_embedding
 from cellprism.data.embedding import embedding_from_obsm, given_embedding, read_embedding
 from cellprism.errors import InputError
 
@@ -132,3 +134,19 @@ def test_tensors_keep_their_numbers_or_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.pt").write_text("text\n", encoding="utf-8")
     with pytest.raises(InputError):
         read_embedding(tmp_path / "t.pt")
+
+
+@pytest.mark.parametrize("case", SAVED)
+def test_a_table_given_to_python_is_read_as_its_file(case: str, tmp_path: Path) -> None:
+    save, names = SAVED[case]
+    save(tmp_path / "e.csv")
+    table = pd.read_csv(tmp_path / "e.csv")
+    sae = prism.fit(X, prism.SAEConfig(4, k=2), epochs=1).sae
+    if names is not None:  # a column of names is held against nothing: an index is
+        for take in (lambda t: prism.fit(t, prism.SAEConfig(4, k=2), epochs=1), sae.encode):
+            with pytest.raises(InputError, match="set it as the index"):
+                take(table)
+        return
+    np.testing.assert_allclose(check_embedding(table), X)
+    assert abs(sae.encode(table) - sae.encode(X)).max() < 1e-6
+    assert prism.fit(table, prism.SAEConfig(4, k=2), epochs=1).sae.d == 5

@@ -144,3 +144,12 @@ def test_a_run_in_any_locale_ends_well(setting: dict[str, str], tmp_path: Path) 
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     assert b"report.html" in done.stdout
     assert b"Traceback" not in done.stderr
+
+
+def test_numbers_and_fields_of_yaml(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("l1: 1e-3\nlr: [1E5, 2.5, -3]\nname: c1e3\nnone:\n", encoding="utf-8")
+    assert read_yaml(tmp_path / "a.yaml") == {"l1": 0.001, "lr": [100_000.0, 2.5, -3], "name": "c1e3", "none": None}
+    for twice in ("width: 8\nwidth: 16\n", "grid:\n  width: 8\n  width: 16\n", "- {k: 1, k: 2}\n"):
+        (tmp_path / "b.yaml").write_text(twice, encoding="utf-8")
+        with pytest.raises(InputError, match="twice"):
+            read_yaml(tmp_path / "b.yaml")

@@ -34,6 +34,11 @@ def test_overview_tells_shares_beside_nulls(visit, small_page):
     share = tab.locator(".shares li").first
     assert share.locator("strong").inner_text() == "71%"
     assert "random directions 18%, permuted cells 1%" in share.locator(".track").get_attribute("aria-label")
+    ground = "nodes => nodes.map(n => getComputedStyle(n).backgroundColor)"
+    colours = tab.locator(".legend.keys .key").evaluate_all(
+        ground
+    )  # these features and each null have one of their own
+    assert len(set(colours)) == len(colours) > 2
 
 
 def test_overview_tells_what_the_recipe_tried_and_why(visit, small_page, small_run, tmp_path):

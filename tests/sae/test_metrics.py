@@ -4,7 +4,7 @@ from sae.cases import VARIANTS, embedding
 from sklearn.metrics import r2_score
 
 from cellprism.sae import fit
-from cellprism.sae.metrics import describe
+from cellprism.sae.metrics import describe, no_description
 
 
 @pytest.mark.parametrize("chunk", [7, 65_536])
@@ -32,3 +32,8 @@ def test_description_counts() -> None:
     assert got.n_live == (dense > 0).any(0).sum()
     assert got.n_live + got.n_dead == sae.width
     assert got.mse == pytest.approx(np.square(X - sae.decode(dense)).mean(), rel=1e-5)
+
+
+def test_a_dictionary_that_is_worse_than_the_mean_is_told() -> None:
+    assert "explained variance -3.27" in no_description(-3.27)
+    assert no_description(0.0) == no_description(0.9) == no_description(float("nan")) == ""

@@ -18,16 +18,34 @@ def _defaults(context: typer.Context, path: Path | None) -> Path | None:
     if path is None or context.resilient_parsing:
         return path
     content: Any = read_yaml(path)
-    names = {parameter.name for parameter in context.command.params} - {"config", "help"}
-    given = {str(name).removeprefix("--").replace("-", "_"): value for name, value in dict(content).items()}
-    if unknown := sorted(set(given) - names):
-        raise InputError(
-            "a file of options holds options of its command",
-            f"{unknown} in {path}",
-            f"use some of {', '.join(sorted(str(name).replace('_', '-') for name in names))}",
-        )
-    context.default_map = dict(context.default_map or {}) | given
+    known = {str(one.name): one for one in context.command.params if one.name not in ("config", "help")}
+    defaults: dict[str, Any] = {}
+    for key, value in content.items():
+        name = str(key).removeprefix("--").replace("-", "_")
+        if name not in known:
+            raise InputError(
+                "a file of options holds options of its command",
+                f"{str(key)!r} in {path}",
+                f"use some of {', '.join(sorted(name.replace('_', '-') for name in known))}",
+            )
+        if name in defaults:
+            raise InputError("an option stands once in a file of options", f"{key!r} twice in {path}", "keep one")
+        if value is not None:
+            defaults[name] = _as_typed(str(key), value, several=bool(getattr(known[name], "multiple", False)))
+    context.default_map = dict(context.default_map or {}) | defaults
     return path
+
+
+def _as_typed(name: str, value: Any, *, several: bool) -> str | list[str]:
+    """An option's value as it would be typed, so that the same checks read it: 2.7 is no whole number here either."""
+    from cellprism.errors import InputError
+
+    values = value if isinstance(value, list) and several else [value]
+    if any(isinstance(one, (list, dict)) or one is None for one in values):
+        wanted = "one value, or a list of them" if several else "one value"
+        raise InputError(f"`{name}` takes {wanted}", repr(value), "write it as it is typed on the command line")
+    words = [str(one) for one in values]
+    return words if several else words[0]
 
 
 ConfigFile = Annotated[

@@ -43,18 +43,20 @@ def encode(
     from cellprism.errors import InputError
     from cellprism.files import check_ending, refuse_taken
     from cellprism.run.encode import encode as encode_embedding
-    from cellprism.run.encode import model_of, novelty, query_cells
+    from cellprism.run.encode import model_of, novelty, query_cells, refuse_beside_rep
     from cellprism.run.folder import RunFolder
     from cellprism.sae import load
     from cellprism.workers import on_workers
 
     check_ending(output, ".npz", ".h5ad", ".zarr", what="a file of codes")
     refuse_taken(output, overwrite=overwrite)
+    embedded = _embedded(cells, rep)
+    refuse_beside_rep(embedded, model=model, layer=layer, raw=raw)
     run = RunFolder.open(source) if (source / "codes.npz").is_file() else None
     sae = load(source)
     notes: list[str] = []
     told = None
-    if cells.suffix not in (".h5ad", ".h5mu", ".zarr") or rep is not None:
+    if embedded is not None:
         given = load_embedding(cells, rep)
         values, names = given.values, given.cells
     elif run is None:
@@ -93,13 +95,18 @@ def encode(
         fit, misfit, active = found.fit, found.misfit, f", {found.codes.nnz:,} active"
     for note in notes:
         say(note)
-    out = console()
-    out.print(f"{len(values):,} cells x {sae.width:,} features{active}: {output}", highlight=False, markup=False)
-    out.print(fit, highlight=False)
+    lines = [f"{len(values):,} cells x {sae.width:,} features{active}: {output}", fit]
     if told is not None:
-        out.print(f"unlike the run's cells, at q < 0.05: {(told['novelty_qval'] < 0.05).sum():,}", highlight=False)
-    if misfit:
-        out.print(f"Note: {misfit}", highlight=False)
+        lines.append(f"unlike the run's cells, at q < 0.05: {(told['novelty_qval'] < 0.05).sum():,}")
+    for line in [*lines, *([f"Note: {misfit}"] if misfit else [])]:
+        console().print(line, highlight=False, markup=False)
+
+
+def _embedded(cells: Path, rep: str | None) -> str | None:
+    """Where the embedding of the cells is, in words, if they have one already."""
+    if cells.suffix not in (".h5ad", ".h5mu", ".zarr"):
+        return f"the embedding in {cells.name}"
+    return None if rep is None else f"`rep={rep!r}`"
 
 
 def _trained(source: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import typer
 
 from cellprism.cli.shared import Dask, Output, Overwrite
 from cellprism.cli.voice import VOICE, write_log
+from cellprism.run.options import ONE_OF_THEM
 
 if TYPE_CHECKING:
     from cellprism.run.options import RunOptions
@@ -26,7 +27,7 @@ def fit(
     rep: Annotated[str | None, typer.Option(help="obsm key, where the file holds cells.")] = None,
     width: Annotated[int | None, typer.Option(help="Number of features.")] = None,
     k: Annotated[int | None, typer.Option(help="Active features a cell.")] = None,
-    activation: Annotated[str | None, typer.Option(help="relu, topk, batchtopk, jumprelu or gated.")] = None,
+    activation: Annotated[str | None, typer.Option(help=ONE_OF_THEM)] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with the fields of SAEConfig.")] = None,
     sweep: Annotated[
         Path | None,
@@ -162,6 +163,7 @@ def _write(fitted: Fit, X: Any, output: Path, *, seed: int, overwrite: bool) -> 
     from cellprism.features.stability import fit_matches
     from cellprism.run.folder import staged
     from cellprism.run.write import recipe_records, write_json, write_landscape
+    from cellprism.sae.metrics import no_description
 
     about = recipe_records(fitted)
     for reason in about.get("recipe", {}).get("reasons", ()):
@@ -188,6 +190,8 @@ def _write(fitted: Fit, X: Any, output: Path, *, seed: int, overwrite: bool) -> 
             f"consensus: {fitted.sae.width} of {first['n_live']:.0f} live features return in most seeds; explained variance "
             f"{first['explained_variance']:.3f} before, {m['explained_variance']:.3f} with these alone"
         )
+    if poor := no_description(m["explained_variance"]):
+        say(poor)
     if m["n_dead"] > m["n_live"]:
         say(
             f"{m['n_dead']:.0f} of {fitted.sae.width} features fire in no held-out cell: a smaller width, a larger k or a "
@@ -247,6 +251,8 @@ def load_embedding(path: Path, rep: str | None) -> Any:
     for note in cut_notes([path]):
         say(note)
     if path.suffix not in (".h5ad", ".h5mu", ".zarr"):
+        if rep is not None:
+            raise InputError("--rep is a key of a file of cells", f"--rep {rep} of {path.name}", "leave it out")
         return read_embedding(path)
     cells = read_cells(path, whole=False)
     if rep is None:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from cellprism.data.chunks import rows_at_a_time
+from cellprism.data.table import dimensions
 from cellprism.errors import EmbeddingRemark, InputError
 
 __all__ = ["already_told", "check_embedding", "check_numbers", "remarks", "tells_remarks"]
@@ -36,6 +37,7 @@ def check_numbers(X: ArrayLike, cells: Sequence[str] | None = None) -> NDArray[A
     InputError
         If it is not (cells, d) of numbers, or holds values that are not finite in float32.
     """
+    X = dimensions(X)
     if sparse.issparse(X):
         raise InputError("an embedding is dense", f"a sparse {type(X).__name__}", "give X.toarray()")
     if isinstance(X, np.ma.MaskedArray):

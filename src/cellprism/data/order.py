@@ -50,16 +50,43 @@ def mask_of(cells: Any) -> pd.Series | None:
     return cells if isinstance(cells, pd.Series) and is_mask(cells) else None
 
 
-def refuse_other_genes(expression: Any, genes: Sequence[str]) -> None:
-    """Refuse a table of expression whose columns have other names, or another order, than the genes given beside it."""
+def refuse_other_genes(expression: Any, genes: Sequence[str], **columns: Any) -> None:
+    """Refuse what names genes otherwise than the genes given beside it, as entries are taken in the order in which they come.
+
+    Parameters
+    ----------
+    expression
+        Matrix (cells, genes), or a table whose columns are named.
+    genes
+        Names of the genes.
+    columns
+        Arguments by name with an entry a gene. A column of pandas carries names where any of them is a gene's.
+
+    Raises
+    ------
+    InputError
+        If names are others, or the same in another order.
+    """
+    names = [*map(str, genes)]
     if isinstance(expression, pd.DataFrame) and not _counts(expression.columns):
-        columns, names = [*map(str, expression.columns)], [*map(str, genes)]
-        if columns != names and len(columns) == len(names):
-            at = next(i for i, (a, b) in enumerate(zip(columns, names, strict=True)) if a != b)
+        header = [*map(str, expression.columns)]
+        if header != names and len(header) == len(names):
+            at = next(i for i, (a, b) in enumerate(zip(header, names, strict=True)) if a != b)
             raise InputError(
                 "the genes are the names of the columns of the expression, in their order",
-                f"{names[at]!r} for the column {columns[at]!r}",
+                f"{names[at]!r} for the column {header[at]!r}",
                 "give genes=expression.columns",
+            )
+    for what, column in columns.items():
+        if not isinstance(column, pd.Series) or _counts(column.index) or len(column) != len(names):
+            continue
+        index = [*map(str, column.index)]
+        if index != names and not set(names).isdisjoint(index):
+            raise InputError(
+                "what is given for the genes names them in one order",
+                f"the {'same' if set(index) == set(names) else 'rows of other'} genes in `{what}`"
+                f"{' in another order than' if set(index) == set(names) else ' than'} in `genes`",
+                f"bring it into that order: {what}.loc[genes]",
             )
 
 

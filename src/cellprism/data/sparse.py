@@ -71,6 +71,12 @@ def stacked(blocks: Iterable[sp.csr_array], columns: int) -> sp.csr_array:
 def _in_memory(stored: Any) -> Any:
     if isinstance(stored, np.ma.MaskedArray):
         raise InputError("matrices hold a number in each place", "a masked array", "fill it: X.filled(0)")
+    if hasattr(stored, "obs_names"):
+        raise InputError(
+            "a matrix is an array, a sparse matrix or a table",
+            f"a whole {type(stored).__name__}",
+            "give one of its matrices, such as adata.X, or use the functions of cellprism.tl",
+        )
     if hasattr(stored, "to_memory"):  # a backed sparse matrix
         stored = stored.to_memory()
     if hasattr(stored, "compute"):  # a dask array

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cellprism.data.text import cut_notes
 from cellprism.errors import InputError
 
-__all__ = ["Named", "names_and_values", "read_table"]
+__all__ = ["Named", "dimensions", "names_and_values", "read_table"]
 
 _UNNAMED = re.compile(r"(Unnamed: \d+(\.\d+)*|level_\d+|__index_level_\d+__)?")
 
@@ -121,6 +121,27 @@ def names_and_values(table: pd.DataFrame, where: str) -> Named:
     if not len(table.columns):
         raise _separators(where)
     return Named(table.to_numpy(), cells, rows)
+
+
+def dimensions(values: Any) -> Any:
+    """A table that is given as an embedding without a saved index of its rows; anything else as it is.
+
+    Raises
+    ------
+    InputError
+        As :func:`names_and_values`, and where a column names the cells: only an index is held against other tables.
+    """
+    if not isinstance(values, pd.DataFrame):
+        return values
+    found = names_and_values(values.reset_index(drop=True), "the table")
+    if found.cells is not None:
+        name = str(values.columns[0])
+        raise InputError(
+            "a table of an embedding names its cells in its index",
+            f"names in the column {name!r}",
+            f"set it as the index: table.set_index({name!r})",
+        )
+    return found.values
 
 
 def _separators(where: str) -> InputError:

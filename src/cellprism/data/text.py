@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -107,12 +108,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it is missing, no YAML, or no mapping.
+        If it is missing, no YAML, no mapping, or gives a field twice, of which YAML would keep the last.
     """
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Plain values only, and each key of a mapping once."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if twice := [key for key in keys if keys.count(key) > 1]:
+                raise InputError("a field stands once in a YAML file", f"{twice[0]!r} twice in {path}", "keep one")
+            return super().construct_mapping(node, deep)
+
+    # As later versions of YAML have it: 1e-3 is a number, for which this one asks to be 1.0e-3.
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+\Z"), list("-+0123456789"))
     try:
-        content = yaml.safe_load(read_text(path, "the YAML file"))
+        content = yaml.load(read_text(path, "the YAML file"), Loader)
     except yaml.YAMLError as error:
         raise InputError(
             "the YAML file must be readable", f"{path}: {error}", "check the path and its syntax"

@@ -327,7 +327,8 @@ def known_batches(adata: Any, batch: str | None, categories: Sequence[str]) -> N
         raise InputError(
             f"the batch ({batch!r}) must be one the model knows: {list(categories)}",
             ", ".join(new),
-            "decode with adata=None for the reference batch, or map the batch to a known one",
+            "name one of these, bring the model to the new cells first (load_query_data of scvi-tools), or decode with adata=None, "
+            "at the reference batch",
         )
     return np.asarray([known[v] for v in values], dtype=np.int64)
 

@@ -201,7 +201,7 @@ def annotate(
     refuse_other_order(
         codes=codes, expression=expression, labels=labels, strata=strata, donor=donor, depth=depth, embedding=embedding
     )
-    refuse_other_genes(expression, genes)
+    refuse_other_genes(expression, genes, symbols=symbols, modality=modality)
     size = expression.shape if isinstance(expression, Rows) else np.shape(expression)
     shape = int(size[0]), int(size[1])
     study = make_study(codes, shape, genes, symbols, modality, labels, label_kinds, strata, donor, depth, embedding)

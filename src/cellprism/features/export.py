@@ -82,7 +82,7 @@ def feature_sets(
 ) -> dict[str, list[str]]:
     """Up genes of each feature as gene sets, strongest first; features with fewer than ``fewest`` are left out.
 
-    Parameters as for :func:`feature_network`.
+    Parameters as for :func:`feature_network`. Refused where none is left.
 
     Examples
     --------
@@ -93,7 +93,15 @@ def feature_sets(
     up = genes[genes["statistic"] > 0]
     network = feature_network(up, features, level=level, top=top, column=column)
     sets = {str(name): members["target"].tolist() for name, members in network.groupby("source", sort=False)}
-    return {name: members for name, members in sets.items() if len(members) >= fewest}
+    kept = {name: members for name, members in sets.items() if len(members) >= fewest}
+    if not kept:
+        most = max(map(len, sets.values()))
+        raise InputError(
+            f"a gene set has {fewest} genes or more",
+            f"{most} at most of any feature, at q < {level:g} and `top={top}`",
+            "raise `level` or `top`",
+        )
+    return kept
 
 
 def write_feature_sets(path: str | Path, genes: pd.DataFrame, features: pd.DataFrame | None = None) -> Path:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
+from cellprism.data.columns import categories
 from cellprism.data.missing import groups
 from cellprism.errors import InputError
 from cellprism.pl.maps import row_of
@@ -141,16 +141,10 @@ def _groups(source: Source, by: str) -> tuple[list[str], Any]:
     if by not in source.cells:
         there = [c for c in source.cells if c not in ("cell", "x", "y")]
         raise InputError("cells are grouped by one of their columns", repr(by), f"choose of {there}")
-    column = source.cells[by]
-    found = groups(column)
-    names = list(found.names)
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        order = [str(c) for c in column.cat.categories]
-        names = [n for n in order if n in set(found.names)] or names
+    found = categories(source.cells[by], groups(source.cells[by]))
+    names = [str(name) for name in found.categories]
     if not 1 <= len(names) <= MOST_GROUPS:
         raise InputError(
             f"cells are drawn in at most {MOST_GROUPS} groups", f"{len(names)} in {by!r}", "group its values"
         )
-    at = {n: i for i, n in enumerate(names)}
-    new = np.array([at.get(n, -1) for n in found.names] + [-1])
-    return names, new[found.number]
+    return names, found.codes

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from cellprism.errors import InputError
 from cellprism.features.naming import display_gene
@@ -100,22 +101,27 @@ def heatmap(
     numbers = [int(f) for f in features]
     for f in numbers:
         row_of(source, f)
-    order = [g for f in numbers for g in lead.loc[lead["feature"] == f, "gene"].astype(str)]
-    chosen = list(dict.fromkeys(order))
-    mine = source.genes[source.genes["feature"].isin(numbers) & source.genes["gene"].astype(str).isin(set(chosen))]
+    table = source.genes.assign(modality=text(source.genes["modality"]), gene=source.genes["gene"].astype(str))
+    pairs = pd.MultiIndex.from_frame(table[["modality", "gene"]])  # a protein often has the name of its gene
+    first = [pairs[table.index.get_indexer(lead.index[lead["feature"] == f])] for f in numbers]
+    chosen = list(dict.fromkeys(pair for leading in first for pair in leading))
+    mine = np.flatnonzero(table["feature"].isin(numbers) & pairs.isin(chosen))
+    row, column = pd.Index(numbers), pd.MultiIndex.from_tuples(chosen)
     values = np.full((len(numbers), len(chosen)), np.nan)
-    row, column = {f: i for i, f in enumerate(numbers)}, {g: i for i, g in enumerate(chosen)}
-    for f, g, fold in zip(mine["feature"], mine["gene"].astype(str), mine["log2fc"], strict=True):
-        values[row[int(f)], column[g]] = fold
-    symbols = dict(zip(mine["gene"].astype(str), text(mine["symbol"]), strict=True))
+    at = row.get_indexer(pd.Index(table["feature"].iloc[mine])), column.get_indexer(pairs[mine])
+    values[at] = table["log2fc"].iloc[mine]
+    symbols = dict(zip(pairs[mine], text(table["symbol"].iloc[mine]), strict=True))
     called = [wrapped(name_of(source, f), 56) for f in numbers]
     ax = own_axes(ax, (3.6 + 0.17 * len(chosen), 1.4 + rows_high(called, 0.26)))
     reach = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
     drawn = ax.imshow(values, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto", interpolation="nearest")
     ax.set_yticks(np.arange(len(numbers)), called, fontsize=7)
-    ax.set_xticks(
-        np.arange(len(chosen)), [display_gene(g, symbols.get(g, "")) for g in chosen], rotation=90, fontsize=6
-    )
+    shown = [display_gene(gene, symbols.get((kind, gene), "")) for kind, gene in chosen]
+    if len({kind for kind, _ in chosen}) > 1:
+        shown = [
+            name if kind in ("", "rna") else f"{name} ({kind})" for name, (kind, _) in zip(shown, chosen, strict=True)
+        ]
+    ax.set_xticks(np.arange(len(chosen)), shown, rotation=90, fontsize=6)
     ax.set(xlabel="genes that lead the features")
     ax.figure.colorbar(drawn, ax=ax, shrink=0.5, label="log2 fold change")
     return ax

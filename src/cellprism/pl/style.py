@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -102,11 +103,24 @@ def label_points(ax: Axes, points: Sequence[tuple[float, float]], names: Sequenc
 def key_points(
     ax: Axes, points: Sequence[tuple[float, float]], numbers: Sequence[int], names: Sequence[str], size: float = 6.5
 ) -> None:
-    """Write the numbers of features beside their points, and what they are called beside the axes."""
+    """Write the numbers of features beside their points, and what they are called beside the axes.
+
+    Axes that a user gives may leave no room for the names: these are then left out, and that is said.
+    """
     if not len(points):
         return
     called = "\n".join(f"{n}   {_in_key(name)}" for n, name in zip(numbers, names, strict=True))
-    ax.text(1.02, 1.0, called, transform=ax.transAxes, fontsize=size, va="top", ha="left", linespacing=1.25)
+    key = ax.text(1.02, 1.0, called, transform=ax.transAxes, fontsize=size, va="top", ha="left", linespacing=1.25)
+    figure: Any = ax.get_figure(root=True)
+    figure.draw_without_rendering()  # a layout makes room for the names, where there is one
+    box, page = key.get_window_extent(), figure.bbox
+    others = [one.get_tightbbox() for one in figure.axes if one is not ax]
+    if box.x1 > page.x1 or box.y0 < page.y0 or any(one is not None and box.overlaps(one) for one in others):
+        key.remove()
+        warnings.warn(
+            "beside these axes is no room for the names of the numbered features: give larger ones, or none",
+            stacklevel=3,
+        )
     label_points(ax, points, [str(n) for n in numbers], size)
 
 

@@ -27,7 +27,7 @@ from cellprism.run.options import states
 from cellprism.sae import SAE
 from cellprism.sae.metrics import Description, describe
 
-__all__ = ["Encoded", "embed_cells", "encode", "fit_of", "model_of", "novelty"]
+__all__ = ["Encoded", "embed_cells", "encode", "fit_of", "model_of", "novelty", "refuse_beside_rep"]
 
 _LOST, _FACTOR = 0.2, 2.0
 """Cells are said not to fit where so much of the explained variance is lost, or so many times more or fewer features fire."""
@@ -59,6 +59,17 @@ class Encoded(NamedTuple):
         out = ad.AnnData(sp.csr_matrix(self.codes), obs=self.table.copy(), var=var)
         out.obsm["X_embedding"] = self.embedding
         return out
+
+
+def refuse_beside_rep(rep: str | None, **others: Any) -> None:
+    """Refuse what embeds cells, where they have an embedding already: it would be passed over."""
+    given = [name for name, value in others.items() if value is not None and value is not False]
+    if rep is not None and given:
+        raise InputError(
+            "cells have an embedding already, or are embedded here",
+            f"`{given[0]}=` beside {rep}",
+            "leave one of them out",
+        )
 
 
 def feature_names(width: int, features: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
     from cellprism.sae import SAEConfig
 
-__all__ = ["PRESETS", "RECIPES", "Preset", "RunOptions", "states"]
+__all__ = ["ACTIVATIONS", "ONE_OF_THEM", "PRESETS", "RECIPES", "Preset", "RunOptions", "states"]
 
+ACTIVATIONS = ("relu", "topk", "batchtopk", "jumprelu", "gated")
+"""Those of :data:`cellprism.sae.config.Activation`, named here so that the command line starts without torch."""
+ONE_OF_THEM = f"{', '.join(ACTIVATIONS[:-1])} or {ACTIVATIONS[-1]}."
 RECIPES = ("auto", "reading", "default")
 """Recipes by name."""
 
@@ -64,7 +67,7 @@ class RunOptions(SourceOptions):
     )
     width: int | None = option(None, "Number of features.", least=1)
     k: int | None = option(None, "Active features a cell.", least=1)
-    activation: str | None = option(None, "relu, topk, batchtopk, jumprelu or gated.")
+    activation: str | None = option(None, ONE_OF_THEM)
     epochs: int | None = option(None, "Passes over the cells in training.", least=1)
     seed: int = option(0, "Fixes every random choice.")
     seeds: int | None = option(None, "SAEs of different seeds, for stability. Default: 3.", least=1)
@@ -90,6 +93,12 @@ class RunOptions(SourceOptions):
         if len(sources) > 1:
             raise InputError(
                 "the embedding comes from one place", " and ".join(f"--{s}" for s in sources), "give one of them"
+            )
+        if self.components is not None and self.embed is None:
+            raise InputError(
+                "--components is of an embedding that is made here",
+                f"--components {self.components} without --embed",
+                "leave it out, or make one with --embed",
             )
         if self.expression not in ("measured", "predicted"):
             raise InputError("--expression is measured or predicted", repr(self.expression), "give one of them")

@@ -44,7 +44,7 @@ from cellprism.run.write import (
     write_tables,
 )
 from cellprism.sae import Fit, SAEConfig, fit
-from cellprism.sae.metrics import describe
+from cellprism.sae.metrics import describe, no_description
 
 __all__ = ["run"]
 
@@ -303,7 +303,11 @@ def _about(
         "gene_sets": inputs.matched.summary(),
         "genes": inputs.symbols.summary(),
         "label_columns": list(inputs.labels.table.columns),
-        "warnings": [*inputs.warnings, *([] if len(features) else [_ALL_DEAD])],
+        "warnings": [
+            *inputs.warnings,
+            *([] if len(features) else [_ALL_DEAD]),
+            *filter(None, [no_description(overall["explained_variance"])]),
+        ],
     }
     about["summary"] = _summary(inputs, fitted, features)
     return about

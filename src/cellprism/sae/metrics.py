@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cellprism.data.chunks import chunks
 from cellprism.sae.model import SAE
 
-__all__ = ["Description", "describe"]
+__all__ = ["Description", "describe", "no_description"]
 
 
 class Description(NamedTuple):
@@ -65,4 +65,14 @@ def describe(
         l0=active / max(1, n),
         n_live=live,
         n_dead=sae.width - live,
+    )
+
+
+def no_description(explained_variance: float) -> str:
+    """What is to be said of a dictionary that describes cells worse than their mean does; empty where it does not."""
+    if not explained_variance < 0:
+        return ""
+    return (
+        f"the dictionary describes the cells worse than their mean does (explained variance {explained_variance:.2f}): "
+        "train longer, let more features be active, or let the recipe be chosen"
     )

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from cellprism.data.sparse import stacked
+from cellprism.data.table import dimensions
 from cellprism.errors import InputError
 from cellprism.sae.activation import TopK, make_activation
 from cellprism.sae.config import SAEConfig
@@ -149,7 +150,7 @@ class SAE(nn.Module):
         InputError
             If X is not two-dimensional, has another d than the SAE, or holds no finite real numbers.
         """
-        X = self._checked(X, self.d, "embedding dimensions")
+        X = self._checked(dimensions(X), self.d, "embedding dimensions")
         rows = self._rows_at_once
         client = connected() if len(X) > rows or is_lazy(X) else None
         if client is None:

@@ -256,7 +256,7 @@ def _regions_of(
     raise InputError(
         "a confined programme needs a region to be absent from",
         f"{len(names)} regions, of which the larger hold too few of the {wanted} cells it is on in",
-        "give finer regions, a lower share, or confined=False",
+        "give finer regions or a lower share; in Python, a Programme may be `confined=False`",
     )
 
 
@@ -268,7 +268,7 @@ def _genes_of(
         raise InputError(
             "a programme needs genes that its cells express",
             f"{len(able)} found in {100 * least:g} % of them, for {programme.n_genes}",
-            "plant fewer genes, or lower min_detected",
+            "plant programmes of fewer genes; in Python, `min_detected=` may be lower",
         )
     return np.sort(rng.choice(able, size=programme.n_genes, replace=False))
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cellprism.data.choice import chosen_cells
-from cellprism.data.order import mask_of, refuse_other_order
+from cellprism.data.order import mask_of, refuse_other_genes, refuse_other_order
 from cellprism.embed.base import EmbeddingModel
 from cellprism.errors import InputError
 from cellprism.steering.decode import columns, decode_rates, log2_change
@@ -150,6 +150,7 @@ def effect(
 
     part = None if adata is None else adata[rows]
     names, modality = columns(model)
+    refuse_other_genes(None, names, symbols=symbols)
     symbols = _one_each(symbols, names)
     base = decode_rates(model, Z[rows], part)
 

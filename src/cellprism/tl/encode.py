@@ -10,13 +10,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from cellprism import embed
+from cellprism.data.checks import check_embedding
 from cellprism.embed import EmbeddingModel
-from cellprism.errors import InputError
-from cellprism.run.encode import Encoded, model_of, novelty, query_cells
+from cellprism.run.encode import Encoded, model_of, novelty, query_cells, refuse_beside_rep
 from cellprism.run.encode import encode as _encode
 from cellprism.run.folder import RunFolder
 from cellprism.sae import load as load_sae
-from cellprism.tl.stored import TABLES, embedding, record, refuse_taken, sae, stored
+from cellprism.tl.stored import TABLES, embedding, forget, record, refuse_taken, sae, stored
 
 __all__ = ["encode"]
 
@@ -64,12 +64,7 @@ def encode(
     >>> new.obsm["X_coded"].shape[0]
     50
     """
-    if rep is not None and (model is not None or layer is not None):
-        raise InputError(
-            "cells have an embedding already, or are embedded here",
-            f"rep={rep!r} beside `{'model' if model is not None else 'layer'}`",
-            "leave one of them out",
-        )
+    refuse_beside_rep(None if rep is None else f"`rep={rep!r}`", model=model, layer=layer)
     refuse_taken(adata, key, rep=rep, columns=[f"{key}_{name}" for name in _COLUMNS])
     decoder = embed.load(model) if isinstance(model, (str, Path)) else model
     notes: list[str] = []
@@ -88,25 +83,27 @@ def encode(
         tables = {n: kept[n] for n in TABLES if n in kept}
         if rep is None and decoder is None:
             rep = str(kept["rep"])
+            refuse_beside_rep(f"`rep={rep!r}`, that of `source`", layer=layer)
         elif rep is None and decoder is not None:
             cells = adata if layer is None else query_cells(None, adata, decoder, layer=layer, notes=notes)
             found = np.asarray(decoder.encode(cells), dtype=np.float32)
-    if rep is None:
-        rep = f"X_{key}_embedding"
+    values = check_embedding(found, list(map(str, adata.obs_names))) if rep is None else embedding(adata, rep)
+    names = tuple(map(str, adata.obs_names))
+    out = _encode(dictionary, values, names, trained, features=tables.get("features"), told=told)
+    # From here on nothing fails, so that what is refused leaves adata as it was.
+    written = [] if rep is not None else [f"X_{key}_embedding"]
+    rep = f"X_{key}_embedding" if rep is None else rep
+    forget(adata, key, rep)
+    if written:
         adata.obsm[rep] = found
-    out = _encode(
-        dictionary,
-        embedding(adata, rep),
-        tuple(map(str, adata.obs_names)),
-        trained,
-        features=tables.get("features"),
-        told=told,
-    )
     for name, column in out.table.items():
         adata.obs[f"{key}_{name}"] = column.to_numpy()
+        written.append(f"{key}_{name}")
     adata.obsm[f"X_{key}"] = sp.csr_matrix(out.codes)
     metrics = {k: v for k, v in trained.items() if isinstance(v, (int, float))}
-    adata.uns[key] = record(dictionary, rep, metrics) | {n: t.reset_index(drop=True) for n, t in tables.items()}
+    adata.uns[key] = record(dictionary, rep, metrics, written) | {
+        n: t.reset_index(drop=True) for n, t in tables.items()
+    }
     if out.misfit:
         warnings.warn(f"{out.misfit} ({out.fit})", stacklevel=2)
     return out

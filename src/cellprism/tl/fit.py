@@ -14,7 +14,7 @@ from cellprism.errors import EmbeddingRemark
 from cellprism.features.stability import fit_matches
 from cellprism.sae import Fit, SAEConfig
 from cellprism.sae import fit as _fit
-from cellprism.tl.stored import embedding, record, refuse_taken
+from cellprism.tl.stored import embedding, forget, record, refuse_taken
 
 __all__ = ["fit"]
 
@@ -65,6 +65,7 @@ def fit(
     with already_told():
         fitted = _fit(X, cfg, seed=seed, seeds=seeds, **options)
     codes = fitted.sae.encode(X)
+    forget(adata, key, rep)
     adata.obsm[f"X_{key}"] = sp.csr_matrix(codes)
     adata.uns[key] = record(fitted.sae, rep, fitted.metrics)
     if "recipe" in fitted.options:

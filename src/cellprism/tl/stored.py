@@ -17,7 +17,7 @@ from cellprism.errors import InputError
 from cellprism.sae import SAE, SAEConfig
 from cellprism.sae.scaling import AffineScaling
 
-__all__ = ["TABLES", "embedding", "names_of", "record", "refuse_taken", "sae", "stored"]
+__all__ = ["TABLES", "embedding", "forget", "names_of", "record", "refuse_taken", "sae", "stored"]
 
 TABLES = ("features", "genes", "sets", "labels")
 
@@ -54,9 +54,9 @@ def stored(adata: ad.AnnData, key: str) -> dict[str, Any]:
     return found
 
 
-def record(dictionary: SAE, rep: str, metrics: Mapping[str, float]) -> dict[str, Any]:
-    """What is kept of a dictionary in ``uns``."""
-    return {
+def record(dictionary: SAE, rep: str, metrics: Mapping[str, float], written: Sequence[str] = ()) -> dict[str, Any]:
+    """What is kept of a dictionary in ``uns``; ``written`` names what else was put into ``obs`` and ``obsm``."""
+    return ({"written": list(written)} if written else {}) | {
         "rep": rep,
         "config": {k: v for k, v in dictionary.config.to_dict().items() if v is not None},
         "tensors": {name: tensor.numpy().copy() for name, tensor in dictionary.state_dict().items()},
@@ -69,15 +69,18 @@ def refuse_taken(adata: ad.AnnData, key: str, *, rep: str | None = None, columns
 
     ``rep`` is the embedding that is read, whose place codes must not take; ``columns`` are those that ``obs`` will get.
     """
-    ours = isinstance(adata.uns.get(key), Mapping) and {"config", "tensors"} <= set(adata.uns[key])
-    taken = [f"obsm['X_{key}']"] if f"X_{key}" in adata.obsm else []
-    taken += [f"uns[{key!r}]"] if key in adata.uns else []
-    taken += [f"obsm['X_{key}_embedding']"] if rep is None and f"X_{key}_embedding" in adata.obsm else []
-    taken += [f"obs[{column!r}]" for column in columns if column in adata.obs]
-    if taken and not ours:
+    kept = adata.uns.get(key)
+    ours = isinstance(kept, Mapping) and {"config", "tensors"} <= set(kept)
+    written = _written(adata, key)
+    taken = [] if ours else [f"obsm['X_{key}']"] if f"X_{key}" in adata.obsm else []
+    taken += [f"uns[{key!r}]"] if key in adata.uns and not ours else []
+    made = f"X_{key}_embedding"
+    taken += [f"obsm[{made!r}]"] if rep is None and made in adata.obsm and made not in written else []
+    taken += [f"obs[{column!r}]" for column in columns if column in adata.obs and column not in written]
+    if taken:
         raise InputError(
             "results must not take the place of what adata holds",
-            f"{taken[0]}, which is not of fit",
+            f"{taken[0]}, which is not of fit or encode",
             "give another `key=`",
         )
     if rep == f"X_{key}":
@@ -86,6 +89,20 @@ def refuse_taken(adata: ad.AnnData, key: str, *, rep: str | None = None, columns
             f"rep={rep!r} and key={key!r}, whose codes go into obsm[{rep!r}]",
             "give another `key=`",
         )
+
+
+def forget(adata: ad.AnnData, key: str, rep: str) -> None:
+    """Take out what an earlier result put into ``obs`` and ``obsm``, which would stand beside another dictionary; ``rep`` stays."""
+    for name in _written(adata, key) - {rep}:
+        if name in adata.obs:
+            del adata.obs[name]
+        if name in adata.obsm:
+            del adata.obsm[name]
+
+
+def _written(adata: ad.AnnData, key: str) -> set[str]:
+    kept = adata.uns.get(key)
+    return {str(name) for name in np.atleast_1d(kept.get("written", ()))} if isinstance(kept, Mapping) else set()
 
 
 def embedding(adata: Any, rep: str) -> np.ndarray:
