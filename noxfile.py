@@ -17,7 +17,7 @@ def lowest_versions() -> list[str]:
     found = []
     for requirement in PROJECT["dependencies"]:
         name, bound = re.match(r"([A-Za-z0-9._-]+)[^>]*>=([0-9.]+)", requirement).groups()  # type: ignore[union-attr]
-        found.append(f"{name}~={bound}.0" if bound.count(".") < 2 else f"{name}=={bound}")
+        found.append(f"{name}=={bound}")  # 1.26 is 1.26.0: the first of its line, where ~= would take the last
     return found
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 TARGETS = ("gmt", "obo", "csv", "ids", "network", "config", "safetensors")
 LED_BY = (
-    "cellprism.data", "cellprism.genesets", "cellprism.options", "cellprism.sae.config", "cellprism.sae.fields",
+    "cellprism.data", "cellprism.genesets", "cellprism.options", "cellprism.sae.config", "cellprism.numeric",
     "cellprism.sae.folder", "cellprism.sae.io", "obonet",
 )  # fmt: skip
 """Modules whose lines the fuzzer sees."""

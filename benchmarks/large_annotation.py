@@ -78,8 +78,10 @@ def one(folder: Path, genes: int, width: int, stored: bool) -> dict[str, Any]:
     rng = np.random.default_rng(1)
     names = [f"G{g}" for g in range(genes)]
     sets = {f"set {s}": [names[g] for g in rng.choice(genes, 40, replace=False)] for s in range(500)}
-    small = sp.random_array((300, genes), density=0.05, rng=rng, dtype=np.float32, format="csr")
-    prism.annotate(sp.random_array((300, 8), density=0.3, rng=rng, format="csr"), small, names, sets)  # compiled once
+    small = sp.random_array((300, genes), density=0.05, random_state=rng, dtype=np.float32, format="csr")
+    prism.annotate(
+        sp.random_array((300, 8), density=0.3, random_state=rng, format="csr"), small, names, sets
+    )  # compiled once
     watch = Watch()
     watch.start()
     parts = (np.load(folder / f"{name}.npy") for name in ("values", "features", "codes_ptr"))

@@ -42,7 +42,7 @@ def main(results: str, repeats: int = 3) -> None:
     rows = []
     for n, d, width, labels in SIZES:
         rng = np.random.default_rng(0)
-        codes = sparse.random_array((n, width), density=20 / width, format="csr", dtype=np.float32, rng=rng)
+        codes = sparse.random_array((n, width), density=20 / width, format="csr", dtype=np.float32, random_state=rng)
         sae = Dictionary(sparse.csr_array(codes), rng.standard_normal((width, d)).astype(np.float32))
         Z = sae.decode(codes) + rng.standard_normal((n, d)).astype(np.float32)
         label = rng.integers(0, labels, n).astype(str)

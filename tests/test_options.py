@@ -86,7 +86,7 @@ def test_the_command_line_has_the_same_options(name: str) -> None:
         ({"expression_kind": "guessed"}, "`expression_kind` must be of measured, predicted; met 'guessed'"),
         ({"level": 0.0}, "`level` must be more than 0; met 0.0"),
         ({"level": 1.5}, "`level` must be at most 1; met 1.5. Remedy: give 1 or less."),
-        ({"level": float("nan")}, "`level` must be more than 0; met nan"),
+        ({"level": float("nan")}, "`level` must be a number; met nan"),
         ({"level": "5%"}, "`level` must be a number; met '5%'"),
         ({"min_cells": 0}, "`min_cells` must be at least 1; met 0. Remedy: give 1 or more."),
         ({"pseudocount": 0.0}, "`pseudocount` must be more than 0; met 0.0"),

@@ -11,12 +11,12 @@ import dataclasses
 import re
 import textwrap
 from collections.abc import Callable, Sequence
-from numbers import Real
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from cellprism.errors import InputError
+from cellprism.numeric import as_declared
 
 __all__ = ["check", "chosen", "described", "documented", "meaning", "option", "settle"]
 
@@ -105,11 +105,11 @@ def check(options: Any) -> None:
         if wrong:
             raise InputError(f"{name} must be of {', '.join(choices)}", repr(wrong[0]), "use one of these")
         least, above, most = (field.metadata.get(bound) for bound in ("least", "above", "most"))
+        value = as_declared(field.name, value, str(field.type))
+        object.__setattr__(options, field.name, value)
         if value is None or (least, above, most) == (None, None, None):
             continue
-        for one in given:
-            if not isinstance(one, Real):
-                raise InputError(f"{name} must be a number", repr(one), "give one")
+        for one in list(value) if isinstance(value, list | tuple) else [value]:
             if least is not None and not one >= least:
                 raise InputError(f"{name} must be at least {least:g}", str(one), f"give {least:g} or more")
             if above is not None and not one > above:

@@ -294,7 +294,7 @@ def test_the_whole_folder_passes(whole: Path, tmp_path: Path, capsys: pytest.Cap
 def test_matrices_of_every_layout_are_checked(tmp_path: Path, layout: str) -> None:
     from cellprism.data.arrays import read_sparse
 
-    matrix = sp.random_array((20, 8), density=0.3, rng=np.random.default_rng(0), format="csr")
+    matrix = sp.random_array((20, 8), density=0.3, random_state=np.random.default_rng(0), format="csr")
     sp.save_npz(tmp_path / "good.npz", matrix.asformat(layout))
     np.testing.assert_allclose(read_sparse(tmp_path / "good.npz").toarray(), matrix.toarray())
     with np.load(tmp_path / "good.npz") as file:

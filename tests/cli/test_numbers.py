@@ -66,7 +66,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cells = counts_adata(40, 20)
     cells.write_h5ad(folder / "cells.h5ad")
     np.save(folder / "z.npy", cells.obsm["X_emb"])
-    sp.save_npz(folder / "codes.npz", sp.random_array((40, 5), density=0.4, format="csr", rng=np.random.default_rng(0)))
+    sp.save_npz(
+        folder / "codes.npz", sp.random_array((40, 5), density=0.4, format="csr", random_state=np.random.default_rng(0))
+    )
     make_run(folder / "run")
     return folder
 

@@ -45,7 +45,7 @@ def test_it_is_the_same_matrix(
 def test_it_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two million values, 16 MB, a quarter at most is in memory at once, copies, places and buffers of files included."""
     monkeypatch.setattr(turned, "_ENTRIES", 20_000)
-    values = sp.random_array((20_000, 1_000), density=0.1, format="csc", rng=np.random.default_rng(0))
+    values = sp.random_array((20_000, 1_000), density=0.1, format="csc", random_state=np.random.default_rng(0))
     matrix = by_genes(values, tmp_path)
     gathered(by_genes(values[:100, :50], tmp_path, "little.h5"), "X", 0)  # what is loaded once
     tracemalloc.start()

@@ -167,8 +167,8 @@ def test_no_step_holds_expression_once_more(monkeypatch: pytest.MonkeyPatch) -> 
     rng = np.random.default_rng(0)
     peaks, sizes = [], []
     for n in (4_000, 20_000):
-        values = sp.random_array((n, 400), density=0.1, format="csr", rng=rng, dtype=np.float32)
-        seen = sp.random_array((n, 8), density=0.02, format="csr", rng=rng, dtype=np.float32)
+        values = sp.random_array((n, 400), density=0.1, format="csr", random_state=rng, dtype=np.float32)
+        seen = sp.random_array((n, 8), density=0.02, format="csr", random_state=rng, dtype=np.float32)
         guarded = Guarded(values, 10**6)
         names = [f"G{g}" for g in range(400)]
         known: dict[str, Any] = {"labels": {"half": np.arange(n) % 2 == 0}, "nulls": ("permuted",)}

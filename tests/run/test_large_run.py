@@ -219,7 +219,9 @@ def filed(values: sp.csr_array) -> sp.csr_array:
 
 def test_what_lies_in_files_is_walked_changed_and_chosen_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cellprism.data.beyond_memory._ENTRIES", 100)
-    values = sp.random_array((90, 40), density=0.2, format="csr", rng=np.random.default_rng(0), dtype=np.float32)
+    values = sp.random_array(
+        (90, 40), density=0.2, format="csr", random_state=np.random.default_rng(0), dtype=np.float32
+    )
     values.sort_indices()
     there = filed(values)
     assert on_disk(there)

@@ -10,7 +10,7 @@ from sklearn.decomposition import TruncatedSVD
 from cellprism.stats.decompositions import leading_axes
 
 DENSE = np.random.default_rng(0).random((30, 40))
-SPARSE = sp.csr_array(sp.random_array((80, 50), density=0.2, rng=0))
+SPARSE = sp.csr_array(sp.random_array((80, 50), density=0.2, random_state=0))
 
 
 @pytest.mark.parametrize("matrix", [DENSE, SPARSE, SPARSE.astype(np.float32)], ids=["dense", "sparse", "single"])

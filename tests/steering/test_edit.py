@@ -48,7 +48,7 @@ WRONG = {
     "negative value": ({"feature": 1, "to": -1.0}, "zero or more"),
     "quantile": ({"feature": 1, "to_quantile": 95.0}, "between 0 and 1"),
     "negative factor": ({"feature": 1, "scale": -1.0}, "never negative"),
-    "not a number": ({"feature": 1, "add": np.nan}, "finite"),
+    "not a number": ({"feature": 1, "add": np.nan}, "`add` must be a number"),
     "mask": ({"feature": 1, "off": True, "cells": np.ones(3, bool)}, "one value a cell"),
     "rows": ({"feature": 1, "off": True, "cells": [300]}, "0 to 299"),
     "no cells": ({"feature": 1, "off": True, "cells": np.zeros(300, bool)}, "t least one cell"),

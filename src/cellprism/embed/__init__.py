@@ -12,6 +12,7 @@ from cellprism.embed.base import EmbeddingModel, is_counts, option_names
 from cellprism.embed.files import read_settings
 from cellprism.embed.thinned import Thinned, thinning
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 
 __all__ = ["BATCH_AWARE", "MODELS", "EmbeddingModel", "dimensions", "is_counts", "load", "train"]
 
@@ -32,6 +33,7 @@ BATCH_AWARE = ("dgd", "drvi", "scvi")
 _DIMENSIONS = {"pca": "n_components", "dgd": "latent", "drvi": "n_latent", "scvi": "n_latent", "autoencoder": "latent"}
 
 
+@numbers_checked
 def dimensions(name: str, d: int) -> dict[str, int]:
     """The option by which a model that is trained here is asked for ``d`` dimensions.
 
@@ -55,6 +57,7 @@ def model_class(name: str) -> Any:
     return getattr(import_module(module), cls)
 
 
+@numbers_checked
 def train(name: str, adata: Any, *, seed: int = 0, progress: bool = False, **options: Any) -> EmbeddingModel:
     """Train an embedding model on cells.
 

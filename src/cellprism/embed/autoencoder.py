@@ -25,6 +25,7 @@ from cellprism.embed.base import (
 from cellprism.embed.files import read_model, write_model
 from cellprism.embed.pca import log_normalise
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.progress import Steps
 
 __all__ = ["Architecture", "AutoencoderModel", "layer_sizes"]
@@ -148,6 +149,7 @@ class AutoencoderModel:
         return min(self.history["validation"])
 
     @classmethod
+    @numbers_checked
     def fit(
         cls,
         adata: Any,

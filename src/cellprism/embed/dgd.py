@@ -29,6 +29,7 @@ from cellprism.embed.dgd_net import DGDNet
 from cellprism.embed.dgd_train import TrainOptions, train
 from cellprism.embed.files import read_model, write_model
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 
 __all__ = ["DGDModel"]
 
@@ -97,6 +98,7 @@ class DGDModel:
         return self.net.config.latent
 
     @classmethod
+    @numbers_checked
     def fit(
         cls,
         adata: Any,

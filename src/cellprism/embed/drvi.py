@@ -18,6 +18,7 @@ from cellprism.embed.scvi import batches_of, known_batches, pick_modalities
 from cellprism.embed.scvi_kinds import table
 from cellprism.embed.scvi_training import epoch_callback, seeded
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.progress import Steps
 
 __all__ = ["DRVIModel", "latent_readout"]
@@ -72,6 +73,7 @@ class DRVIModel:
         return int(self.model.module.n_latent)
 
     @classmethod
+    @numbers_checked
     def fit(
         cls,
         adata: Any,

@@ -24,6 +24,7 @@ from cellprism.embed.base import (
 from cellprism.embed.files import read_model, write_model
 from cellprism.embed.principal_axes import principal_axes
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 
 __all__ = ["PCAModel", "log_normalise"]
 
@@ -75,6 +76,7 @@ class PCAModel:
         return {self.modality: self.gene_names}
 
     @classmethod
+    @numbers_checked
     def fit(
         cls,
         adata: Any,

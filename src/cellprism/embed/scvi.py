@@ -22,6 +22,7 @@ from cellprism.embed.scvi_file import ONLY_STEERING, described, read_saved
 from cellprism.embed.scvi_kinds import KINDS, build, expected_counts, library, table
 from cellprism.embed.scvi_training import epoch_callback, seeded
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.progress import Steps
 
 __all__ = ["SCVIModel"]
@@ -90,6 +91,7 @@ class SCVIModel:
         return int(self.model.module.n_latent)
 
     @classmethod
+    @numbers_checked
     def fit(
         cls,
         adata: Any,

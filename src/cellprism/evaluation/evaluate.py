@@ -28,6 +28,7 @@ from cellprism.evaluation.targets import Column, read_truth
 from cellprism.evaluation.transfer import transfer
 from cellprism.features.annotate import annotate
 from cellprism.genesets.match import check_sets
+from cellprism.numeric import numbers_checked
 from cellprism.sae.model import SAE
 
 __all__ = ["CHEAP", "evaluate"]
@@ -80,6 +81,7 @@ class _Rows:
         return pd.DataFrame(self.rows, columns=list(COLUMNS)) if self.rows else empty_table()
 
 
+@numbers_checked
 @tells_remarks("embedding")
 def evaluate(
     codes: SAE | ArrayLike | sp.sparray | sp.spmatrix,

@@ -22,11 +22,11 @@ from cellprism.errors import InputError
 from cellprism.evaluation.planted_round import DICTIONARY, LEVEL, Anew, Embed, plant_round
 from cellprism.evaluation.power import power_curve, power_table, sentences
 from cellprism.evaluation.rivals import RIVALS, STANDARD, Rival
+from cellprism.numeric import LARGEST_SEED, as_seed
 from cellprism.recovery.benchmark import Benchmark, stacked
 from cellprism.recovery.methods import METHODS, Method
 from cellprism.recovery.parts import kept_table, same_settings
 from cellprism.sae import SAEConfig
-from cellprism.sae.fields import LARGEST_SEED, as_seed
 from cellprism.simulate.plant import Depth, Programme, cluster_regions, whole_counts
 
 __all__ = ["FAST", "METHODS_BESIDE", "PlantedBenchmark", "over_grid", "planted"]

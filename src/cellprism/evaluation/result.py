@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from cellprism.evaluation.rivals import RIVALS
+from cellprism.numeric import numbers_checked
 
 __all__ = ["COLUMNS", "THIS", "Evaluation", "better_than_all", "empty_table", "headline", "rival_words"]
 
@@ -45,6 +46,7 @@ class Evaluation:
     rivals: tuple[str, ...]
     """Dictionaries beside this one."""
 
+    @numbers_checked
     def mean(self, measure: str = "probe_f1", k: int = 1) -> pd.Series[Any]:
         """Mean over targets of each dictionary, the highest first."""
         part = self.table.query("measure == @measure and target == 'mean' and k == @k")

@@ -23,6 +23,7 @@ from cellprism.features.regulators import regulator_table, top_regulators
 from cellprism.features.shares import shares_beside_nulls
 from cellprism.features.tables import gene_table, marked, set_table
 from cellprism.features.tissue import set_kinds
+from cellprism.numeric import numbers_checked
 from cellprism.options import chosen, documented
 from cellprism.stats.association import activation_association
 from cellprism.stats.contrast import check_codes
@@ -75,6 +76,7 @@ class Annotation:
         )
 
 
+@numbers_checked
 @documented(EvidenceOptions, NullOptions, TableOptions, NameOptions)
 def annotate(
     codes: sp.sparray | np.ndarray,

@@ -14,6 +14,7 @@ from cellprism.data.choice import mask
 from cellprism.data.missing import Groups, groups
 from cellprism.data.order import refuse_other_order
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.donors import weighted_moderated_t
 from cellprism.stats.fdr import benjamini_hochberg, two_sided_log_p
@@ -78,6 +79,7 @@ class _Tests(NamedTuple):
     detectable: np.ndarray
 
 
+@numbers_checked
 def differential(
     codes: sp.sparray | np.ndarray,
     condition: Any,

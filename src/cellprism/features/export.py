@@ -10,12 +10,14 @@ import pandas as pd
 from cellprism.errors import InputError
 from cellprism.files import check_ending, replacing
 from cellprism.genesets.gmt import write_gmt
+from cellprism.numeric import numbers_checked
 
 __all__ = ["NETWORK_ENDINGS", "feature_network", "feature_sets", "write_feature_sets", "write_network"]
 
 NETWORK_ENDINGS = (".csv", ".tsv", ".parquet")
 
 
+@numbers_checked
 def feature_network(
     genes: pd.DataFrame,
     features: pd.DataFrame | None = None,
@@ -71,6 +73,7 @@ def feature_network(
     )
 
 
+@numbers_checked
 def feature_sets(
     genes: pd.DataFrame,
     features: pd.DataFrame | None = None,

@@ -16,6 +16,7 @@ from cellprism.features.comparison import Comparison, compare
 from cellprism.features.dictionary import Dictionary, dictionary_of, encoded_by
 from cellprism.features.options import By, CompareOptions
 from cellprism.folder import RunFolder
+from cellprism.numeric import numbers_checked
 from cellprism.options import documented
 from cellprism.sae.correlation import code_correlation
 from cellprism.stats.contrast import check_codes
@@ -73,6 +74,7 @@ def match(
 ) -> Match: ...
 
 
+@numbers_checked
 @documented(CompareOptions)
 def match(
     first: Any,

@@ -14,6 +14,7 @@ import pandas as pd
 
 from cellprism.data.text import read_text
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 
 __all__ = ["Annotations", "read_annotations", "read_gpi"]
 
@@ -62,6 +63,7 @@ class Annotations:
         return self.n_read - len(self.table)
 
 
+@numbers_checked
 def read_annotations(
     path: str | Path,
     *,

@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 
 from cellprism.errors import InputError
 from cellprism.genesets.bundled import former_symbols
+from cellprism.numeric import numbers_checked
 
 __all__ = ["MatchedSets", "check_sets", "match_sets"]
 
@@ -85,6 +86,7 @@ def check_sets(gene_sets: Any) -> None:
             raise InputError("each gene set is a list of genes", f"{members!r} for {name!r}", f"give [{members!r}]")
 
 
+@numbers_checked
 def match_sets(
     gene_sets: Mapping[str, Iterable[str]],
     symbols: Sequence[str | None] | NDArray[np.object_],

@@ -14,6 +14,7 @@ from cellprism.files import replacing
 from cellprism.genesets.kept import held_to_first
 from cellprism.genesets.libraries import cache_dir
 from cellprism.genesets.tables import read_table
+from cellprism.numeric import numbers_checked
 
 __all__ = ["NETWORKS", "fetch_network", "network_path", "read_network", "regulator_activity", "signed_sets"]
 
@@ -140,6 +141,7 @@ def fetch_network(name: str, organism: str = "human") -> pd.DataFrame:
     return read_network(path)
 
 
+@numbers_checked
 def signed_sets(network: pd.DataFrame, label: str = "", top: int | None = None) -> dict[str, list[str]]:
     """Split each regulator's targets into a set of induced and a set of repressed genes.
 
@@ -187,6 +189,7 @@ def signed_sets(network: pd.DataFrame, label: str = "", top: int | None = None) 
     return sets
 
 
+@numbers_checked
 def regulator_activity(
     statistics: ArrayLike,
     symbols: NDArray[np.object_],

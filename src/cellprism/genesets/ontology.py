@@ -13,6 +13,7 @@ import pandas as pd
 from cellprism.data.text import read_text
 from cellprism.errors import InputError
 from cellprism.genesets.annotations import Annotations
+from cellprism.numeric import numbers_checked
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -165,6 +166,7 @@ def _successors(obsolete: dict[str, Any], replaced: dict[str, str], held: set[st
     return found
 
 
+@numbers_checked
 def ontology_sets(
     ontology: Ontology,
     annotations: Annotations,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.pl.genes import volcano
 from cellprism.pl.maps import cells, row_of
 from cellprism.pl.style import CATEGORIES, plain, shown_once, wrapped
@@ -29,6 +30,7 @@ BINS: Final = 40
 SMOOTH: Final = (0.06, 0.24, 0.4, 0.24, 0.06)
 
 
+@numbers_checked
 def feature(data: AnnData | Source | str | Path, feature: int, *, by: str | None = None, key: str = "prism") -> Figure:
     """Draw the card of a feature: its cells, its activation by label, its genes and its gene sets.
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.pl.style import DOWN, GREY, UP, key_high, key_points, label_points, own_axes, plain
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["differential"]
 
 
+@numbers_checked
 def differential(
     data: Any, *, names: int = 10, level: float = 0.05, key: str = "prism", ax: Axes | None = None
 ) -> Axes:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cellprism.errors import InputError
 from cellprism.evaluation.result import THIS, Evaluation, rival_words
+from cellprism.numeric import numbers_checked
 from cellprism.pl.style import CATEGORIES, GREY, own_axes, plain
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluation"]
 
 
+@numbers_checked
 def evaluation(
     data: Evaluation | pd.DataFrame | str | Path,
     measure: str = "probe_f1",

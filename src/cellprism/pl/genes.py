@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cellprism.features.naming import display_gene
+from cellprism.numeric import numbers_checked
 from cellprism.pl.maps import row_of
 from cellprism.pl.style import DOWN, GREY, UP, label_points, name_of, own_axes, plain, wrapped
 from cellprism.report.columns import minus_log10_p, text
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["volcano"]
 
 
+@numbers_checked
 def volcano(
     data: AnnData | Source | str | Path,
     feature: int,

@@ -11,6 +11,7 @@ import numpy as np
 from cellprism.data.columns import categories
 from cellprism.data.missing import groups
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.pl.maps import row_of
 from cellprism.pl.style import CATEGORIES, name_of, own_axes, plain, rows_high, wrapped
 from cellprism.report.from_anndata import as_source
@@ -27,6 +28,7 @@ MOST_FEATURES = 20
 MOST_GROUPS = 40
 
 
+@numbers_checked
 def dotplot(
     data: AnnData | Source | str | Path,
     by: str,
@@ -94,6 +96,7 @@ def dotplot(
     return plain(ax)
 
 
+@numbers_checked
 def violin(
     data: AnnData | Source | str | Path, feature: int, by: str, *, key: str = "prism", ax: Axes | None = None
 ) -> Axes:

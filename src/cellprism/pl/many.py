@@ -11,6 +11,7 @@ import pandas as pd
 
 from cellprism.errors import InputError
 from cellprism.features.naming import display_gene
+from cellprism.numeric import numbers_checked
 from cellprism.pl.maps import cells, row_of
 from cellprism.pl.style import name_of, own_axes, rows_high, shown_once, wrapped
 from cellprism.report.columns import text
@@ -28,6 +29,7 @@ __all__ = ["heatmap", "panels"]
 MOST_FEATURES = 20
 
 
+@numbers_checked
 def panels(
     data: AnnData | Source | str | Path, features: Sequence[int], *, columns: int = 3, key: str = "prism"
 ) -> Figure:
@@ -65,6 +67,7 @@ def panels(
     return shown_once(figure)
 
 
+@numbers_checked
 def heatmap(
     data: AnnData | Source | str | Path,
     features: Sequence[int] | None = None,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.pl.style import CATEGORIES, GREY, bare, key_high, key_points, name_of, own_axes, wrapped
 from cellprism.report.columns import text
 from cellprism.report.from_anndata import as_source
@@ -41,6 +42,7 @@ def row_of(source: Source, feature: int) -> int:
     return int(found[0])
 
 
+@numbers_checked
 def cells(
     data: AnnData | Source | str | Path,
     feature: int,
@@ -98,6 +100,7 @@ def _axis(map_source: str) -> str:
     return next((name for key, name in known.items() if key in map_source.casefold()), "map")
 
 
+@numbers_checked
 def feature_map(
     data: AnnData | Source | str | Path,
     *,

@@ -10,6 +10,7 @@ import numpy as np
 from cellprism.errors import InputError
 from cellprism.features.modules import Modules
 from cellprism.features.modules import modules as find_modules
+from cellprism.numeric import numbers_checked
 from cellprism.pl.style import UP, name_of, own_axes, rows_high, wrapped
 from cellprism.report.from_anndata import as_source
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["modules"]
 
 
+@numbers_checked
 def modules(
     data: AnnData | Source | str | Path,
     found: Modules | None = None,

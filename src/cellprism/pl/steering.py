@@ -11,6 +11,7 @@ import pandas as pd
 
 from cellprism.errors import InputError
 from cellprism.features.naming import display_gene
+from cellprism.numeric import numbers_checked
 from cellprism.pl.style import CATEGORIES, DOWN, GREY, UP, plain, shown_once, wrapped
 from cellprism.report.columns import text
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["steering"]
 
 
+@numbers_checked
 def steering(effect: Any, *, genes: int = 16, name: str | None = None) -> Figure:
     """Draw a steering experiment: genes that change most, dose curve, strength beside null moves.
 

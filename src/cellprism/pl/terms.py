@@ -10,6 +10,7 @@ import pandas as pd
 
 from cellprism.errors import InputError
 from cellprism.features.terms import TermMap, probed, term_map
+from cellprism.numeric import numbers_checked
 from cellprism.pl.style import CATEGORIES, GREY, bare, plain, shown_once, wrapped
 from cellprism.report.from_anndata import as_source
 from cellprism.report.terms import set_groups
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["terms"]
 
 
+@numbers_checked
 def terms(
     data: AnnData | Source | str | Path,
     *,

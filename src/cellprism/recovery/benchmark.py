@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.recovery.embedding import embed
 from cellprism.recovery.methods import METHODS, codes_of
 from cellprism.recovery.presets import PRESETS, Preset
@@ -62,6 +63,7 @@ class Benchmark(ScoreTables):
         write_page(self, figures, out / "index.html")
 
 
+@numbers_checked
 def benchmark(
     preset: str | Preset,
     *,
@@ -149,6 +151,7 @@ def benchmark(
     )
 
 
+@numbers_checked
 def compare(
     task: Task,
     methods: Sequence[str],

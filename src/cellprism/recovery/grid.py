@@ -8,6 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Literal, get_args
 
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 
 if TYPE_CHECKING:
     from cellprism.sae import SAEConfig
@@ -27,6 +28,7 @@ LARGE_L1 = (1e-2, 1e-3, 1e-4, 1e-5)
 K_PERCENT = (1, 5, 10, 20, 50, 75, 100)
 
 
+@numbers_checked
 @dataclass(frozen=True)
 class Trial:
     """One SAE of a sweep."""
@@ -57,6 +59,7 @@ class Trial:
         return SAEConfig.paper(self.variant, width, l1=self.l1, k_percent=self.k_percent)
 
 
+@numbers_checked
 def grid(
     simulation: Literal["small", "large"],
     variants: Sequence[Variant] = PAPER_VARIANTS,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from anndata import AnnData
 
+from cellprism.numeric import numbers_checked
 from cellprism.recovery.methods import METHODS
 from cellprism.simulate import large, small
 
@@ -31,6 +32,7 @@ class Preset:
     level: str = "X2"
     """The level nearest to what an embedding can hold: headline of figures and of the printed table."""
 
+    @numbers_checked
     def simulate(self, seed: int, **changes: Any) -> AnnData:
         """Draw the cells of a seed, with changed arguments if wanted."""
         make = small if self.simulation == "small" else large

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.recovery.correlate import MIN_CELLS
 from cellprism.recovery.truth import Level, Truth
 
@@ -39,6 +40,7 @@ class _Fold(NamedTuple):
     n: int
 
 
+@numbers_checked
 def probe(
     embedding: ArrayLike,
     truth: Any,

@@ -10,6 +10,7 @@ from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.recovery.correlate import auroc, correlations, eta_squared, is_sparse, largest_other
 from cellprism.recovery.dci import entanglement
 from cellprism.recovery.truth import Level, Truth
@@ -62,6 +63,7 @@ class _Measured(NamedTuple):
     auroc: NDArray[Any]
 
 
+@numbers_checked
 def score(
     codes: ArrayLike | sparse.sparray | sparse.spmatrix,
     truth: Any,

@@ -13,6 +13,7 @@ import pandas as pd
 
 from cellprism.data.checks import already_told
 from cellprism.files import replacing
+from cellprism.numeric import numbers_checked
 from cellprism.recovery.embedding import embed
 from cellprism.recovery.grid import UNTRAINED, Trial
 from cellprism.recovery.parts import kept_table, same_settings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["sweep", "sweep_embeddings"]
 
 
+@numbers_checked
 def sweep(
     task: Task,
     trials: Iterable[Trial],
@@ -146,6 +148,7 @@ def _scored(sae: SAE, task: Task, truth: Truth, about: dict[str, Any], width: in
     )
 
 
+@numbers_checked
 def sweep_embeddings(
     preset: Preset,
     trials: Sequence[Trial],

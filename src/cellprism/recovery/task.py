@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.recovery.probe import Probe, probe
 from cellprism.recovery.truth import Truth
 
@@ -31,6 +32,7 @@ class Task:
     """Linear readouts of the truth, fitted on the training cells."""
 
     @classmethod
+    @numbers_checked
     def of(cls, adata: AnnData, embedding: NDArray[Any], *, seed: int = 0) -> Task:
         """Gather a simulation with a split in ``obs["split"]`` and its embedding, and probe it.
 

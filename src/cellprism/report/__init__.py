@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellprism.files import check_ending, refuse_taken, replacing
+from cellprism.numeric import numbers_checked
 from cellprism.report.cap import LIMIT, one_file
 from cellprism.report.notebook import View, view
 from cellprism.report.serve import make_app, serve
@@ -26,6 +27,7 @@ def is_page(path: Path) -> bool:
         return b'<meta name="generator" content="cellprism' in file.read(4_096)
 
 
+@numbers_checked
 def build(
     run_dir: str | Path,
     output: str | Path | None = None,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellprism.files import check_ending, replacing
+from cellprism.numeric import numbers_checked
 from cellprism.report.bundle import bundle
 from cellprism.report.from_anndata import as_source
 from cellprism.report.page import page
@@ -43,6 +44,7 @@ class View:
         return path
 
 
+@numbers_checked
 def view(data: AnnData | str | Path, key: str = "prism", *, height: int = 760) -> View:
     """Show the explorer in a notebook.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.report.bundle import Packing, bundle
 from cellprism.report.page import page
 from cellprism.report.source import read_source
@@ -141,6 +142,7 @@ def _host_name(name: str) -> str:
     return name.lower()
 
 
+@numbers_checked
 def serve(
     run_dir: str | Path,
     *,

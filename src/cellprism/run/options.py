@@ -83,7 +83,6 @@ class RunOptions(SourceOptions):
     progress: bool = option(False, "Show how long training goes on.")
 
     def __post_init__(self) -> None:
-        from cellprism.sae.fields import as_seed
         from cellprism.sae.training import choose_device
 
         settle(self)
@@ -120,6 +119,7 @@ class RunOptions(SourceOptions):
                 "--id-table without --id-columns" if self.id_columns is None else "--id-columns without --id-table",
                 "give both, such as --id-table orthologs.csv --id-columns mouse,human",
             )
+        check(self)
         self._check_recipe()
         if self.guide and not self._reads_off:
             raise InputError(
@@ -131,8 +131,6 @@ class RunOptions(SourceOptions):
         choose_device(self.device)
         if not self.gene_sets:
             raise InputError("a run needs gene sets", "none", "leave --gene-sets out to use the bundled collection")
-        check(self)
-        as_seed(self.seed)
 
     @property
     def states(self) -> str | dict[str, str] | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from cellprism.errors import InputError
-from cellprism.sae.fields import as_number, as_whole
+from cellprism.numeric import as_number, as_whole, numbers_checked
 
 __all__ = ["Activation", "PaperForm", "SAEConfig", "Scaling"]
 
@@ -245,6 +245,7 @@ class SAEConfig:
             )
 
     @classmethod
+    @numbers_checked
     def paper(
         cls, form: PaperForm, width: int, *, l1: float = 1e-3, k_percent: float | None = None, **options: Any
     ) -> SAEConfig:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cellprism.data.checks import check_embedding
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.correlation import code_correlation
 from cellprism.sae.fit import Fit
@@ -34,6 +35,7 @@ class Consensus(NamedTuple):
     ``correlation`` (mean over siblings of the best match)."""
 
 
+@numbers_checked
 def consensus(fit: Fit, X: NDArray[Any], *, returned: float = 0.9, share: float = 0.5) -> Consensus:
     """Keep the features that return in most seeds.
 

@@ -19,11 +19,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unuse
 
 from cellprism.data.checks import check_embedding
 from cellprism.errors import EmbeddingRemark, InputError
+from cellprism.numeric import as_seed, as_whole
 from cellprism.progress import bars
 from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.checkpoint import Checkpoint, fingerprint
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.fields import as_seed, as_whole
 from cellprism.sae.geometry import assemble, read_geometry, reading_history, with_kinds
 from cellprism.sae.jobs import Budget, Cancellation, Job, run_jobs, side_by_side
 from cellprism.sae.loggers import Callback, once_each

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from cellprism.data.checks import tells_remarks
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.consensus import agreed, check_consensus
 from cellprism.sae.fit import Fit, check_call, fit_config
@@ -21,6 +22,7 @@ from cellprism.sae.recipe import fit_auto
 __all__ = ["fit"]
 
 
+@numbers_checked
 @tells_remarks("X")
 def fit(
     X: ArrayLike,

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from cellprism.data.checks import already_told, check_embedding, tells_remarks
 from cellprism.errors import InputError
+from cellprism.numeric import as_seed, numbers_checked
 from cellprism.sae.cells import Cells, split_cells
 from cellprism.sae.config import SAEConfig
-from cellprism.sae.fields import as_seed
 from cellprism.sae.fit import Fit, make_fit, training_options
 from cellprism.sae.jobs import Job, run_jobs
 from cellprism.sae.model import SAE
@@ -24,6 +24,7 @@ from cellprism.workers import connected, over, parts_for
 __all__ = ["fit_many"]
 
 
+@numbers_checked
 @tells_remarks("X")
 def fit_many(
     X: ArrayLike,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cellprism.data.sparse import stacked
 from cellprism.data.table import dimensions
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.sae.activation import TopK, make_activation
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.folder import write_folder
@@ -115,6 +116,7 @@ class SAE(nn.Module):
             x = x + self.ranks.to_features(self.input_bias)
         return nn.functional.linear(x, self.encoder, self.encoder_bias)
 
+    @numbers_checked
     def reconstruct(self, codes: Tensor, prefix: int | None = None) -> Tensor:
         """(cells, width) codes -> (cells, r) scaled embedding, from the first ``prefix`` features."""
         if prefix is not None and prefix < self.width:

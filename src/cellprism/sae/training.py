@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from cellprism.errors import InputError
-from cellprism.sae.fields import as_number, as_whole
+from cellprism.numeric import as_number, as_whole
 
 __all__ = ["TrainingOptions", "choose_device", "learning_rate_factor"]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.simulate.measurement import Measurement, peak_counts
 from cellprism.simulate.process import BLOCK, Cells, LargeProcess
 from cellprism.simulate.small import split_column
@@ -25,6 +26,7 @@ SPARSE_BELOW = 0.3
 """Share of non-zero entries under which counts are kept as CSR; above it CSR takes more room than it saves."""
 
 
+@numbers_checked
 def large(
     n_cells: int = 10_000,
     n_genes: int = 20_000,
@@ -112,6 +114,7 @@ def large(
     )
 
 
+@numbers_checked
 def multiome(
     n_cells: int = 10_000,
     n_genes: int = 2_000,

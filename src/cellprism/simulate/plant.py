@@ -14,6 +14,7 @@ from scipy import sparse
 from cellprism.data.missing import groups
 from cellprism.data.state import recognise, to_log1p, whole
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 
 __all__ = ["Depth", "Planted", "Programme", "cluster_regions", "plant", "whole_counts"]
 
@@ -25,6 +26,7 @@ DENSEST = 0.5
 _ROWS = 1_024  # cells made dense at once
 
 
+@numbers_checked
 @dataclass(frozen=True)
 class Programme:
     """What is to be planted."""
@@ -69,6 +71,7 @@ class Planted(NamedTuple):
     """Columns of each programme's genes."""
 
 
+@numbers_checked
 def plant(
     counts: Any,
     programmes: Sequence[Programme],

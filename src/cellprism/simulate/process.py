@@ -14,6 +14,7 @@ from scipy.stats import poisson
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 
 __all__ = ["BLOCK", "Cells", "LargeProcess"]
 
@@ -40,6 +41,7 @@ class Cells(NamedTuple):
     """Position along the branch in [0, 1]; 0 where types are discrete."""
 
 
+@numbers_checked
 @dataclass(frozen=True)
 class LargeProcess:
     """Cell types express programs, programs express genes, batches add to all programs.
@@ -138,6 +140,7 @@ class LargeProcess:
     def _rng(self, stream: int) -> np.random.Generator:
         return np.random.default_rng([self.structure_seed, stream])
 
+    @numbers_checked
     def draw(self, n: int, seed: int, block: int) -> Cells:
         """Draw the hidden variables of the first ``n`` cells of one block.
 

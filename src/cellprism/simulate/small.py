@@ -5,6 +5,7 @@ import pandas as pd
 from anndata import AnnData
 
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 
 __all__ = ["ACCESSIBILITY", "REGULATION", "small"]
 
@@ -15,6 +16,7 @@ REGULATION = np.array([[0, 1, 1, 0, 0], [1, 1, 0, 1, 0], [0, 0, 0, 1, 1]])
 """Which of the five genes (columns) each regulator (rows) drives."""
 
 
+@numbers_checked
 def small(n_cells: int = 12_000, *, held_out: int = 2_000, mean_activity: float = 2.0, seed: int = 0) -> AnnData:
     """Simulate five genes under three regulators.
 

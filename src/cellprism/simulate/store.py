@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unuse
 
 from cellprism.errors import InputError
 from cellprism.files import replacing
+from cellprism.numeric import numbers_checked
 from cellprism.simulate.large import STRIP, block_rows, describe, draw_cells, observations
 from cellprism.simulate.measurement import Measurement
 from cellprism.simulate.process import Cells, LargeProcess
@@ -25,6 +26,7 @@ ZARR_WORKERS = 2
 """Strips of 100 cells in the making at once."""
 
 
+@numbers_checked
 def large_zarr(
     path: str | Path,
     n_cells: int = 100_000,

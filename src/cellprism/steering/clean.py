@@ -12,6 +12,7 @@ from scipy import sparse, stats
 from cellprism.data.missing import groups
 from cellprism.data.order import refuse_other_order
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.steering.edit import Dictionary
 from cellprism.steering.nulls import feature_directions
 
@@ -31,6 +32,7 @@ class Cleaned(NamedTuple):
     """Share of the residual's variance that the nuisance explains within labels, before any change of it."""
 
 
+@numbers_checked
 def clean(
     sae: Dictionary,
     Z: NDArray[Any],

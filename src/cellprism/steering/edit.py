@@ -13,6 +13,7 @@ from scipy import sparse
 from cellprism.data.choice import chosen_cells
 from cellprism.data.order import mask_of, refuse_other_order
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 
 __all__ = ["Dictionary", "Edit", "edited_values", "make_edit", "steer"]
 
@@ -33,6 +34,7 @@ class Dictionary(Protocol):
         ...
 
 
+@numbers_checked
 @dataclass(frozen=True)
 class Edit:
     """One change of an activation.
@@ -87,6 +89,7 @@ def make_edit(
     return Edit(*named[0])
 
 
+@numbers_checked
 def steer(
     sae: Dictionary,
     Z: NDArray[Any],

@@ -17,6 +17,7 @@ from cellprism.data.choice import chosen_cells
 from cellprism.data.order import mask_of, refuse_other_genes, refuse_other_order
 from cellprism.embed.base import EmbeddingModel
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.steering.decode import columns, decode_rates, log2_change
 from cellprism.steering.edit import Dictionary, Edit, edited_values, make_edit, moved
 from cellprism.steering.gene_table import gene_table
@@ -79,6 +80,7 @@ class Effect:
         (out / "steering.json").write_text(json.dumps(plain(content), indent=1), encoding="utf-8")
 
 
+@numbers_checked
 def effect(
     sae: Dictionary,
     model: EmbeddingModel,

@@ -13,6 +13,7 @@ from cellprism.data.choice import chosen_cells
 from cellprism.data.order import mask_of, refuse_other_order
 from cellprism.embed.base import EmbeddingModel
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.steering.decode import columns, decode_rates, log2_change
 from cellprism.steering.edit import Dictionary, Edit, edited_values, moved
 from cellprism.steering.effect import Effect, effect
@@ -38,6 +39,7 @@ class Linked(NamedTuple):
     """The whole effect of steering the chosen features."""
 
 
+@numbers_checked
 def linked(
     sae: Dictionary,
     model: EmbeddingModel,

@@ -12,12 +12,14 @@ from scipy import sparse
 from cellprism.data.missing import groups
 from cellprism.data.order import refuse_other_order
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.steering.edit import Dictionary
 from cellprism.steering.nulls import feature_directions, random_directions
 
 __all__ = ["screen"]
 
 
+@numbers_checked
 def screen(
     sae: Dictionary,
     Z: NDArray[Any],

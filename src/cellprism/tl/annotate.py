@@ -19,6 +19,7 @@ from cellprism.data.stored import is_stored, stored_expression
 from cellprism.errors import CellsLeftOut
 from cellprism.features.annotate import Annotation
 from cellprism.features.annotate import annotate as _annotate
+from cellprism.numeric import numbers_checked
 from cellprism.options import documented
 from cellprism.run.knowledge import cell_columns
 from cellprism.run.sources import SourceOptions
@@ -27,6 +28,7 @@ from cellprism.tl.stored import TABLES, embedding, stored
 __all__ = ["annotate"]
 
 
+@numbers_checked
 @documented(SourceOptions)
 def annotate(
     adata: ad.AnnData,

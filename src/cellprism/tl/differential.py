@@ -13,12 +13,14 @@ from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
 from cellprism.features.differential import Differential
 from cellprism.features.differential import differential as _differential
+from cellprism.numeric import numbers_checked
 from cellprism.steering.effect import plain
 from cellprism.tl.stored import names_of, stored
 
 __all__ = ["differential"]
 
 
+@numbers_checked
 def differential(
     adata: ad.AnnData,
     by: str,

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from cellprism.data.checks import already_told, remarks
 from cellprism.errors import EmbeddingRemark
 from cellprism.features.stability import fit_matches
+from cellprism.numeric import numbers_checked
 from cellprism.sae import Fit, SAEConfig
 from cellprism.sae import fit as _fit
 from cellprism.tl.stored import embedding, forget, record, refuse_taken
@@ -19,6 +20,7 @@ from cellprism.tl.stored import embedding, forget, record, refuse_taken
 __all__ = ["fit"]
 
 
+@numbers_checked
 def fit(
     adata: ad.AnnData,
     rep: str,

@@ -15,12 +15,14 @@ from cellprism.data.sparse import as_csr
 from cellprism.features.comparison import compare
 from cellprism.features.dictionary import Dictionary, dictionary_of
 from cellprism.features.options import By, CompareOptions
+from cellprism.numeric import numbers_checked
 from cellprism.options import documented
 from cellprism.tl.stored import names_of, sae, stored
 
 __all__ = ["match"]
 
 
+@numbers_checked
 @documented(CompareOptions)
 def match(
     adata: ad.AnnData,

@@ -16,6 +16,7 @@ from cellprism.data.query import rows_where
 from cellprism.data.sparse import as_csr
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 from cellprism.steering import Effect, effect
 from cellprism.steering.effect import plain
 from cellprism.tl.stored import embedding, sae, stored
@@ -23,6 +24,7 @@ from cellprism.tl.stored import embedding, sae, stored
 __all__ = ["steer"]
 
 
+@numbers_checked
 def steer(
     adata: ad.AnnData,
     feature: int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -15,6 +16,8 @@ from cellprism.sae.ranks.join import in_several
 __all__ = ["several_processes"]
 
 _VARIABLES = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+_LETTING_GO = 0.5
+"""Seconds."""
 
 
 @contextmanager
@@ -37,5 +40,8 @@ def several_processes() -> Iterator[bool]:
     try:
         yield dist.get_rank() == 0
     finally:
+        # torch ends the group's threads while it holds Python's lock, which a thread needs that still lets go of the tensors of
+        # the last operation: both would wait for each other for ever, so these threads get the lock first
+        time.sleep(_LETTING_GO)
         with suppress(RuntimeError):  # where a process was lost, the others cannot take leave of it
             dist.destroy_process_group()

@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from cellprism.data.checks import check_embedding, tells_remarks
 from cellprism.errors import InputError
+from cellprism.numeric import as_seed, numbers_checked
 from cellprism.progress import bars
 from cellprism.sae.cells import split_cells
 from cellprism.sae.config import SAEConfig
 from cellprism.sae.consensus import agreed, check_consensus
-from cellprism.sae.fields import as_seed
 from cellprism.sae.fit import Fit, default_config, fit_config
 from cellprism.sae.recipe.bits import precision_of
 from cellprism.sae.recipe.candidates import PRESETS, READ, candidates, try_candidates
@@ -83,6 +83,7 @@ class Recipe:
         }
 
 
+@numbers_checked
 @tells_remarks("X")
 def choose_recipe(X: ArrayLike, *, preset: str = "standard", seed: int = 0, progress: bool = False) -> Recipe:
     """Choose activation, width and sparsity for an embedding, without labels or truth.
@@ -158,6 +159,7 @@ def _choose(X: NDArray[Any], rows: NDArray[np.intp], preset: str, seed: int, pro
     return Recipe(config, _reasons(scouts, best, precision, len(sample)), scouts, preset, precision)
 
 
+@numbers_checked
 @tells_remarks("X")
 def fit_auto(
     X: ArrayLike,
