@@ -56,13 +56,15 @@ def keep_pairs(
         return _NOTHING, _NOTHING
 
     def choose(part: slice) -> None:
-        here = np.abs(score[part]) if two_sided else score[part]
-        order = np.argsort(here, axis=1)[:, ::-1]
-        for i, f in enumerate(range(part.start, part.stop)):
-            if np.isnan(here[i, 0]):
+        for f in range(part.start, part.stop):
+            here = np.abs(score[f]) if two_sided else score[f]
+            if np.isnan(here[0]):
                 continue
-            n = n_items if keep == "all" else min(n_items, max(top, int((here[i] >= limit).sum())))
-            rows[f], columns[f] = np.full(n, f, dtype=np.int32), order[i, :n].astype(np.int32)
+            n = n_items if keep == "all" else min(n_items, max(top, int((here >= limit).sum())))
+            # those that are kept first, and only these in order
+            kept = np.argpartition(here, n_items - n)[n_items - n :] if 2 * n < n_items else np.arange(n_items)
+            kept = kept[np.argsort(here[kept])[::-1][:n]]
+            rows[f], columns[f] = np.full(n, f, dtype=np.int32), kept.astype(np.int32)
 
     for_chunks(choose, n_features, _CHUNK)
     return np.concatenate([_NOTHING, *rows]), np.concatenate([_NOTHING, *columns])
@@ -108,13 +110,13 @@ def set_table(
     if sets is None or found is None:
         empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in _SET_COLUMNS.items()})
         return _with_ancestors(empty, ancestors)
-    both, rank, over = found.both, found.rank, found.over
+    both = found.both
     # the z breaks ties among sets whose p values are both 1
     score = 1e-6 * np.abs(found.z).astype(np.float32) - found.combined.min(axis=1)
     row, item = keep_pairs(score, -both.critical(level), keep)
     stat = found.z[row, item]
     mine = np.stack([stat >= 0, stat < 0], axis=1).ravel()
-    q_rank, log_p = rank.q(stat), two_sided_log_p(stat)
+    q_rank, log_p = found.rank.q(stat), two_sided_log_p(stat)
     twice = np.repeat(np.arange(row.size), 2)  # an up row, then a down row
     down = np.tile(np.array([0, 1]), row.size)
     effect = found.effect[row, item][twice]
@@ -131,7 +133,7 @@ def set_table(
             "pval_rank": np.where(mine, np.exp(log_p)[twice], np.nan),
             "qval_rank": np.where(mine, q_rank[twice], np.nan),
             "pval_ora": np.exp(log_over.astype(np.float64)),
-            "qval_ora": over.q(log_over),
+            "qval_ora": found.over.q(log_over),
             "qval": both.q(found.combined[row, down, item]),
         }
     )
