@@ -84,7 +84,7 @@ def _check_scheduler_file(path: Path) -> None:
         raise InputError(
             "a scheduler of Dask must answer",
             met,
-            "give the file that dask-scheduler wrote (--scheduler-file), once it is there, or the address",
+            "give the file that dask-scheduler wrote, once it is there, or the address",
         )
 
 

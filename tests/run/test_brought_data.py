@@ -22,6 +22,7 @@ from cellprism.genesets.gmt import write_gmt
 from cellprism.report.from_anndata import source_of
 from cellprism.run import RunFolder, RunOptions, run
 from cellprism.run.evaluation import evaluate_folder
+from cellprism.run.knowledge import cell_columns
 
 N = 200
 I = np.arange(N)
@@ -230,6 +231,19 @@ def test_a_feature_that_reads_the_stratum_is_marked_by_its_name(sets: Path) -> N
 def test_strata_of_numbers_with_fractions_are_refused(sets: Path) -> None:
     with pytest.raises(InputError, match="trata are categories; met numbers with fractions in 'age'"):
         go(study(), sets, strata="age")
+    cells = study()
+    cells.obs["pool"] = pd.array(I % 2)
+    cells.obs["text"] = cells.obs["age"].astype(object)
+    with pytest.raises(InputError, match="trata are categories; met numbers asked for in 'pool'"):
+        cell_columns(cells, ["cell_type"], "pool:number")
+    with pytest.raises(InputError, match="onors are categories; met numbers with fractions in 'text'"):
+        cell_columns(cells, ["cell_type"], None, "text")
+    cells.obs["dose"] = np.array([0.5, 1.5])[I % 2]  # levels, where the user says so
+    for asked in ("pool", "pool:category", "dose:category"):
+        found = cell_columns(cells, ["cell_type"], asked).strata
+        assert found is not None
+        assert found.name == asked.removesuffix(":category")
+        assert found.nunique() == 2
 
 
 # -- labels ------------------------------------------------------------------------------------------------------

@@ -155,7 +155,9 @@ def _symbols(adata: ad.AnnData, var: pd.DataFrame, names: pd.Index, column: str 
             ),
             "leave `raw=True` out, or give the symbols as a table of names (`id_table=`)"
             if elsewhere
-            else "give one of these with `gene_symbols=`, or leave it out to use the gene names",
+            else f"{one_of_these(column, var.columns)} with `gene_symbols=`, or leave it out to use the gene names"
+            if len(var.columns)
+            else "leave it out to use the gene names, or give the symbols as a table of names (`id_table=`)",
         )
     return tuple("" if pd.isna(s) else str(s) for s in found.astype(object))
 

@@ -85,13 +85,12 @@ def _grouping(obs: pd.DataFrame, column: str | None, role: str) -> pd.Series | N
     """A column of strata or donors as text; any number of levels will do, as long as they are levels."""
     if column is None:
         return None
-    name = next(iter(requested([column], [str(c) for c in obs.columns])))
+    name, stated = next(iter(requested([column], [str(c) for c in obs.columns]).items()))
     refuse_reserved([name])
-    numbers = pd.api.types.is_float_dtype(obs[name]) and column_kind(obs[name]) == ("number", "")
-    if numbers:
+    if stated == "number" or (stated is None and column_kind(obs[name]) == ("number", "")):
         raise InputError(
             f"{role} are categories",
-            f"numbers with fractions in {name!r}",
+            f"numbers {'asked for' if stated else 'with fractions'} in {name!r}",
             "give the column that names donors or batches",
         )
     return pd.Series(groups(obs[name]).text(), index=obs.index, name=name, dtype=object)
