@@ -12,7 +12,7 @@ from scipy.linalg import eigh
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from cellprism.data.chunks import CHUNK_BYTES
-from cellprism.numba_cache import compiled
+from cellprism.numba_cache import FASTMATH, compiled
 from cellprism.stats.parallel import for_chunks
 
 __all__ = ["Axes", "principal_axes"]
@@ -127,7 +127,7 @@ def _times(walk: Walk, mean: NDArray[np.float64], vector: NDArray[np.float64]) -
     return np.asarray(out.sum(axis=0) - mean * total.sum())
 
 
-@compiled()
+@compiled(error_model="numpy", fastmath=FASTMATH)
 def _add_scatter(
     ptr: NDArray[Any],
     columns: NDArray[Any],
@@ -139,10 +139,14 @@ def _add_scatter(
     """Add each row times its score (its product with ``v`` less ``middle``) to ``out``; returns the sum of the scores."""
     total = 0.0
     for row in range(ptr.size - 1):
-        score = -middle
-        for p in range(ptr[row], ptr[row + 1]):
-            score += v[columns[p]] * values[p]
+        mine, x = columns[ptr[row] : ptr[row + 1]], values[ptr[row] : ptr[row + 1]]
+        score = 0.0  # summed in any order: in one order each product would wait for the sum before it
+        for p in range(mine.size):
+            q = np.uint64(p)  # unsigned positions need no test for counting from the end
+            score += v[np.uint32(mine[q])] * x[q]
+        score -= middle
         total += score
-        for p in range(ptr[row], ptr[row + 1]):
-            out[columns[p]] += score * values[p]
+        for p in range(mine.size):
+            q = np.uint64(p)
+            out[np.uint32(mine[q])] += score * x[q]
     return total
