@@ -6,10 +6,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from cellprism.data.chunks import chunks
+from cellprism.stats.kernels import vector_njit
+from cellprism.stats.parallel import for_chunks
 
 __all__ = ["covariance_directions", "matched_directions", "permuted_codes", "random_sets"]
 
 _GENES_A_BIN, _CANDIDATES = 50, 8
+_SETS = 64  # drawn at a time
 _HEIGHT_BYTES = 2**27  # of the projections that are held at a time
 _CORRELATED = 0.01  # mean correlation from which a set counts as correlated
 
@@ -112,20 +115,28 @@ def random_sets(
     n_genes = mean_expression.size
     n_bins = max(n_genes // _GENES_A_BIN, 1)
     bin_of = np.empty(n_genes, dtype=np.int64)
-    bin_of[np.argsort(mean_expression, kind="stable")] = np.arange(n_genes) * n_bins // n_genes
-    in_bin = [np.flatnonzero(bin_of == b) for b in range(n_bins)]
-    columns = None if ranks is None else np.ascontiguousarray(ranks.T, dtype=np.float32)
+    by_mean = np.argsort(mean_expression, kind="stable")
+    bin_of[by_mean] = np.arange(n_genes) * n_bins // n_genes
+    ptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    spans = [slice(a, b) for a, b in zip(ptr[:-1].tolist(), ptr[1:].tolist(), strict=True)]
+    wanted = np.concatenate([np.empty(0, np.int64), *(rng.permutation(bin_of[members[span]]) for span in spans)])
     out = np.empty_like(members)
-    start = 0
-    for size in sizes:
-        span = slice(start, start + int(size))
-        wanted = rng.permutation(bin_of[members[span]])
-        if columns is None:
-            drawn = _distinct(wanted, in_bin, rng)
-        else:
-            drawn = _as_correlated(columns[members[span]], columns, wanted, in_bin, rng)
-        out[span] = np.sort(drawn)
-        start += int(size)
+    if ranks is None:
+        in_bin = [np.flatnonzero(bin_of == b) for b in range(n_bins)]
+        for span in spans:
+            out[span] = _distinct(wanted[span], in_bin, rng)
+    else:
+        columns = np.ascontiguousarray(ranks.T, dtype=np.float32)
+        bins = np.concatenate([[0], np.cumsum(np.bincount(bin_of, minlength=n_bins))])
+        draws = rng.random((members.size, _CANDIDATES))
+
+        def draw(sets: slice) -> None:
+            here = ptr[sets.start : sets.stop + 1]
+            _as_correlated(here, members, columns, wanted, bins, by_mean, draws, _CORRELATED, out)
+
+        for_chunks(draw, len(spans), _SETS)
+    for span in spans:
+        out[span].sort()
     return out
 
 
@@ -138,27 +149,71 @@ def _distinct(wanted: np.ndarray, in_bin: list[np.ndarray], rng: np.random.Gener
     return drawn
 
 
+@vector_njit
 def _as_correlated(
-    real: np.ndarray, columns: np.ndarray, wanted: np.ndarray, in_bin: list[np.ndarray], rng: np.random.Generator
-) -> np.ndarray:
-    """Genes of the wanted bins with about the mean product over pairs that the rows of ``real`` have."""
-    n = wanted.size
-    lengths = float((real**2).sum())
-    pairs = (float((real.sum(axis=0) ** 2).sum()) - lengths) / max(n * (n - 1), 1)
-    correlated = pairs > _CORRELATED * lengths / n
-    drawn = np.empty(n, dtype=np.int64)
-    free = np.ones(len(columns), dtype=np.bool_)
-    total = np.zeros(columns.shape[1], dtype=np.float32)
-    reached = 0.0  # sum of products over pairs
-    for i, b in enumerate(wanted):
-        candidates = in_bin[b][free[in_bin[b]]]
-        if candidates.size == 0:
-            candidates = in_bin[b]
-        if i == 0 or not correlated:
-            candidates = rng.choice(candidates, min(_CANDIDATES if i else 1, candidates.size), replace=False)
-        product = columns[candidates] @ total
-        best = int(np.argmin(np.abs(reached + product - pairs * i * (i + 1) / 2.0)))
-        drawn[i], reached = candidates[best], reached + float(product[best])
-        free[drawn[i]] = False
-        total += columns[drawn[i]]
-    return drawn
+    ptr: np.ndarray,
+    members: np.ndarray,
+    columns: np.ndarray,
+    wanted: np.ndarray,
+    bins: np.ndarray,
+    in_bin: np.ndarray,
+    draws: np.ndarray,
+    correlated: float,
+    out: np.ndarray,
+) -> None:
+    """Genes of the wanted bins with about the mean product over pairs that the genes of each real set have.
+
+    ``columns`` (genes, cells); the genes of a bin are a part of ``in_bin`` that ``bins`` bounds; ``draws`` are uniform.
+    """
+    n_cells = columns.shape[1]
+    free = np.ones(columns.shape[0], dtype=np.bool_)
+    total = np.empty(n_cells, dtype=np.float32)
+    candidates = np.empty(in_bin.size, dtype=np.int64)
+    for s in range(ptr.size - 1):
+        first, n = ptr[s], ptr[s + 1] - ptr[s]
+        total[:] = 0.0
+        lengths, square = 0.0, 0.0
+        for k in range(first, first + n):
+            column = columns[members[k]]
+            for c in range(n_cells):
+                total[c] += column[c]
+                lengths += column[c] * column[c]
+        for c in range(n_cells):
+            square += total[c] * total[c]
+        pairs = (square - lengths) / max(n * (n - 1), 1)
+        any_gene = pairs > correlated * lengths / n
+        total[:] = 0.0
+        reached = 0.0  # sum of products over pairs
+        for i in range(n):
+            b = wanted[first + i]
+            size = 0
+            for k in range(bins[b], bins[b + 1]):
+                if free[in_bin[k]]:
+                    candidates[size] = in_bin[k]
+                    size += 1
+            if size == 0:
+                size = bins[b + 1] - bins[b]
+                candidates[:size] = in_bin[bins[b] : bins[b + 1]]
+            if i == 0 or not any_gene:
+                some = min(draws.shape[1] if i > 0 else 1, size)
+                for k in range(some):  # a draw without replacement, from the front
+                    other = k + min(int(draws[first + i, k] * (size - k)), size - k - 1)
+                    candidates[k], candidates[other] = candidates[other], candidates[k]
+                size = some
+            best, nearest, added = candidates[0], np.inf, 0.0
+            for k in range(size):
+                column = columns[candidates[k]]
+                product = 0.0
+                for c in range(n_cells):
+                    product += column[c] * total[c]
+                off = abs(reached + product - pairs * i * (i + 1) / 2.0)
+                if off < nearest:
+                    best, nearest, added = candidates[k], off, product
+            out[first + i] = best
+            reached += added
+            free[best] = False
+            column = columns[best]
+            for c in range(n_cells):
+                total[c] += column[c]
+        for k in range(first, first + n):
+            free[out[k]] = True
