@@ -20,7 +20,8 @@ from scipy import stats
 
 from cellprism.stats.background import Background, variance_within
 from cellprism.stats.expression import Expression
-from cellprism.stats.overrep_kernels import log_factorials, overlap_pvalues
+from cellprism.stats.overrep_kernels import log_factorials, overlap_pvalues, pair_counts
+from cellprism.stats.parallel import for_chunks
 from cellprism.stats.setindex import SetIndex
 
 __all__ = ["LIST_LENGTHS", "OverlapNull", "OverrepResult", "over_representation", "overlap_null", "pair_covariance"]
@@ -30,6 +31,7 @@ MOST_CELLS = 4_000
 """Cells on which correlations of pairs of genes are measured; fewer are all used."""
 _ANGLES = np.linspace(-np.pi / 2.0, np.pi / 2.0, 513)
 _BLOCK = 512
+_SETS = 64  # whose pairs are counted at a time
 
 
 class OverlapNull(NamedTuple):
@@ -94,14 +96,13 @@ def overlap_null(expression: Expression, sets: SetIndex, rng: np.random.Generato
     shares = LIST_LENGTHS[max(n_genes // 2, 1) >= LIST_LENGTHS] / n_genes
     table = np.stack([pair_covariance(share) for share in shares], axis=1)
     variance = np.outer(shares * (1.0 - shares), sets.sizes.astype(np.float64))
-    for s, (start, stop) in enumerate(zip(sets.ptr[:-1], sets.ptr[1:], strict=True)):
-        mine = columns[sets.members[start:stop]]
-        r = (mine @ mine.T)[np.triu_indices(stop - start, k=1)]
-        place = (np.arcsin(np.clip(r, -1.0, 1.0)) / np.pi + 0.5) * (_ANGLES.size - 1)
-        low = np.minimum(place.astype(np.int64), _ANGLES.size - 2)
-        weight = place - low
-        count = np.bincount(low, 1.0 - weight, _ANGLES.size) + np.bincount(low + 1, weight, _ANGLES.size)
-        variance[:, s] += 2.0 * count @ table
+
+    def add(part: slice) -> None:
+        for s in range(part.start, part.stop):
+            mine = columns[sets.members[sets.ptr[s] : sets.ptr[s + 1]]]
+            variance[:, s] += 2.0 * pair_counts(mine @ mine.T, _ANGLES.size) @ table
+
+    for_chunks(add, sets.names.size, _SETS)
     return OverlapNull(np.maximum(variance, 0.0))
 
 

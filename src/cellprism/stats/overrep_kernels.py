@@ -8,11 +8,27 @@ import numpy as np
 
 from cellprism.stats.kernels import njit
 
-__all__ = ["beta_binomial_tail", "log_factorials", "matched_tail", "overlap_pvalues"]
+__all__ = ["beta_binomial_tail", "log_factorials", "matched_tail", "overlap_pvalues", "pair_counts"]
 
 _FEW = 8  # genes of a set in one bin up to which distributions are computed once a list
 _MORE_TERMS = 40  # terms of a small tail that are summed beyond the overlap
 _MUCH_WORK = 2000  # products above which a tail is first judged by a binomial of the same mean and variance
+
+
+@njit
+def pair_counts(r: np.ndarray, n: int) -> np.ndarray:
+    """How many pairs, of the upper triangle of a matrix of correlations, lie at each of ``n`` equally spaced arcsines.
+
+    A pair between two of them counts for each by its nearness.
+    """
+    out = np.zeros(n)
+    for i in range(r.shape[0]):
+        for j in range(i + 1, r.shape[0]):
+            place = (math.asin(min(max(float(r[i, j]), -1.0), 1.0)) / math.pi + 0.5) * (n - 1)
+            low = min(int(place), n - 2)
+            out[low] += 1.0 - (place - low)
+            out[low + 1] += place - low
+    return out
 
 
 def log_factorials(n: int) -> np.ndarray:
