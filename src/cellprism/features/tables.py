@@ -56,13 +56,15 @@ def keep_pairs(
         return _NOTHING, _NOTHING
 
     def choose(part: slice) -> None:
-        here = np.abs(score[part]) if two_sided else score[part]
-        order = np.argsort(here, axis=1)[:, ::-1]
-        for i, f in enumerate(range(part.start, part.stop)):
-            if np.isnan(here[i, 0]):
+        for f in range(part.start, part.stop):
+            here = np.abs(score[f]) if two_sided else score[f]
+            if np.isnan(here[0]):
                 continue
-            n = n_items if keep == "all" else min(n_items, max(top, int((here[i] >= limit).sum())))
-            rows[f], columns[f] = np.full(n, f, dtype=np.int32), order[i, :n].astype(np.int32)
+            n = n_items if keep == "all" else min(n_items, max(top, int((here >= limit).sum())))
+            # those that are kept first, and only these in order
+            kept = np.argpartition(here, n_items - n)[n_items - n :] if 2 * n < n_items else np.arange(n_items)
+            kept = kept[np.argsort(here[kept])[::-1][:n]]
+            rows[f], columns[f] = np.full(n, f, dtype=np.int32), kept.astype(np.int32)
 
     for_chunks(choose, n_features, _CHUNK)
     return np.concatenate([_NOTHING, *rows]), np.concatenate([_NOTHING, *columns])
