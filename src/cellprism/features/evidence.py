@@ -40,14 +40,14 @@ class SetEvidence:
         """All tests of ``combined``."""
         return Family(self.combined, "log p")
 
-    @cached_property
+    @property
     def rank(self) -> Family:
-        """All tests of ``z``."""
+        """All tests of ``z``; made anew when asked for, as it is as large as they are."""
         return Family(self.z.astype(np.float32, copy=False), "z")
 
-    @cached_property
+    @property
     def over(self) -> Family:
-        """All tests of ``ora``."""
+        """All tests of ``ora``, as above."""
         return Family(self.ora, "log p")
 
 

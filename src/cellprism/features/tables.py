@@ -110,13 +110,13 @@ def set_table(
     if sets is None or found is None:
         empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in _SET_COLUMNS.items()})
         return _with_ancestors(empty, ancestors)
-    both, rank, over = found.both, found.rank, found.over
+    both = found.both
     # the z breaks ties among sets whose p values are both 1
     score = 1e-6 * np.abs(found.z).astype(np.float32) - found.combined.min(axis=1)
     row, item = keep_pairs(score, -both.critical(level), keep)
     stat = found.z[row, item]
     mine = np.stack([stat >= 0, stat < 0], axis=1).ravel()
-    q_rank, log_p = rank.q(stat), two_sided_log_p(stat)
+    q_rank, log_p = found.rank.q(stat), two_sided_log_p(stat)
     twice = np.repeat(np.arange(row.size), 2)  # an up row, then a down row
     down = np.tile(np.array([0, 1]), row.size)
     effect = found.effect[row, item][twice]
@@ -133,7 +133,7 @@ def set_table(
             "pval_rank": np.where(mine, np.exp(log_p)[twice], np.nan),
             "qval_rank": np.where(mine, q_rank[twice], np.nan),
             "pval_ora": np.exp(log_over.astype(np.float64)),
-            "qval_ora": over.q(log_over),
+            "qval_ora": found.over.q(log_over),
             "qval": both.q(found.combined[row, down, item]),
         }
     )
