@@ -117,12 +117,13 @@ class Expression:
         """
         place = np.full(self.n_genes, -1, dtype=np.int64)
         place[genes] = np.arange(genes.size)
-        dense = dense_rows(cells, place, genes.size, *row_arrays(self.log), self.values[:, 0])
-        centre = (self.sizes[:, None] + 1.0) / 2.0
-        dense += (self.zero_rank[:, genes] - centre)[self.strata[cells]]
+        shift = self.zero_rank[:, genes] - (self.sizes[:, None] + 1.0) / 2.0
         sizes = self.sizes[:, None].astype(np.float64)
         length = np.sqrt(((sizes**3 - sizes - self.ties[:, genes]) / 12.0).sum(axis=0))
-        dense /= np.where(length > 0, length, 1.0)
+        scale = np.where(length > 0, length, 1.0)
+        dense: np.ndarray = dense_rows(
+            cells, place, *row_arrays(self.log), self.values[:, 0], self.strata, shift, scale
+        )
         return dense
 
 

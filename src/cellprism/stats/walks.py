@@ -91,15 +91,28 @@ def split_by_group(
 
 @njit
 def dense_rows(
-    rows: np.ndarray, place: np.ndarray, n_places: int, ptr: np.ndarray, columns: np.ndarray, values: np.ndarray
+    rows: np.ndarray,
+    place: np.ndarray,
+    ptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    kind: np.ndarray,
+    shift: np.ndarray,
+    scale: np.ndarray,
 ) -> np.ndarray:
-    """(rows, places) values of some rows, column ``c`` at ``place[c]``; -1: left out."""
-    out = np.zeros((rows.size, n_places))
+    """(rows, places) of some rows' values, each with the shift of its row's kind and by the scale of its place.
+
+    Column ``c`` is at ``place[c]`` (-1: left out); ``kind`` (all rows), ``shift`` (kinds, places), ``scale`` (places,).
+    """
+    out = np.empty((rows.size, scale.size))
+    empty = shift / scale
     for i in range(rows.size):
-        for p in range(ptr[rows[i]], ptr[rows[i] + 1]):
+        row, h = rows[i], kind[rows[i]]
+        out[i] = empty[h]
+        for p in range(ptr[row], ptr[row + 1]):
             j = place[columns[p]]
             if j >= 0:
-                out[i, j] = values[p]
+                out[i, j] = (values[p] + shift[h, j]) / scale[j]
     return out
 
 
