@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from cellprism.features.beyond import RARE
 from cellprism.features.clues import Evidence, Gene, GeneSet, Label, OffLabel
 from cellprism.features.readings import BROAD, Reading, label_note, off_text, readings
 from cellprism.features.words import display_gene, family, short_set
@@ -269,7 +270,7 @@ def _leading_set(
 
 def _specific(s: GeneSet) -> bool:
     """Whether hardly any random direction reaches the set."""
-    return s.reach < 0.05
+    return s.reach < RARE
 
 
 def _set_text(s: GeneSet) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from cellprism.features.beyond import beyond_random
+from cellprism.features.beyond import RARE, beyond_random
 from cellprism.features.evidence import Evidence, test_labels
 from cellprism.features.nulls import Null
 from cellprism.features.question import Question
@@ -41,7 +41,7 @@ def share_row(
 ) -> dict[str, float]:
     """Share of the testable features with each kind of evidence, controlled over features; NaN where it was not asked.
 
-    ``random``, the evidence of random directions, adds the share with a set that none of them reaches as strongly.
+    ``random``, the evidence of random directions, adds the share with a set that hardly any of them reaches as strongly.
     """
     level = question.level
     testable = found.contrast.testable
@@ -61,7 +61,8 @@ def share_row(
         row[claim + ", over-representation"] = share(found.sets.ora, "log p")
         if random is not None and random.sets is not None:
             best = beyond_random(found.sets, random.sets, level, themselves=found is random)
-            row[claim + " that no random direction reaches"] = sum(share == 0 for _, _, share in best.values()) / n
+            rare = sum(share < RARE for _, _, share in best.values())
+            row[claim + f" that fewer than {RARE:.0%} of random directions reach"] = rare / n
     if question.labels:
         results, _ = test_labels(codes, question.labels)
         auroc = np.concatenate([r.auroc for r in results.values()], axis=1)
