@@ -146,6 +146,13 @@ def test_named_arguments_exist() -> None:
     assert wrong == []
 
 
+def test_arguments_with_values_stand_in_backquotes() -> None:
+    """Only so are they written as options on the command line."""
+    bare = re.compile(r"(?<![\w(,] )\b[a-z_]{2,}=[^ ]+")
+    remedies = {said.where: said.text.rpartition(" # ")[2] for said in REFUSALS}
+    assert [where for where, text in remedies.items() if bare.search(re.sub(r"`[^`]*`", "", text))] == []
+
+
 def test_named_functions_exist() -> None:
     """`package.function(…)` of the packages at hand, and methods of `adata` and `mdata`."""
     wrong = []

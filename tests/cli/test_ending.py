@@ -80,6 +80,18 @@ def test_what_the_machine_refuses_is_told_without_a_traceback(
     assert "What was written is kept in" in told
 
 
+def test_a_folder_that_is_gone_is_told_with_what_to_do(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        ["bash", "-c", f'cd "$1" && rmdir "$1" && exec {sys.executable} -m cellprism report run', "_", str(gone)],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert "the folder that this was started in is gone. Go to another (cd)" in done.stderr
+
+
 def test_defects_keep_their_traceback() -> None:
     def defect() -> None:
         raise KeyError("defect")

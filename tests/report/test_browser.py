@@ -249,6 +249,29 @@ def test_figures_are_saved(visit, small_page, small_run, tmp_path):
                 assert path.stat().st_size > 2000, panel
 
 
+def test_figures_of_names_with_control_characters_are_saved(visit, tmp_path):
+    run = make_run(tmp_path / "run", n_cells=60, n_features=6)
+    genes, features = (pd.read_parquet(run / f"{name}.parquet") for name in ("genes", "features"))
+    odd = {name: f"\x01{name}\x0b\x1f\uffff" for name in genes["symbol"].unique()}
+    genes.assign(symbol=genes["symbol"].map(odd), gene=genes["gene"].map(odd)).to_parquet(run / "genes.parquet")
+    tab = visit(build(run), f"feature={int(features.feature[0])}")
+    for kind in ("svg", "png"):
+        with tab.expect_download() as caught:
+            tab.locator("[data-panel=volcano] button", has_text=kind.upper()).click()
+        caught.value.save_as(tmp_path / f"volcano.{kind}")
+    written = "".join(ET.parse(tmp_path / "volcano.svg").getroot().itertext())
+    assert "\ufffd" in written
+    assert not set(written) & {"\x01", "\x0b", "\x1f", "\uffff"}
+    assert (tmp_path / "volcano.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["__proto__", "constructor", "toString", "hasOwnProperty"])
+def test_a_link_to_no_view_shows_the_overview(visit, small_page, name):
+    tab = visit(small_page, f"view={name}")
+    assert tab.locator("[data-panel=landscape]").count() == 1
+    assert "undefined" not in tab.inner_text("main")
+
+
 def test_map_click_shows_the_feature_and_is_linked(visit, small_page):
     tab = visit(small_page, "view=map")
     canvas = tab.locator(".map .main canvas")

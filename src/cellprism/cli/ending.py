@@ -98,10 +98,23 @@ def end_well(call: Callable[[], Any]) -> None:
         except OSError as error:
             if error.errno is None:  # of no system call
                 raise
+            if isinstance(error, FileNotFoundError) and error.filename is None and not _has_folder():
+                _end(
+                    "Error: the folder that this was started in is gone. Go to another (cd) and start again.", 1, error
+                )
             where = f": {error.filename}" if error.filename is not None else ""
             _end(f"Error: {error.strerror or os.strerror(error.errno)}{where}.", 1, error)
         finally:
             VOICE.forget()
+
+
+def _has_folder() -> bool:
+    """Whether the folder that the process works in still exists."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _end(line: str, code: int, error: BaseException) -> NoReturn:

@@ -145,7 +145,7 @@ def fit_matches(fit: Fit, X: NDArray[Any], *, returned: float = RETURNED) -> tup
     [1]
     """
     if not fit.siblings:
-        raise InputError("stability needs SAEs of several seeds", "one seed", "fit with seeds=3")
+        raise InputError("stability needs SAEs of several seeds", "one seed", "fit with `seeds=3`")
     X = check_embedding(X)
     # All cells, as the number of cells matters more than whether they were trained on: the best of 64 correlations over
     # the 70 held-out cells of 700 is 0.36 by chance, over all of them 0.10.

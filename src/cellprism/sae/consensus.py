@@ -95,7 +95,7 @@ def consensus(fit: Fit, X: NDArray[Any], *, returned: float = 0.9, share: float 
 def check_consensus(seeds: int, config: SAEConfig | None) -> None:
     """Refuse, before anything is trained, what has no consensus."""
     if seeds < 2:
-        raise InputError("a consensus needs SAEs of several seeds", "one seed", "fit with seeds=3")
+        raise InputError("a consensus needs SAEs of several seeds", "one seed", "fit with `seeds=3`")
     if config is not None and config.activation == "topk":
         raise InputError(
             "a consensus needs features that fire on their own", "activation='topk'", "use batchtopk or jumprelu"

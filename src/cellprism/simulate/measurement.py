@@ -40,7 +40,7 @@ class Measurement:
             raise InputError(
                 "`library_sd` must not be negative and theta must be positive",
                 f"library_sd={self.library_sd}, theta={self.theta}",
-                "library_sd=0 gives every cell the same size; a large theta gives Poisson noise",
+                "`library_sd=0` gives every cell the same size; a large theta gives Poisson noise",
             )
         if not 0 <= self.dropout < 1:
             raise InputError("`dropout` must be in [0, 1)", str(self.dropout), "give the share of entries to lose")
