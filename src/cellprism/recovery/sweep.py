@@ -137,15 +137,15 @@ def _group(task: Task, truth: Truth, group: list[Trial], seed: int, batch_size: 
         _scored(fitted.sae, task, truth, asdict(trial), trial.factor * d, seed)
         for trial, fitted in zip(group, fits, strict=True)
     ]
-    table = pd.concat(tables, ignore_index=True)
-    return table.astype({"k_percent": float})
+    return pd.concat(tables, ignore_index=True)
 
 
 def _scored(sae: SAE, task: Task, truth: Truth, about: dict[str, Any], width: int, seed: int) -> pd.DataFrame:
     scores = score(sae.encode(task.held_embedding), truth, ceiling=task.ceiling, seed=seed)
-    return scores.levels.assign(
+    table = scores.levels.assign(
         **about, width=width, seed=seed, n_live=scores.n_live, l0=scores.l0, redundant=scores.n_redundant
     )
+    return table.astype({"k_percent": float})
 
 
 @numbers_checked

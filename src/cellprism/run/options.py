@@ -86,6 +86,7 @@ class RunOptions(SourceOptions):
         from cellprism.sae.training import choose_device
 
         settle(self)
+        check(self)
         if self.preset not in PRESETS:
             raise InputError(f"the preset must be one of {', '.join(PRESETS)}", repr(self.preset), "use 'run'")
         sources = [n for n in ("rep", "embedding", "embed") if getattr(self, n) is not None]
@@ -99,8 +100,6 @@ class RunOptions(SourceOptions):
                 f"--components {self.components} without --embed",
                 "leave it out, or make one with --embed",
             )
-        if self.expression not in ("measured", "predicted"):
-            raise InputError("--expression is measured or predicted", repr(self.expression), "give one of them")
         if self.expression == "predicted" and self.embed is None:
             raise InputError(
                 "predicted expression needs an embedding model with a decoder",
@@ -119,7 +118,6 @@ class RunOptions(SourceOptions):
                 "--id-table without --id-columns" if self.id_columns is None else "--id-columns without --id-table",
                 "give both, such as --id-table orthologs.csv --id-columns mouse,human",
             )
-        check(self)
         self._check_recipe()
         if self.guide and not self._reads_off:
             raise InputError(

@@ -25,7 +25,7 @@ from cellprism.sae.scaling import AffineScaling
 __all__ = ["MOST_GUIDED", "check_guide", "guided"]
 
 MOST_GUIDED = 40
-"""Features that follow genes, at most. On six embeddings 40 read labels as well as 60 (docs/recipe-record.md)."""
+"""Features that follow genes, at most. On five embeddings 40 read labels as well as 60 (docs/recipe-record.md)."""
 
 _LOOKED_AT, _GENES = 20_000, 1_500
 """Cells that are looked at, and genes that are tried, at most: those that are read best."""
