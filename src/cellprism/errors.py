@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["CellsLeftOut", "EmbeddingRemark", "InputError"]
+import sys
+import warnings
+
+__all__ = ["CellsLeftOut", "EmbeddingRemark", "InputError", "warn"]
 
 
 class InputError(ValueError):
@@ -37,3 +40,11 @@ class CellsLeftOut(UserWarning):
 
 class EmbeddingRemark(UserWarning):
     """Something odd about an embedding that can be used: a dimension that dwarfs the others, or says nothing, or cells far off."""
+
+
+def warn(note: str, category: type[Warning] = UserWarning) -> None:
+    """Warn of something at the line that called this package, however many of its functions and wrappers lie between."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "cellprism":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(note, category, stacklevel=level)

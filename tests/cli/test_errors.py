@@ -108,7 +108,11 @@ CASES: dict[str, tuple[Change | None, tuple[str, ...], tuple[str, ...]]] = {
     "gene sets missing": (None, ("--rep", "X_emb", "--gene-sets", "no.gmt"), ("no.gmt",)),
     "gene sets malformed": (None, ("--rep", "X_emb", "--gene-sets", "{badgmt}"), ("bad.gmt",)),
     "predicted without model": (None, (*BASE, "--expression", "predicted"), ("decoder",)),
-    "unknown expression": (None, (*BASE, "--expression", "guessed"), ("--expression must be of measured, predicted", "'guessed'")),
+    "unknown expression": (
+        None,
+        (*BASE, "--expression", "guessed"),
+        ("--expression must be of measured, predicted", "'guessed'"),
+    ),
     "thin a given embedding": (None, (*BASE, "--thin"), ("only before they are embedded",)),
     "negative seed": (None, (*BASE, "--seed", "-1"), ("must be at least 0",)),
     "too many components": (None, ("--embed", "pca", "--components", "500", "--gene-sets", "{sets}"), ("500",)),

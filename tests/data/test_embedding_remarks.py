@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -78,3 +79,9 @@ def test_no_type_of_number_warns_by_itself(dtype: str) -> None:
 def test_what_is_masked_is_not_read() -> None:
     with pytest.raises(InputError, match="masked"):
         prism.fit(np.ma.masked_less(_odd("plain"), 0), SMALL, epochs=1)
+
+
+def test_every_warning_points_at_the_line_of_the_caller() -> None:
+    """All go through :func:`cellprism.errors.warn`, which looks for that line."""
+    sources = Path(prism.__file__).parent
+    assert [p.name for p in sources.rglob("*.py") if "warnings.warn(" in p.read_text(encoding="utf-8")] == ["errors.py"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,7 +15,7 @@ from scipy import sparse
 
 from cellprism.data.chunks import rows_at_a_time
 from cellprism.data.table import dimensions
-from cellprism.errors import EmbeddingRemark, InputError
+from cellprism.errors import EmbeddingRemark, InputError, warn
 
 __all__ = ["already_told", "check_embedding", "check_numbers", "remarks", "tells_remarks"]
 
@@ -176,7 +175,7 @@ def tells_remarks(argument: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             if _TOLD.get():
                 return function(*args, **kwargs)
             for remark in remarks(check_embedding(signature.bind(*args, **kwargs).arguments[argument])):
-                warnings.warn(remark, EmbeddingRemark, stacklevel=2)
+                warn(remark, EmbeddingRemark)
             with already_told():
                 return function(*args, **kwargs)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -12,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from cellprism.data.order import refuse_other_genes, refuse_other_order
-from cellprism.errors import CellsLeftOut
+from cellprism.errors import CellsLeftOut, warn
 from cellprism.features.evidence import Evidence, test_codes
 from cellprism.features.feature_table import Known, feature_table
 from cellprism.features.label_table import label_table
@@ -208,7 +207,7 @@ def annotate(
     shape = int(size[0]), int(size[1])
     study = make_study(codes, shape, genes, symbols, modality, labels, label_kinds, strata, donor, depth, embedding)
     for note in study.design.notes:
-        warnings.warn(note, CellsLeftOut, stacklevel=2)
+        warn(note, CellsLeftOut)
     extra = {name: study.tested_of(check_codes(c, shape[0])) for name, c in (extra_nulls or {}).items()}
     options = _Options(asked, null_options, table_options, name_options, seed)
     return _answers(study, expression, gene_sets, extra, ancestors or {}, networks or {}, options)

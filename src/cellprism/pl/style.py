@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from cellprism.errors import warn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,10 +118,7 @@ def key_points(
     others = [one.get_tightbbox() for one in figure.axes if one is not ax]
     if box.x1 > page.x1 or box.y0 < page.y0 or any(one is not None and box.overlaps(one) for one in others):
         key.remove()
-        warnings.warn(
-            "beside these axes is no room for the names of the numbered features: give larger ones, or none",
-            stacklevel=3,
-        )
+        warn("beside these axes is no room for the names of the numbered features: give larger ones, or none")
     label_points(ax, points, [str(n) for n in numbers], size)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from cellprism.data.checks import check_embedding
-from cellprism.errors import EmbeddingRemark, InputError
+from cellprism.errors import EmbeddingRemark, InputError, warn
 from cellprism.numeric import as_seed, as_whole
 from cellprism.progress import bars
 from cellprism.sae.cells import Cells, split_cells
@@ -150,10 +149,9 @@ def fit_config(
         # Read off the training cells as they are, so there is nothing to train.
         read, tested = (_sample_to_read(rows, X.shape[1], seed) for rows in (kept, held if len(held) else kept))
         if len(read) < len(kept):
-            warnings.warn(
+            warn(
                 f"{len(read):,} of {len(kept):,} training cells, drawn at random, are read, so that memory does not grow with them",
                 EmbeddingRemark,
-                stacklevel=2,
             )
         (found,) = readings(X[read], X[tested], [cfg], range(seed, seed + seeds), progress)
         saes, histories = zip(*found, strict=True)

@@ -16,7 +16,7 @@ from cellprism.data.expression import gene_names, measured_expression
 from cellprism.data.order import refuse_other_order
 from cellprism.data.sparse import as_csr
 from cellprism.data.stored import is_stored, stored_expression
-from cellprism.errors import CellsLeftOut
+from cellprism.errors import CellsLeftOut, warn
 from cellprism.features.annotate import Annotation
 from cellprism.features.annotate import annotate as _annotate
 from cellprism.numeric import numbers_checked
@@ -83,7 +83,7 @@ def annotate(
     column = donor if isinstance(donor, str) and (donor != "strata" or donor in adata.obs) else None
     columns = cell_columns(adata, labels or (), strata, column)
     for note in columns.labels.notes:
-        warnings.warn(note, CellsLeftOut, stacklevel=2)
+        warn(note, CellsLeftOut)
     values: Any
     if layer is None and not raw and is_stored(adata.X):  # X of a file that was opened with backed="r" stays there
         values = stored_expression(adata.X, state=expression_state)

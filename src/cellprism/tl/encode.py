@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import anndata as ad
@@ -12,6 +11,7 @@ import scipy.sparse as sp
 from cellprism import embed
 from cellprism.data.checks import check_embedding
 from cellprism.embed import EmbeddingModel
+from cellprism.errors import warn
 from cellprism.run.encode import Encoded, model_of, novelty, query_cells, refuse_beside_rep
 from cellprism.run.encode import encode as _encode
 from cellprism.run.folder import RunFolder
@@ -105,5 +105,5 @@ def encode(
         n: t.reset_index(drop=True) for n, t in tables.items()
     }
     if out.misfit:
-        warnings.warn(f"{out.misfit} ({out.fit})", stacklevel=2)
+        warn(f"{out.misfit} ({out.fit})")
     return out

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
 from typing import Any
 
 import anndata as ad
 import scipy.sparse as sp
 
 from cellprism.data.checks import already_told, remarks
-from cellprism.errors import EmbeddingRemark
+from cellprism.errors import EmbeddingRemark, warn
 from cellprism.features.stability import fit_matches
 from cellprism.numeric import numbers_checked
 from cellprism.sae import Fit, SAEConfig
@@ -63,7 +62,7 @@ def fit(
     refuse_taken(adata, key, rep=rep)
     X = embedding(adata, rep)
     for remark in remarks(X, list(map(str, adata.obs_names))):
-        warnings.warn(remark, EmbeddingRemark, stacklevel=2)
+        warn(remark, EmbeddingRemark)
     with already_told():
         fitted = _fit(X, cfg, seed=seed, seeds=seeds, **options)
     codes = fitted.sae.encode(X)
