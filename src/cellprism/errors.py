@@ -43,7 +43,24 @@ class EmbeddingRemark(UserWarning):
 
 
 def warn(note: str, category: type[Warning] = UserWarning) -> None:
-    """Warn of something at the line that called this package, however many of its functions and wrappers lie between."""
+    """Warn of something at the line that called this package, however many of its functions and wrappers lie between.
+
+    Parameters
+    ----------
+    note
+        What to say.
+    category
+        Its kind, such as :class:`CellsLeftOut`.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     prism.errors.warn("one cell lies far off", prism.errors.EmbeddingRemark)
+    >>> str(caught[0].message)
+    'one cell lies far off'
+    """
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "cellprism":
         level, frame = level + 1, frame.f_back

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from cellprism.errors import InputError
 
-__all__ = ["LARGEST_SEED", "as_declared", "as_number", "as_seed", "as_whole", "numbers_checked"]
+__all__ = ["LARGEST_SEED", "as_declared", "as_number", "as_seed", "as_whole", "numbers_checked", "seed_after"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -75,6 +75,11 @@ def as_seed(seed: Any) -> int:
     if whole > LARGEST_SEED:
         raise InputError(f"`seed` must be at most {LARGEST_SEED:,}", str(seed), "use 0")
     return whole
+
+
+def seed_after(seed: int, steps: int) -> int:
+    """The seed so many steps on, of another random choice of the same job; behind the largest comes 0."""
+    return (seed + steps) % (LARGEST_SEED + 1)
 
 
 def as_declared(name: str, value: Any, annotation: str) -> Any:

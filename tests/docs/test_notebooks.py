@@ -99,8 +99,8 @@ def test_every_notebook_is_here() -> None:
     assert all(f"\n{name}\n" in listed for name in CHECKS)
 
 
-# scvi-tools and lightning warn of their own affairs
-MARKS = {"own-scvi": pytest.mark.filterwarnings("ignore")}
+# scvi-tools and lightning warn of their own affairs; the longest waits for `pytest` without -m "not slow"
+MARKS = {"own-scvi": pytest.mark.filterwarnings("ignore"), "ground-truth": pytest.mark.slow}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in CHECKS])

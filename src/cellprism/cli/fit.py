@@ -168,6 +168,20 @@ def _write(fitted: Fit, X: Any, output: Path, *, seed: int, overwrite: bool) -> 
     about = recipe_records(fitted)
     for reason in about.get("recipe", {}).get("reasons", ()):
         say(reason)
+    m = fitted.metrics
+    if fitted.consensus is not None:
+        first = fitted.options["before_consensus"]
+        say(
+            f"consensus: {fitted.sae.width} of {first['n_live']:.0f} live features return in most seeds; explained variance "
+            f"{first['explained_variance']:.3f} before, {m['explained_variance']:.3f} with these alone"
+        )
+    if poor := no_description(m["explained_variance"]):
+        say(poor)
+    if m["n_dead"] > m["n_live"]:
+        say(
+            f"{m['n_dead']:.0f} of {fitted.sae.width} features fire in no held-out cell: a smaller width, a larger k or a "
+            "weaker penalty leaves fewer of them"
+        )
     with staged(output, overwrite=overwrite) as folder:
         fitted.sae.save(folder)
         fitted.history.to_parquet(folder / "training.parquet", index=False)
@@ -183,20 +197,6 @@ def _write(fitted: Fit, X: Any, output: Path, *, seed: int, overwrite: bool) -> 
             write_landscape(folder, about["landscape"])
         write_json(folder / "run.json", {"metrics": fitted.metrics, **about})
         write_log(folder)
-    m = fitted.metrics
-    if fitted.consensus is not None:
-        first = fitted.options["before_consensus"]
-        say(
-            f"consensus: {fitted.sae.width} of {first['n_live']:.0f} live features return in most seeds; explained variance "
-            f"{first['explained_variance']:.3f} before, {m['explained_variance']:.3f} with these alone"
-        )
-    if poor := no_description(m["explained_variance"]):
-        say(poor)
-    if m["n_dead"] > m["n_live"]:
-        say(
-            f"{m['n_dead']:.0f} of {fitted.sae.width} features fire in no held-out cell: a smaller width, a larger k or a "
-            "weaker penalty leaves fewer of them"
-        )
     console().print(
         f"explained variance {m['explained_variance']:.3f}, L0 {m['l0']:.1f}, {m['n_live']:.0f} live features: {output}",
         highlight=False,

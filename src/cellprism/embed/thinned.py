@@ -23,6 +23,7 @@ from cellprism.data.sparse import as_csr
 from cellprism.data.thin import thin
 from cellprism.embed.base import EmbeddingModel, is_counts, matrix
 from cellprism.errors import InputError
+from cellprism.numeric import seed_after
 
 __all__ = ["Thinned", "thinning"]
 
@@ -72,7 +73,7 @@ class Thinned:
                     f"other values in modality {name!r}",
                     "name the layer that holds the counts with `layer=…`",
                 )
-            thinned = sp.csr_matrix(thin(counts, self.share, seed=self.seed + i)[0])
+            thinned = sp.csr_matrix(thin(counts, self.share, seed=seed_after(self.seed, i))[0])
             parts[name] = ad.AnnData(thinned, obs=part.obs, var=pd.DataFrame(index=part.var_names))
         if not hasattr(adata, "mod"):
             return parts["rna"]

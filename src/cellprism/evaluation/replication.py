@@ -17,6 +17,7 @@ from cellprism.evaluation.result import THIS
 from cellprism.evaluation.rivals import RIVALS, fit_rival
 from cellprism.evaluation.targets import Column
 from cellprism.features.matching import match
+from cellprism.numeric import seed_after
 from cellprism.sae.controls import untrained
 from cellprism.sae.front import fit
 from cellprism.sae.model import SAE
@@ -66,7 +67,7 @@ def replication(
     """
     first, second, third = _thirds(len(X), replicate, seed)
     parts = [X[first], X[second]]
-    starts = [seed, seed + _OTHER_START]
+    starts = [seed, seed_after(seed, _OTHER_START)]
     twins = [fit(part, sae.config, seed=s, **training).sae for part, s in zip(parts, starts, strict=True)]
     rng, again = np.random.default_rng(seed), np.random.default_rng(seed)
 

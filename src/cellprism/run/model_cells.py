@@ -15,6 +15,7 @@ from cellprism.data.modalities import modalities
 from cellprism.data.state import to_log1p, whole
 from cellprism.data.thin import thin
 from cellprism.errors import InputError
+from cellprism.numeric import seed_after
 
 __all__ = ["model_cells"]
 
@@ -45,7 +46,7 @@ def model_cells(
     for i, (name, matrix) in enumerate(taken.items()):
         values = matrix.values
         if thinned is not False and matrix.state == "counts" and whole(values):
-            values, kept[name] = thin(values, seed=seed + i)
+            values, kept[name] = thin(values, seed=seed_after(seed, i))
         elif thinned:
             raise InputError(
                 "--thin needs raw counts",

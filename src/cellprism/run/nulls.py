@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cellprism.data.chunks import chunks
 from cellprism.data.scratch import room_for
+from cellprism.numeric import seed_after
 from cellprism.sae import SAE, Fit
 from cellprism.sae.controls import trained_on_shuffled, untrained
 from cellprism.sae.scaling import AffineScaling
@@ -43,7 +44,7 @@ def null_codes(
     sae = fitted.sae
     if "untrained" in wanted:
         scaling = AffineScaling(*(t.numpy() for t in (sae.mean, sae.forward_map, sae.backward_map)))
-        blank = untrained(X, sae.config, seed=seed + 1_000_003, scaling=scaling)
+        blank = untrained(X, sae.config, seed=seed_after(seed, 1_000_003), scaling=scaling)
         found["untrained"] = match_activity(_scores(blank, X), target)
     if "shuffled" in wanted:
         options = {k: v for k, v in fitted.options.items() if k in TrainingOptions.__annotations__}
