@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import signal
@@ -62,6 +63,20 @@ def test_a_broken_standard_error_does_not_end_the_work(embedding: Path, stream: 
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {line} {stream}"], cwd=embedding, check=False)
     assert (embedding / "out" / "sae.safetensors").is_file()
     assert stream.startswith("2>&1") or done.returncode == 0
+
+
+class _Gone(io.StringIO):
+    def write(self, _: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_a_reader_of_the_steps_that_is_gone_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = _Gone()
+    monkeypatch.setattr(sys, "stderr", gone)
+    for step in ("one", "two"):
+        say(step)
+    assert sys.stderr is not gone  # given up
+    sys.stderr.close()
 
 
 def test_what_the_machine_refuses_is_told_without_a_traceback(

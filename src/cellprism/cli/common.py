@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,14 @@ class _Plain(Console):
         return super().render_str(plain(text), **options)
 
 
+class _Steps(_Plain):
+    """Standard error. Rich would end the process where its reader is gone (``2>&1 | head``), and with it the work."""
+
+    def on_broken_pipe(self) -> None:
+        """Say so to the caller, who gives standard error up."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def console() -> Console:
     """Standard output; as wide as the terminal, 120 columns in a pipe; silent where it is to hold JSON alone."""
     found = _Plain(markup=False, emoji=False, quiet=VOICE.json)
@@ -49,7 +59,7 @@ def say(step: str) -> None:
         tell(line)
         return
     try:
-        shown = _Plain(stderr=True, highlight=False, markup=False, emoji=False)
+        shown = _Steps(stderr=True, highlight=False, markup=False, emoji=False)
         shown.print(line, style="dim")
     except (OSError, ValueError):
         tell("")  # standard error is closed or full: it is given up, and the work goes on
