@@ -15,7 +15,6 @@ from cellprism.data.scratch import room_for
 from cellprism.numeric import seed_after
 from cellprism.sae import SAE, Fit
 from cellprism.sae.controls import trained_on_shuffled, untrained
-from cellprism.sae.scaling import AffineScaling
 from cellprism.sae.training import TrainingOptions
 
 __all__ = ["match_activity", "null_codes"]
@@ -43,8 +42,7 @@ def null_codes(
     target = np.bincount(codes.indices, minlength=codes.shape[1])
     sae = fitted.sae
     if "untrained" in wanted:
-        scaling = AffineScaling(*(t.numpy() for t in (sae.mean, sae.forward_map, sae.backward_map)))
-        blank = untrained(X, sae.config, seed=seed_after(seed, 1_000_003), scaling=scaling)
+        blank = untrained(X, sae.config, seed=seed_after(seed, 1_000_003), scaling=sae.scaling)
         found["untrained"] = match_activity(_scores(blank, X), target)
     if "shuffled" in wanted:
         options = {k: v for k, v in fitted.options.items() if k in TrainingOptions.__annotations__}

@@ -18,7 +18,6 @@ from cellprism.sae.correlation import code_correlation
 from cellprism.sae.fit import Fit
 from cellprism.sae.metrics import describe
 from cellprism.sae.model import SAE
-from cellprism.sae.scaling import AffineScaling
 
 __all__ = ["Consensus", "agreed", "check_consensus", "consensus"]
 
@@ -129,7 +128,6 @@ def _narrowed(sae: SAE, kept: NDArray[np.intp], mean: NDArray[np.floating]) -> S
         state["encoder_bias"] = state["encoder_bias"] + state["encoder"] @ shift
     state["decoder_bias"] = state["decoder_bias"] + shift
     per_feature = {n for n, v in state.items() if v.ndim and len(v) == sae.width and n not in _SHARED}
-    scaling = AffineScaling(*(state[n].numpy() for n in ("mean", "forward_map", "backward_map")))
-    result = SAE(narrow, scaling)
+    result = SAE(narrow, sae.scaling)
     result.load_state_dict({n: v[rows] if n in per_feature else v for n, v in state.items()})
     return result.eval()

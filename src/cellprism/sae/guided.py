@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 from numpy.typing import NDArray
 from scipy.stats import f
 
@@ -18,9 +17,9 @@ from cellprism.sae.config import SAEConfig
 from cellprism.sae.correlation import code_correlation
 from cellprism.sae.fit import Fit
 from cellprism.sae.geometry.coding import least_squares
+from cellprism.sae.geometry.reading import filled
 from cellprism.sae.metrics import describe
 from cellprism.sae.model import SAE
-from cellprism.sae.scaling import AffineScaling
 
 __all__ = ["MOST_GUIDED", "check_guide", "guided"]
 
@@ -138,28 +137,22 @@ def _with_genes(sae: SAE, cells: NDArray[np.float64], readout: NDArray[np.float6
     taken = _own(codes, follows)
     if not len(taken):
         return sae, taken
-    state = sae.state_dict()
-    scaling = AffineScaling(*(state[name].numpy() for name in ("mean", "forward_map", "backward_map")))
+    scaling = sae.scaling
     scaled = (cells - scaling.mean) @ scaling.forward.astype(np.float64)
     dictionary, intercept = least_squares(np.hstack([codes, follows[:, taken]]), scaled, _RIDGE)
-    norm = np.linalg.norm(dictionary, axis=1).clip(1e-8)
-    encoder = np.vstack([sae.encoder.detach().double().numpy(), readout[taken] @ scaling.backward.T])
-    bias = np.concatenate([sae.encoder_bias.detach().double().numpy(), readout[taken] @ (scaling.mean - mean)])
-    config = dataclasses.replace(sae.config, width=len(norm), guided=len(taken))
-    wider = SAE(config, scaling)
     assert isinstance(sae.activation, JumpReLU)
-    assert isinstance(wider.activation, JumpReLU)
-    threshold = np.concatenate([sae.activation.log_threshold.detach().double().exp().numpy(), np.zeros(len(taken))])
-    with torch.no_grad():
-        for parameter, values in (
-            (wider.encoder, encoder * norm[:, None]),
-            (wider.encoder_bias, bias * norm),
-            (wider.decoder, dictionary / norm[:, None]),
-            (wider.decoder_bias, intercept),
-            (wider.activation.log_threshold, np.log((threshold * norm).clip(1e-6))),
-        ):
-            parameter.copy_(torch.as_tensor(values, dtype=torch.float32))
-    return wider.eval(), taken
+    before = (sae.encoder, sae.encoder_bias, sae.activation.log_threshold.exp())
+    weights, bias, threshold = (t.detach().double().numpy() for t in before)
+    wider = filled(
+        dataclasses.replace(sae.config, width=len(dictionary), guided=len(taken)),
+        scaling,
+        np.vstack([weights, readout[taken] @ scaling.backward.T]),
+        np.concatenate([bias, readout[taken] @ (scaling.mean - mean)]),
+        np.concatenate([threshold, np.zeros(len(taken))]),
+        dictionary,
+        intercept,
+    )
+    return wider, taken
 
 
 def _own(codes: NDArray[np.floating], follows: NDArray[np.float64]) -> NDArray[np.intp]:

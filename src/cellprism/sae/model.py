@@ -82,6 +82,11 @@ class SAE(nn.Module):
         return f"SAE({self.width:,} features of {self.d} dimensions, {self.config.activation}{k})"
 
     @property
+    def scaling(self) -> AffineScaling:
+        """Centring and scaling of the embedding, as it was made with."""
+        return AffineScaling(*(t.cpu().numpy() for t in (self.mean, self.forward_map, self.backward_map)))
+
+    @property
     def width(self) -> int:
         """Number of features."""
         return self.config.width

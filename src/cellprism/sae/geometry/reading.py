@@ -19,9 +19,9 @@ from cellprism.sae.geometry.levels import Levels, fit_levels
 from cellprism.sae.geometry.sharpen import sharpen
 from cellprism.sae.geometry.unmix import unmix
 from cellprism.sae.model import SAE
-from cellprism.sae.scaling import fit_scaling
+from cellprism.sae.scaling import AffineScaling, fit_scaling
 
-__all__ = ["SHARP", "Geometry", "assemble", "read_geometry", "reading_history", "with_kinds"]
+__all__ = ["SHARP", "Geometry", "assemble", "filled", "read_geometry", "reading_history", "with_kinds"]
 
 SHARP = 0.03
 """Width of the zero level, relative to the on level, under which an embedding counts as free of noise."""
@@ -286,18 +286,43 @@ def assemble(geometry: Geometry, config: SAEConfig, X: NDArray[np.floating]) -> 
     kept = np.sort(np.argsort(-explained, kind="stable")[: config.width])
     kinds = int((kept >= len(norm) - geometry.kinds).sum())
     k = None if config.k is None else min(config.k, len(kept))
-    sae = SAE(dataclasses.replace(config, width=len(kept), kinds=kinds, guided=0, k=k), scaling)
+    made = dataclasses.replace(config, width=len(kept), kinds=kinds, guided=0, k=k)
     bias = (geometry.intercept + geometry.mean - scaling.mean) @ forward
+    return filled(made, scaling, encoder[kept], shift[kept], geometry.threshold[kept], decoder[kept], bias)
+
+
+def filled(
+    config: SAEConfig,
+    scaling: AffineScaling,
+    encoder: NDArray[np.float64],
+    encoder_bias: NDArray[np.float64],
+    threshold: NDArray[np.float64],
+    dictionary: NDArray[np.float64],
+    decoder_bias: NDArray[np.float64],
+) -> SAE:
+    """A jumprelu SAE of weights that were read off; the lengths of the dictionary's rows go into the codes.
+
+    Parameters
+    ----------
+    config, scaling
+        Of the SAE.
+    encoder, encoder_bias, threshold
+        (width, r), (width,), (width,): pre-activations of the scaled embedding, and from where on a feature is on.
+    dictionary, decoder_bias
+        (width, r), (r,) in the scaled embedding.
+    """
+    norm = np.linalg.norm(dictionary, axis=1).clip(1e-8)
+    sae = SAE(config, scaling)
     with torch.no_grad():
         for parameter, values in (
-            (sae.encoder, (encoder * norm[:, None])[kept]),
-            (sae.encoder_bias, (shift * norm)[kept]),
-            (sae.decoder, (decoder / norm[:, None])[kept]),
-            (sae.decoder_bias, bias),
+            (sae.encoder, encoder * norm[:, None]),
+            (sae.encoder_bias, encoder_bias * norm),
+            (sae.decoder, dictionary / norm[:, None]),
+            (sae.decoder_bias, decoder_bias),
         ):
             parameter.copy_(torch.as_tensor(values, dtype=torch.float32))
         if isinstance(sae.activation, JumpReLU):
-            cut = (geometry.threshold * norm)[kept].clip(1e-6)
+            cut = (threshold * norm).clip(1e-6)
             sae.activation.log_threshold.copy_(torch.as_tensor(np.log(cut), dtype=torch.float32))
     return sae.eval()
 
