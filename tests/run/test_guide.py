@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from cellprism import embed
 from cellprism.data.expression import Expression
 from cellprism.data.state import to_log1p
 from cellprism.errors import InputError
+from cellprism.features.words import display_gene
 from cellprism.genesets.gmt import write_gmt
 from cellprism.run import RunFolder, RunOptions, run
 from cellprism.run.embedding import Embedded
@@ -44,7 +46,7 @@ def test_proteins_guide_no_features_of_an_embedding_that_nobody_knows() -> None:
     measured = expression(("rna",) * 4 + ("protein",) * 3)
     found = guide_for(options(guide=True), Embedded(np.zeros((N, 2)), "emb.npy"), measured)
     assert found is not None
-    assert found.symbols == ("S0", "S1", "S2", "S3")
+    assert found.names == tuple(display_gene(f"G{i}", f"S{i}") for i in range(4))
     assert (found.values != measured.values[:, :4]).nnz == 0
     assert guide_for(options(guide=True), Embedded(np.zeros((N, 2)), "emb.npy"), expression(("protein",) * 3)) is None
 
@@ -63,9 +65,17 @@ def test_where_counts_are_split_the_molecules_that_were_embedded_guide() -> None
     found = guide_for(options(guide=True), Embedded(np.zeros((N, 4)), "pca", model, rest, made), tested)
     assert found is not None
     assert model.modalities == ("rna",)
-    assert len(found.symbols) == GENES
+    assert len(found.names) == GENES
     seen = sp.csr_array(rna.X) - rest["rna"]
     np.testing.assert_allclose(found.values.toarray(), to_log1p(sp.csr_array(seen), "counts").toarray(), rtol=1e-6)
+
+
+def test_genes_are_spelt_as_in_names() -> None:
+    """Symbols may be those of another species, given for the gene sets alone; identifiers are shown as symbols."""
+    measured = replace(expression(("rna",) * 2), genes=("Elane", "ENSG00000197561"), symbols=("ELANE", "ELANE"))
+    found = guide_for(options(guide=True), Embedded(np.zeros((N, 2)), "emb.npy"), measured)
+    assert found is not None
+    assert found.names == ("Elane", "ELANE")
 
 
 def test_refused() -> None:

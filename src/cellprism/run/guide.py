@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from cellprism.data.expression import Expression
 from cellprism.data.modalities import modalities
 from cellprism.data.state import to_log1p
+from cellprism.features.words import display_gene
 from cellprism.run.embedding import Embedded
 from cellprism.run.inputs import Guide
 from cellprism.run.options import RunOptions
@@ -35,14 +36,14 @@ def guide_for(options: RunOptions, made: Embedded, expression: Expression) -> Gu
     columns = np.flatnonzero([m in chosen for m in expression.modality])
     if not len(columns):
         return None
-    symbols = tuple(expression.symbols[int(i)] for i in columns)
+    names = tuple(display_gene(expression.genes[int(i)], expression.symbols[int(i)]) for i in columns)
     if made.seen is None:
         everything = len(columns) == len(expression.modality)
-        return Guide(expression.values if everything else expression.values[:, columns], symbols)
+        return Guide(expression.values if everything else expression.values[:, columns], names)
     parts = modalities(made.seen)
     kept = [name for name in dict.fromkeys(expression.modality) if name in chosen]
     values = [to_log1p(sp.csr_array(parts[name].X, dtype=np.float32), "counts") for name in kept]
-    return Guide(sp.csr_array(sp.hstack(values, format="csr")), symbols)
+    return Guide(sp.csr_array(sp.hstack(values, format="csr")), names)
 
 
 def _chosen(measured: Iterable[str], embedded: set[str] | None) -> set[str]:

@@ -25,7 +25,8 @@ class Guide(NamedTuple):
 
     values: sp.csr_array
     """(cells, genes) log1p."""
-    symbols: tuple[str, ...]
+    names: tuple[str, ...]
+    """Of the genes, as names of features spell them."""
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,7 @@ def _guides(numbers: pd.Series, fitted: Fit, inputs: Inputs) -> list[str]:
         return [""] * len(numbers)
     columns = fitted.options["guide"]["columns"]
     first = fitted.sae.width - len(columns)
-    return [inputs.guide.symbols[columns[i - first]] if i >= first else "" for i in map(int, numbers)]
+    return [inputs.guide.names[columns[i - first]] if i >= first else "" for i in map(int, numbers)]
 
 
 def _annotate(options: RunOptions, inputs: Inputs, fitted: Fit, codes: sp.csr_array) -> Annotation:
