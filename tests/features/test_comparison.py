@@ -170,6 +170,27 @@ def test_p_is_uniform_where_nothing_is_shared(world: Callable[..., Comparison], 
         assert (partner[np.isfinite(partner)] >= p - 1e-12).all()
 
 
+@pytest.mark.parametrize("draws", [1, 19])
+def test_draws_of_which_no_q_value_can_come_are_refused(draws: int) -> None:
+    with pytest.raises(InputError, match="at least 20 draws"):
+        CompareOptions(permutations=draws)
+
+
+def test_too_few_draws_for_few_counterparts_are_told_with_how_many_would_do() -> None:
+    rng = np.random.default_rng(11)
+    same = sparse_codes(rng, 300, 3, 0.3)
+    a, b = (sp.csr_array(sp.hstack([same, sparse_codes(rng, 300, 27, 0.3)])) for _ in range(2))
+    found = compare(of_codes(a), of_codes(b), CompareOptions(permutations=39))
+    assert (found.table["best_qval"] >= 0.05).all()
+    above = int((found.table["best_pval"] == 1 / 40).sum())
+    needed = int(30 / above / 0.05)
+    assert f"{above} are above all 39 draws" in found.few_draws
+    assert f"give {needed} permutations" in found.few_draws
+    more = compare(of_codes(a), of_codes(b), CompareOptions(permutations=needed))
+    assert (more.table["best_qval"][:3] < 0.05).all()
+    assert more.few_draws == ""
+
+
 def test_labels_alone_make_matches_unless_cells_are_held_within_them() -> None:
     rng = np.random.default_rng(5)
     label = np.repeat(np.arange(4), 100)
@@ -189,7 +210,7 @@ def test_cells_without_a_label_are_left_out_where_labels_hold_cells_together(gap
     some = label.copy()
     some[::10] = gap
     known = np.flatnonzero(np.arange(100) % 10)
-    options = CompareOptions(within="kind", permutations=19)
+    options = CompareOptions(within="kind", permutations=20)
     found = compare(of_codes(a, names, kind=some), of_codes(b, names), options)
     assert found.info["basis"] == "on 90 shared cells, chance within kind (10 cells without one left out)"
     kept = [names[i] for i in known]

@@ -71,6 +71,9 @@ def match(
         alike, paired = (int((found.table[f"{which}_qval"] < 0.05).sum()) for which in ("best", "partner"))
         out.print(f"  of the first: {alike:,} have a counterpart that chance would not give (q < 0.05), {paired:,} of them one to "
                   "one", highlight=False, soft_wrap=True)  # fmt: skip
+        few = found.few_draws
+        if few:
+            out.print(f"  {few}", highlight=False, soft_wrap=True)
 
 
 def _write(table: Any, path: Path, *, overwrite: bool) -> None:

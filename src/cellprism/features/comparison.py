@@ -41,6 +41,20 @@ class Comparison:
         return f"Comparison of {len(self.table):,} features with {len(self.others):,}, {self.info['basis']}\n    {self.said}"
 
     @property
+    def few_draws(self) -> str:
+        """What to do where features are above every draw of the null, but too few of them for so few draws; else empty."""
+        draws, tested = self.info["permutations"], int(self.table["best_pval"].notna().sum())
+        if not draws or (self.table["best_qval"] < 0.05).any():
+            return ""
+        above = int((self.table["best_pval"] < 1.5 / (1 + draws)).sum())
+        if not above:
+            return ""
+        needed = int(tested / above / 0.05)
+        return (
+            f"{above:,} are above all {draws:,} draws, too few draws for q < 0.05: give {needed:,} permutations or more"
+        )
+
+    @property
     def said(self) -> str:
         """How many features of the first have which relation, in words."""
         counts = self.info["relations"]

@@ -125,7 +125,7 @@ def match(
     >>> live = np.flatnonzero(codes.sum(axis=0) > 0)
     >>> bool((found.partner[live] == live).all())
     True
-    >>> prism.match("RUN", "RUN", by="sets", permutations=19).table.columns[:3].tolist()
+    >>> prism.match("RUN", "RUN", by="sets", permutations=20).table.columns[:3].tolist()
     ['feature', 'name', 'relation']
     """
     options = CompareOptions(by, level, permutations, within, seed)

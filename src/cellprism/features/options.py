@@ -14,6 +14,8 @@ __all__ = ["By", "CompareOptions", "EvidenceOptions", "Keep", "Method", "NameOpt
 Method = Literal["ranksum", "welch", "paper"]
 Keep = Literal["significant", "all"]
 By = Literal["codes", "decoder", "genes", "sets"]
+LEAST_DRAWS = 20
+"""Draws of a null of which one in more than twenty may be as high: with fewer no q value is below 0.05."""
 
 
 @described
@@ -128,3 +130,11 @@ class CompareOptions:
         None, "Column of labels within which cells are permuted, so that a match says more than these labels; by codes."
     )
     seed: int = option(0, "Of the draws.", least=0)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.permutations, int) and 0 < self.permutations < LEAST_DRAWS:
+            raise InputError(
+                f"a counterpart at q < 0.05 takes at least {LEAST_DRAWS} draws (`permutations`)",
+                str(self.permutations),
+                "give 999, or 0 for no p values",
+            )
