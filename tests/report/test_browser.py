@@ -435,12 +435,25 @@ def test_compare_two_features(visit, small_page, small_run):
     expect(tab.locator(f"[data-panel=half-{features.feature[7]}]")).to_be_visible()
 
 
+def test_compare_opens_with_the_best_feature_and_the_one_most_like_it(visit, small_page):
+    begin = visit(small_page).locator("[data-panel=best] li button").first.inner_text()
+    halves = visit(small_page, "compare=").locator("[data-panel^=half-]")
+    expect(halves).to_have_count(2)
+    first, second = (halves.nth(i).get_attribute("data-panel").removeprefix("half-") for i in (0, 1))
+    assert halves.first.locator("h3").inner_text() == begin
+    near = visit(small_page, f"feature={first}").locator("[data-panel=near] li button").first.inner_text()
+    assert halves.nth(1).locator("h3").inner_text() == near
+    assert first != second
+
+
 def test_compare_two_models(visit, small_run, tmp_path):
     other = make_run(tmp_path / "other")
     table = pd.read_parquet(other / "features.parquet")
     table["name"] = "twin of " + table["name"]
     table.to_parquet(other / "features.parquet")
     tab = visit(build(small_run, tmp_path / "two.html", other=other), "compare=,")
+    expect(tab.locator("[data-panel^=half-]")).to_have_count(2)  # the closest partners
+    assert "yes, r 1.00" in tab.inner_text("[data-panel=overlap]")
     panel = tab.locator("[data-panel=models]")
     assert "100%" in panel.locator(".note").inner_text()  # the same codes: every feature finds its twin
     assert "shared" in panel.locator(".tiles").inner_text()

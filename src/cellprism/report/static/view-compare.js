@@ -15,7 +15,8 @@ import { OTHER, models, scoreWord } from "./models.js";
 
 export async function compareView() {
   const other = hasOther() ? await openOther() : null;
-  const [left, right] = (place().compare ?? "").split(",");
+  const asked = (place().compare ?? "").split(",");
+  const [left, right] = asked.some(Boolean) ? asked : await toBegin(other);
   const a = sideOf(left, theRun(), null);
   const b = sideOf(right, theRun(), other);
   const tell = (x, y) => go({ view: "compare", compare: [x, y].map((s) => s ?? "").join(",") });
@@ -32,6 +33,20 @@ export async function compareView() {
     redrawCharts(node);
   };
   return { node, title: "Compare", restyle, free: () => maps.forEach(([map]) => map.free()) };
+}
+
+/** The pair shown before any is chosen: of two models the closest partners, of one the best feature and the one most like it. */
+async function toBegin(other) {
+  const f = theRun().features;
+  if (other) {
+    const { partner, partner_r: score } = other.match;
+    const row = d3.greatestIndex(d3.range(f.n), (i) => (partner[i] >= 0 && Number.isFinite(score[i]) ? score[i] : NaN));
+    return row === undefined || row < 0 ? [] : [`${f.feature[row]}`, `${OTHER}${other.run.features.feature[partner[row]]}`];
+  }
+  const first = f.rowOf.get(theRun().overview.best[0]);
+  if (first === undefined) return [];
+  const [like] = (await loadFeature(first, theRun())).near;
+  return [`${f.feature[first]}`, like ? `${f.feature[like.row]}` : ""];
 }
 
 const nothing = () => el("div", {}, empty("Choose a feature above."));
