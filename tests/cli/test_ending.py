@@ -45,13 +45,21 @@ def embedding(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name)
 def test_a_signal_ends_with_a_line_that_says_what_is_kept(embedding: Path, number: signal.Signals) -> None:
-    work = subprocess.Popen(SLOW, cwd=embedding, stderr=subprocess.PIPE, text=True)
+    before = signal.signal(
+        number, signal.SIG_DFL
+    )  # what runs the tests may ignore it (`nohup`, `&`), and a child inherits that
+    try:
+        work = subprocess.Popen(SLOW, cwd=embedding, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(number, before)
     assert work.stderr is not None
     assert "dimensions" in work.stderr.readline()  # at work
     work.send_signal(number)
-    told = work.stderr.read()
-    work.stderr.close()
-    assert work.wait() == 128 + number
+    try:
+        _, told = work.communicate(timeout=120)
+    finally:
+        work.kill()
+    assert work.returncode == 128 + number
     assert re.fullmatch(r"Interrupted\. (Nothing was written\.|What was written is kept in .*)\n", told), told
     assert not (embedding / "out").exists()
 
