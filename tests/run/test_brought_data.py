@@ -23,6 +23,7 @@ from cellprism.report.from_anndata import source_of
 from cellprism.run import RunFolder, RunOptions, run
 from cellprism.run.evaluation import evaluate_folder
 from cellprism.run.knowledge import cell_columns
+from cellprism.sae.config import SAEConfig
 
 N = 200
 I = np.arange(N)
@@ -522,3 +523,24 @@ def test_a_column_and_a_table_of_one_name_are_both_asked_for(sets: Path) -> None
     cells.obsm["state"] = pd.DataFrame({"P0": np.where(I % 3 == 0, 50, 2)}, index=cells.obs_names)
     found = evaluate_folder(go(cells, sets), truth=["state", "obsm:state"], full=False)
     assert set(found.features["target"]) == {"state: a", "state: b", "P0: high"}
+
+
+def test_the_column_that_the_sets_are_named_by_is_told(
+    sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = study()
+    cells.var["biotype"], cells.var["human_symbol"] = "coding", cells.var_names
+    cells.var_names = [f"ENSMUSG{i:011d}" for i in range(cells.n_vars)]
+    cells.obsm["X_z"] = np.random.default_rng(0).normal(size=(N, 6)).astype(np.float32)
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    hint = f"gene_symbols='human_symbol'`: {len(set().union(*type_sets(40).values()))} genes of the sets"
+    tl.fit(cells, rep="X_z", cfg=SAEConfig(8, "topk", k=2), epochs=2, seeds=1)
+    with pytest.raises(InputError, match=hint):
+        tl.annotate(cells, gene_sets=type_sets(40))
+    options = ["--rep", "X_z", "--gene-sets", str(sets), "-o", str(tmp_path / "out")]
+    spoken = hint.replace("gene_symbols='human_symbol'`", "--gene-symbols human_symbol")
+    told = call(capsys, "run", tmp_path / "cells.h5ad", *options)
+    assert told.code == 2
+    assert spoken in told.err
+    found = tl.annotate(cells, gene_sets=type_sets(40), gene_symbols="human_symbol", nulls=())
+    assert len(found.sets) > 0

@@ -130,6 +130,7 @@ def test_two_cells_are_enough() -> None:
 
 BAD = {
     "unknown option": ({"epoch": 3}, "must be known.*epoch"),
+    "option of the configuration": ({"width": 8}, r"cfg=SAEConfig\(width=8\)"),
     "no seeds": ({"seeds": 0}, "`seeds` must be at least 1"),
     "bad option": ({"lr": -1.0}, "`lr`"),
     "half an epoch": ({"epochs": 2.5}, "`epochs` must be a whole number; met 2.5"),

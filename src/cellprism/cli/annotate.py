@@ -50,9 +50,10 @@ def annotate(
     """Write features, genes, sets and labels tables of given codes."""
     from cellprism.cli.common import say
     from cellprism.data.embedding import given_embedding
-    from cellprism.data.modalities import with_protein
+    from cellprism.data.modalities import modalities, with_protein
     from cellprism.data.read import read_cells
     from cellprism.data.text import cut_notes
+    from cellprism.genesets.match import pointing_to_columns
     from cellprism.run.annotation import annotate_with, read_sources
     from cellprism.run.codes import codes_for
     from cellprism.run.folder import check_output
@@ -74,7 +75,7 @@ def annotate(
     )
     given = rep is not None or embedding is not None
     values = given_embedding(cells, rep, embedding).values if given else None
-    with on_workers(dask):
+    with on_workers(dask), pointing_to_columns(part.var for part in modalities(cells).values()):
         found = annotate_with(known, matrix, values, evidence=tests, nulls=others, tables=kept, seed=seed)
     _write(found, known, how, output, overwrite=overwrite)
 

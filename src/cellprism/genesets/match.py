@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -17,12 +18,13 @@ from cellprism.errors import InputError
 from cellprism.genesets.bundled import former_symbols
 from cellprism.numeric import numbers_checked
 
-__all__ = ["MatchedSets", "check_sets", "match_sets"]
+__all__ = ["MatchedSets", "check_sets", "match_sets", "pointing_to_columns"]
 
 _ENSEMBL = re.compile(r"ENS[A-Z]{0,4}[GT]\d{11}(\.\d+)?")
 _ENTREZ = re.compile(r"\d+")
 _TITLE_CASE = re.compile(r"[A-Z][a-z0-9.-]*[a-z][a-z0-9.-]*")
 _N_EXAMPLES = 4
+_ENOUGH = 10  # genes of sets in a column of names for it to be worth a hint
 
 
 @dataclass(frozen=True)
@@ -202,13 +204,45 @@ def match_sets(
     )
 
 
+class _NoOverlap(InputError):
+    """Sets and genes that are named otherwise; carries the genes of the sets."""
+
+    given: frozenset[str] = frozenset()
+
+
+@contextmanager
+def pointing_to_columns(tables: Iterable[pd.DataFrame]) -> Iterator[None]:
+    """Where sets and genes are named otherwise, tell which column of these tables (``var``) has the names of the sets."""
+    try:
+        yield
+    except _NoOverlap as error:
+        columns = {
+            str(name): len(error.given.intersection(table[name].dropna().astype(str)))
+            for table in tables
+            for name in table.columns
+            if not pd.api.types.is_numeric_dtype(table[name])
+        }
+        best = max(columns, key=columns.__getitem__, default="")
+        if not best or columns[best] < _ENOUGH:
+            raise
+        said = f"give `gene_symbols={best!r}`: {columns[best]:,} genes of the sets are in that column of var"
+        raise InputError(error.rule, error.met, said) from None
+
+
 def _no_overlap(given: list[str], measured: list[str], n_shared: int, min_overlap: float) -> InputError:
+    """The error, which knows the genes of the sets."""
+    error = _NoOverlap(*_how_named(given, measured, n_shared, min_overlap))
+    error.given = frozenset(given)
+    return error
+
+
+def _how_named(given: list[str], measured: list[str], n_shared: int, min_overlap: float) -> tuple[str, str, str]:
     """Say how both sides name their genes and what most likely went wrong."""
     rule = f"at least {min_overlap:.0%} of the genes of the sets must be measured under the same name"
     counts = f"{n_shared} of {len(given):,} set genes among {len(measured):,} named genes"
     met = f"{counts} (measured: {_examples(measured)}; sets: {_examples(given)})"
     if not measured:
-        return InputError(rule, met, "give the column that holds the gene symbols: `gene_symbols=COL`")
+        return rule, met, "give the column that holds the gene symbols: `gene_symbols=COL`"
     ours, theirs = _naming(measured), _naming(given)
     if ours == theirs:
         remedy = "use sets of the same organism and naming as the data, or give matching names: `gene_symbols=COL`, or a table of names, `id_table=`"
@@ -225,7 +259,7 @@ def _no_overlap(given: list[str], measured: list[str], n_shared: int, min_overla
         remedy = "the sets look like mouse symbols and the genes like human ones: use human sets"
     else:
         remedy = f"the genes are named by {ours} and the sets by {theirs}: give the symbols, `gene_symbols=COL`, or a table of names, `id_table=`"
-    return InputError(rule, met, remedy)
+    return rule, met, remedy
 
 
 def _naming(names: list[str]) -> str:

@@ -25,7 +25,7 @@ from cellprism.data.text import cut_notes
 from cellprism.data.unchanged import check_unchanged, hash_files
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
-from cellprism.genesets.match import MatchedSets, match_sets
+from cellprism.genesets.match import MatchedSets, match_sets, pointing_to_columns
 from cellprism.run.embedding import embedded
 from cellprism.run.guide import guide_for
 from cellprism.run.inputs import Inputs
@@ -78,7 +78,8 @@ def prepare(options: RunOptions, say: Callable[[str], None], steps: Steps) -> In
     genes, seen = genes_of(taken), np.concatenate([_seen(matrix.values) for matrix in taken.values()])
     names_of = tuple(s for matrix in taken.values() for s in matrix.symbols)
     names_of = map_names(names_of, options.id_table, options.id_columns, say)
-    _matched(genes, names_of, seen, sets)  # refused now, not after an embedding was trained
+    with pointing_to_columns(adata.var for adata in modalities(cells).values()):
+        _matched(genes, names_of, seen, sets)  # refused now, not after an embedding was trained
     made = made or embedded(options, cells, taken, columns, checksum, say, steps)
     warnings += made.warnings
     names = tuple(map(str, cells.obs_names))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -109,12 +109,16 @@ def default_config(X: NDArray[Any]) -> SAEConfig:
 
 def training_options(options: dict[str, Any]) -> TrainingOptions:
     """Options from keywords; unknown ones are refused."""
-    try:
+    known = {f.name for f in fields(TrainingOptions)}
+    unknown = [name for name in options if name not in known]
+    if not unknown:
         return TrainingOptions(**options)
-    except TypeError as error:
-        raise InputError(
-            "training options must be known", str(error), f"use some of {sorted(TrainingOptions.__annotations__)}"
-        ) from error
+    of_config = [name for name in unknown if name in {f.name for f in fields(SAEConfig)}]
+    remedy = f"use some of {', '.join(sorted(known))}"
+    if of_config:
+        given = ", ".join(f"{name}={options[name]!r}" for name in of_config)
+        remedy = f"what shapes the autoencoder goes into a configuration: cfg=SAEConfig({given})"
+    raise InputError("training options must be known", ", ".join(map(repr, unknown)), remedy)
 
 
 def check_call(

@@ -19,6 +19,7 @@ from cellprism.data.stored import is_stored, stored_expression
 from cellprism.errors import CellsLeftOut, warn
 from cellprism.features.annotate import Annotation
 from cellprism.features.annotate import annotate as _annotate
+from cellprism.genesets.match import pointing_to_columns
 from cellprism.numeric import numbers_checked
 from cellprism.options import documented
 from cellprism.run.knowledge import cell_columns
@@ -95,19 +96,20 @@ def annotate(
         depth, modality = found.depth, found.modality
     sets = dict(gene_sets) if isinstance(gene_sets, Mapping) else genesets.load(gene_sets, warnings.warn)
     given = {"depth": depth, "label_kinds": columns.labels.kinds} | options
-    annotation = _annotate(
-        as_csr(adata.obsm[f"X_{key}"], "the matrix of codes"),
-        values,
-        genes,
-        sets,
-        labels=columns.labels.table.reset_index(drop=True) if labels else None,
-        strata=columns.strata,
-        donor=donor if columns.donor is None else columns.donor,
-        symbols=symbols,
-        embedding=embedding(adata, kept["rep"]),
-        modality=modality,
-        **given,
-    )
+    with pointing_to_columns([adata.var]):
+        annotation = _annotate(
+            as_csr(adata.obsm[f"X_{key}"], "the matrix of codes"),
+            values,
+            genes,
+            sets,
+            labels=columns.labels.table.reset_index(drop=True) if labels else None,
+            strata=columns.strata,
+            donor=donor if columns.donor is None else columns.donor,
+            symbols=symbols,
+            embedding=embedding(adata, kept["rep"]),
+            modality=modality,
+            **given,
+        )
     features = annotation.features.copy()
     if "stability" in kept:
         features["stability"] = np.asarray(kept["stability"])[features["feature"]]
