@@ -5,7 +5,8 @@ Usage: python benchmarks/training.py [--shapes wide paper] [--peers sparsify ...
 
 The peers (sparsify, dictionary_learning, sae_lens) are optional and timed where they are installed. Ours is what `fit` runs:
 whole epochs of the trainer. In each round every contender makes a few steps, one after the other; rates are medians over
-rounds, so that a busy machine slows all alike. Times are wall-clock and CPU seconds.
+rounds, so that a busy machine slows all alike. Times are wall-clock and CPU seconds. The floor is the bare product of the cells
+with the encoder, in either precision: a step is stated as a multiple of it (`times_product`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from cellprism.sae.training import TrainingOptions
 
 # d, width, k, batch, steps a round
 SHAPES = {"wide": (512, 8192, 32, 2048, 2), "paper": (20, 10_000, 32, 128, 30)}
+PRODUCTS = {"encoder product, bfloat16": torch.bfloat16, "encoder product, float32": torch.float32}
 VARIANTS = ("topk", "batchtopk", "relu", "jumprelu", "gated", "matryoshka")
 Run = Callable[[], object]
 Step = Callable[[torch.Tensor], object]
@@ -81,6 +83,19 @@ def steps_of(step: Step, X: torch.Tensor, batch: int) -> Run:
         order = torch.randperm(len(X))
         for i in range(0, len(X), batch):
             step(X[order[i : i + batch]])
+
+    return run
+
+
+def product_of(X: torch.Tensor, width: int, batch: int, kind: torch.dtype) -> Run:
+    """The bare product of the same cells with an encoder, batch by batch: what no dense encoder can do without."""
+    cells = X.to(kind)
+    encoder = torch.randn(width, X.shape[1], generator=torch.Generator().manual_seed(0)).to(kind)
+    out = torch.empty(batch, width, dtype=kind)
+
+    def run() -> None:
+        for i in range(0, len(cells), batch):
+            torch.mm(cells[i : i + batch], encoder.T, out=out)
 
     return run
 
@@ -199,6 +214,8 @@ def contenders(
     if variant == "topk":
         runs["cellprism, float32"] = epochs_of(cfg, X, batch, precision="float32")
     runs["cellprism, dense oracle"] = epochs_of(cfg, X, batch, kernel="dense")
+    for name, kind in PRODUCTS.items():
+        runs[name] = product_of(X, width, batch, kind)
     missing = {}
     for peer in peers:
         try:
@@ -256,7 +273,17 @@ def main() -> None:
             found = rates(runs, len(X), args.rounds)
             fastest = max((found[p]["cells_per_wall_second"] for p in found if p in PEERS), default=float("nan"))
             times = {p: v["cells_per_wall_second"] / fastest for p, v in found.items() if p.startswith("cellprism")}
-            by_variant[variant] = {"rates": found, "times_fastest_peer": times, "not_timed": missing}
+            floor = {
+                product: {
+                    p: found[product]["cells_per_wall_second"] / found[p]["cells_per_wall_second"]
+                    for p in found
+                    if p.startswith("cellprism")
+                }
+                for product in PRODUCTS
+            }
+            by_variant[variant] = {
+                "rates": found, "times_fastest_peer": times, "times_product": floor, "not_timed": missing
+            }  # fmt: skip
         result[name] = {"shape": {"d": d, "width": width, "k": k, "batch": batch}, "variants": by_variant}
     result["held_out_explained_variance_d64_width2048"] = curves(64, 2048, 16, 256, 120)
     if args.wide_curves:
