@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from cellprism.errors import InputError
+from cellprism.features import support
 from cellprism.features.annotate import Annotation, annotate
+from cellprism.stats.fdr import Family
 
 N_CELLS, N_GENES, N_FEATURES = 400, 120, 12
 
@@ -40,6 +42,23 @@ def planted() -> dict:
 @pytest.fixture(scope="module")
 def found(planted) -> Annotation:
     return annotate(**planted, nulls=("random", "permuted", "random_sets"))
+
+
+def test_no_look_into_all_tests_is_made_for_each_feature(planted, monkeypatch) -> None:
+    """Each takes as long as there are features and items: one a feature would make the time grow with the square of features."""
+
+    def looks(n: int) -> int:
+        calls = []
+        for owner, name in ((Family, "__init__"), (Family, "q"), (Family, "critical"), (support, "reach")):
+            one = getattr(owner, name)
+            monkeypatch.setattr(owner, name, lambda *a, one=one: (calls.append(1), one(*a))[1])
+        twice = dict(planted, codes=np.tile(planted["codes"][:, :10], n))
+        features = annotate(**twice, nulls=("random",)).features
+        monkeypatch.undo()
+        assert (features["top_set_qval"] < 0.05).sum() >= 4 * n
+        return len(calls)
+
+    assert looks(1) == looks(3)
 
 
 def test_planted_programmes_are_found_and_named(found: Annotation) -> None:

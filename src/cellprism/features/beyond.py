@@ -32,17 +32,16 @@ def reach(pval: NDArray[np.floating], reference: NDArray[np.floating], pairs: ND
         (pairs,), between 0 (none reaches it) and 1.
     """
     reference = reference[~np.isnan(reference).any(axis=1)]
-    item = pairs % pval.shape[1]
+    feature, item = np.divmod(pairs, pval.shape[1])
     found = np.zeros(len(pairs))
     if not len(reference):
         return np.full(len(pairs), np.nan)
-    ordered = np.sort(reference, axis=0)
     by_item = np.argsort(item, kind="stable")
     bounds = np.searchsorted(item[by_item], np.arange(pval.shape[1] + 1))
-    values = pval.ravel()[pairs]
+    values = pval[feature, item]
     for column in np.flatnonzero(np.diff(bounds)):
         here = by_item[bounds[column] : bounds[column + 1]]
-        found[here] = np.searchsorted(ordered[:, column], values[here], side="right")
+        found[here] = np.searchsorted(np.sort(reference[:, column]), values[here], side="right")
     return found / len(reference)
 
 
@@ -67,13 +66,13 @@ def beyond_random(
     """
     log_p, family = found.combined[:, 0], found.both
     pairs = np.flatnonzero((log_p <= family.critical(level)).ravel())
-    values = log_p.ravel()[pairs]
+    feature, item = np.divmod(pairs, log_p.shape[1])
+    values = log_p[feature, item]
     q = family.q(values)
     share = reach(log_p, random.combined[:, 0], pairs)
     if themselves:
         n = int((~np.isnan(random.combined[:, 0]).any(axis=1)).sum())
         share = np.maximum(share * n - 1, 0) / max(n - 1, 1)
-    feature, item = np.divmod(pairs, log_p.shape[1])
     order = np.lexsort((values, share, feature))
     first = order[np.unique(feature[order], return_index=True)[1]]
     return {int(feature[i]): (int(item[i]), float(q[i]), float(share[i])) for i in first}

@@ -151,13 +151,17 @@ def _sets(
     far, where = set_home_lift(homes, columns, index, codes, core)
     members = [set(index.genes[part].tolist()) for part in np.split(index.members, index.ptr[1:-1])]
     out: dict[int, tuple[naming.GeneSet, ...]] = {}
-    for f, mine in chosen.items():
-        if not mine.size:
-            continue
-        q = both.q(log_p[f, mine])
-        reached = np.full(mine.size, np.nan)
-        if random is not None and random.sets is not None:
-            reached = reach(log_p, random.sets.combined[:, 0], f * log_p.shape[1] + mine)
+    # all features at once: each look into the family or the random directions takes as long as they are large
+    named = {f: mine for f, mine in chosen.items() if mine.size}
+    row = np.repeat(np.fromiter(named, np.int64, len(named)), [mine.size for mine in named.values()])
+    item = np.concatenate([np.empty(0, np.int64), *named.values()])
+    qval, reached = both.q(log_p[row, item]), np.full(item.size, np.nan)
+    if random is not None and random.sets is not None:
+        reached = reach(log_p, random.sets.combined[:, 0], row * log_p.shape[1] + item)
+    start = 0
+    for f, mine in named.items():
+        q, far_out = qval[start : start + mine.size], reached[start : start + mine.size]
+        start += mine.size
         out[f] = tuple(
             naming.GeneSet(
                 name=str(index.names[s]),
@@ -166,7 +170,7 @@ def _sets(
                 genes=tuple(display[g] for g in genes[f] if g >= 0 and int(g) in members[s]),
                 at_home=kind[s].tissue in home,
                 process=kind[s].process,
-                reach=float(reached[i]),
+                reach=float(far_out[i]),
                 home_lift=float(far[f, s]),
                 homes=where[s],
                 ancestor=ancestors.get(str(index.names[s]), ""),
