@@ -32,7 +32,8 @@ def marked(table: pd.DataFrame, **words: str) -> pd.DataFrame:
         name: pd.Categorical.from_codes(np.zeros(len(table), dtype=np.int8), categories=pd.Index([word]))
         for name, word in words.items()
     }
-    return table.assign(**constant)
+    # `assign` would copy the table, and put its columns into one block on the way
+    return pd.DataFrame({**dict(table.items()), **constant}, index=table.index, copy=False)
 
 
 def keep_pairs(
