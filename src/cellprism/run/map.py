@@ -21,9 +21,6 @@ _ALL, _LAID_OUT = 100_000, 20_000
 """Up to so many cells all are laid out; of more, a draw of so many."""
 _NEAREST = 5
 _AROUND = 15
-_APPROXIMATE = 4_096
-"""Cells from which on umap would search for near neighbours, with code that it compiles anew in each process: for half a minute,
-where all distances take three seconds (30,000 cells)."""
 
 
 def drawn(
@@ -57,17 +54,15 @@ def drawn(
 def _umap(embedding: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     from sklearn.neighbors import NearestNeighbors
 
-    nearest: dict[str, Any] = {}
-    if len(embedding) >= _APPROXIMATE:
-        distance, index = NearestNeighbors(n_neighbors=_AROUND, algorithm="brute").fit(embedding).kneighbors(embedding)
-        nearest = {"precomputed_knn": (index, distance)}
+    # umap's own search takes longer: below 4,096 cells it calls Python for each pair, beyond it compiles code anew in each process
+    distance, index = NearestNeighbors(n_neighbors=_AROUND, algorithm="brute").fit(embedding).kneighbors(embedding)
     with (
         catch_warnings()
     ):  # umap says on import and on fit that a seed means one thread, and that new cells cannot be placed
         simplefilter("ignore")
         import umap
 
-        made = umap.UMAP(n_neighbors=_AROUND, min_dist=0.3, random_state=seed, **nearest)
+        made = umap.UMAP(n_neighbors=_AROUND, min_dist=0.3, random_state=seed, precomputed_knn=(index, distance))
         found: Any = made.fit_transform(embedding)
     return np.asarray(found, dtype=np.float32)
 
