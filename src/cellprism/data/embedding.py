@@ -101,7 +101,7 @@ def read_embedding(path: str | Path) -> Embedding:
     except InputError:
         raise
     except UnicodeDecodeError as error:
-        raise InputError("text files are UTF-8", f"{path}: {error}", "save it as UTF-8") from error
+        raise InputError("text files are UTF-8", f"{path}: {error}", "save it as plain text in UTF-8") from error
     except (*READ_ERRORS, ImportError) as error:
         reason = str(error).splitlines()[0] if str(error) else ""
         raise InputError(
