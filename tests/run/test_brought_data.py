@@ -106,6 +106,19 @@ def test_proteins_that_scvi_tools_keeps_in_obsm_are_tested(sets: Path) -> None:
     assert folder.info["label_columns"] == ["cell_type"]
 
 
+def test_proteins_in_obsm_are_tested_in_python_as_in_a_run(sets: Path) -> None:
+    cells = cite(obsm=True)
+    tl.fit(cells, "X_emb", seeds=1, epochs=1)
+    found = tl.annotate(cells, type_sets(40), nulls=(), keep="all")
+    assert found.genes["modality"].astype(str).groupby(found.genes["gene"].astype(str)).first()["P0"] == "protein"
+    assert set(found.genes["modality"].astype(str)) == {"rna", "protein"}
+    assert cells.n_vars == 40
+    cells.obsm["protein_expression"] = np.log1p(cells.obsm["protein_expression"])
+    with pytest.warns(UserWarning, match="holds no counts"):
+        found = tl.annotate(cells, type_sets(40), nulls=())
+    assert set(found.genes["modality"].astype(str)) == {"rna"}
+
+
 @pytest.mark.parametrize("told", ["obsm:protein_expression", "mod:adt"])
 def test_rivals_do_not_read_the_truth(sets: Path, told: str) -> None:
     """A protein that is asked for would find itself among the columns of expression: F1 1."""
@@ -206,10 +219,10 @@ def test_donors_may_be_many_and_are_kept_but_not_tested_as_labels(
     sets: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """More of them than labels may have."""
-    cells, i = counts_adata(500, 40), np.arange(500)
-    cells.obs["donor"] = [f"d{k // 2}" for k in i]
-    cells.obs["number"] = i // 2
-    cells.obs["arm"] = np.where(i // 2 % 2, "case", "control")
+    cells, i = counts_adata(1000, 40), np.arange(1000)
+    cells.obs["donor"] = [f"d{k // 4}" for k in i]
+    cells.obs["number"] = i // 4
+    cells.obs["arm"] = np.where(i // 4 % 2, "case", "control")
     cells.obs["batch"] = np.where(i % 4 < 2, "b1", "b2")
     for role, column in (("donor", "donor"), ("donor", "number"), ("strata", "donor")):
         folder = go(cells, sets, labels=("cell_type",), **{role: column})

@@ -41,7 +41,7 @@ METHODS_BESIDE = (DICTIONARY, *STANDARD, "probe")
 """The dictionary, every rival that needs no optional package, and the ceiling."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PlantedBenchmark:
     """What was planted, and how much of it each dictionary found."""
 
@@ -55,6 +55,13 @@ class PlantedBenchmark:
     ``n_found``."""
     about: dict[str, Any] = field(default_factory=dict)
     """Settings."""
+
+    def __repr__(self) -> str:
+        dictionaries, rounds = (self.summary[name].nunique() for name in ("method", "round"))
+        return (
+            f"PlantedBenchmark of {dictionaries} dictionaries in {rounds} rounds, {len(self.recovery):,} scores\n"
+            "    .recovery, .summary, .about, .said"
+        )
 
     @property
     def said(self) -> list[str]:

@@ -182,7 +182,7 @@ def _categories(name: str, values: Any, n_cells: int) -> Column:
         raise InputError(
             f"truth has 2 to {_MOST_CATEGORIES} categories, with two cells each on average",
             f"{n} in {name!r} for {n_cells} cells",
-            "leave it out, or group its values",
+            "leave it out" + (", or group its values" if n > 1 else ""),
         )
     return column
 

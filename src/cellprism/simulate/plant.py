@@ -71,6 +71,13 @@ class Planted(NamedTuple):
     genes: tuple[NDArray[np.intp], ...]
     """Columns of each programme's genes."""
 
+    def __repr__(self) -> str:
+        cells, genes = self.counts.shape
+        return (
+            f"Planted: {len(self.programmes)} programmes in {cells:,} cells x {genes:,} genes\n"
+            "    .counts, .activity, .possible, .programmes, .genes"
+        )
+
 
 @numbers_checked
 def plant(
