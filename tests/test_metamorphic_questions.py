@@ -85,6 +85,7 @@ def test_conditions_the_other_way_round_turn_signs_and_sides(donors: bool) -> No
 
 @UNITS
 @pytest.mark.parametrize("gap", [None, np.nan, ""])
+@pytest.mark.filterwarnings("ignore::cellprism.errors.CellsLeftOut")
 def test_silent_features_and_cells_of_no_condition_change_nothing(donors: bool, gap: object) -> None:
     base = differences(CODES, donor=donors_of(donors))
     silent = np.concatenate([CODES, np.zeros((N, 2), np.float32)], axis=1)

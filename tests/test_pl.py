@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import warnings
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -114,6 +115,32 @@ def test_names_that_have_no_room_are_left_out_and_said(run, size):
     _, axes = plt.subplots(1, 2, figsize=(14, 6), layout="constrained")
     ax = pl.feature_map(run, ax=axes[0])
     assert [t for t in ax.texts if "\n" in t.get_text()]  # where a layout makes room they stand
+    plt.close("all")
+
+
+@pytest.mark.parametrize("layout", [None, "constrained"])
+@pytest.mark.parametrize("size", [(2.5, 2.0), (4.0, 3.0), (6.0, 5.0), (12.0, 4.0), None])
+@pytest.mark.parametrize("colour", ["kind", "top_set"])
+def test_a_legend_is_whole_or_left_out_and_said(run, size, layout, colour):
+    axes = (
+        None
+        if size is None
+        else plt.subplots(1, 2 if size[0] > 10 else 1, figsize=size, layout=layout, squeeze=False)[1][0]
+    )
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        ax = pl.feature_map(run, colour=colour, names=0, ax=None if axes is None else axes[0])
+        ax.figure.draw_without_rendering()
+    legend = ax.get_legend()
+    assert [str(one.message)[:38] for one in said] == ([] if legend else ["in and below these axes is no room for"])
+    if legend is None:
+        assert size is not None
+        return
+    box, page = legend.get_window_extent(), ax.figure.bbox
+    assert page.x0 <= box.x0 < box.x1 <= page.x1
+    assert page.y0 <= box.y0 < box.y1 <= page.y1
+    if size is None:
+        assert not box.overlaps(ax.xaxis.label.get_window_extent())
     plt.close("all")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import counts_adata, type_sets
 
@@ -242,3 +243,38 @@ def test_results_are_shown_in_two_lines() -> None:
         assert len(lines) == 2, lines
         assert max(map(len, lines)) < 130
     assert repr(fit.sae) == "SAE(16 features of 5 dimensions, batchtopk, k 3)"
+
+
+def test_what_else_comes_back_is_as_short() -> None:
+    """Tables and arrays of it would fill a page where it is the last line of a cell."""
+    from cellprism.data.embedding import Embedding
+    from cellprism.evaluation.planted import PlantedBenchmark
+    from cellprism.recovery import Benchmark
+    from cellprism.steering.linked import Linked
+
+    cells = counts_adata(300, 60)
+    model = prism.embed.train("pca", cells, n_components=5)
+    Z = model.encode(cells)
+    fit = prism.fit(Z, prism.SAEConfig(16, k=3), epochs=5)
+    effect = prism.effect(fit.sae, model, Z, int(fit.sae.encode(Z).indices[0]), off=True, n_null=3)
+    tables = pd.DataFrame({"method": ["a", "b"] * 50}), pd.DataFrame({"method": ["a", "b"]})
+    batch = np.arange(300) % 2
+    shown = [
+        (
+            prism.evaluate(fit.sae, Z, {"type": cells.obs["cell_type"]}, rivals=["random", "pca"]),
+            "on 3 targets beside 2",
+        ),
+        (prism.choose_recipe(Z, preset="quick"), "candidates"),
+        (prism.embed.train("autoencoder", cells, latent=4, epochs=1), "60 genes in 4 dimensions"),
+        (model, "PCAModel(60 genes in 5 dimensions)"),
+        (Benchmark(*tables), "Benchmark of 2 methods, 100 scores"),
+        (PlantedBenchmark(tables[0], tables[1].assign(round=0)), "of 2 dictionaries in 1 rounds, 100 scores"),
+        (Embedding(Z, None, "emb.csv"), "Embedding(300 x 5, from emb.csv)"),
+        (prism.clean(fit.sae, Z, batch), "300 cells x 5 dimensions"),
+        (prism.simulate.plant(cells.X, [prism.simulate.Programme(5)]), "1 programmes in 300 cells x 60 genes"),
+        (Linked(effect.genes, pd.DataFrame({"feature": [1, 2], "chosen": [True, False]}), effect), "by 1 of 2 tried"),
+    ]
+    for result, says in shown:
+        assert says in repr(result)
+        assert len(repr(result).splitlines()) <= 2
+        assert max(map(len, repr(result).splitlines())) < 130

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,21 @@ def test_how_a_column_was_taken_is_said_with_the_way_out() -> None:
     assert label_columns(obs, ["f", "n"]).taken() == "f (2 categories), n (numbers)"
 
 
+@pytest.mark.parametrize("distinct", [2, 30, 60, 99, 120, 199])
+def test_the_way_out_that_is_named_is_open(distinct: int) -> None:
+    """A column that could not be taken otherwise is not said to be."""
+    obs = pd.DataFrame({"n": np.resize(np.arange(distinct) * 3 + 100, N)})
+    found = label_columns(obs, ["n"])
+    named = re.findall(r"`labels='(n:\w+)'`", " ".join(found.notes))
+    assert len(named) == (distinct <= 100)
+    assert "'n' holds whole numbers" in found.notes[0]
+    for way in named:
+        assert label_columns(obs, [way]).kinds["n"] != found.kinds["n"]
+    if not named:
+        with pytest.raises(InputError, match=f"met {distinct} in 'n' for 200 cells. Remedy"):  # and no text
+            label_columns(obs, ["n:category"])
+
+
 def test_columns_with_colons_in_their_names_come_first() -> None:
     columns = ["rna:type", "a", "b:number"]
     assert requested(["rna:type", "rna:type:number", "a:category", "b:number"], columns) == {
@@ -87,8 +103,8 @@ def test_columns_with_colons_in_their_names_come_first() -> None:
     [
         (np.array([str(v) for v in RNG.integers(0, 10**6, N)]), "numbers, stored as text.*n:number"),
         (np.array([f"n{i}" for i in range(N)]), "200 in 'n' for 200 cells.*group its values"),
-        (np.array(["one"] * N), "1 in 'n'"),
-        (np.array([None] * N, dtype=object), "0 in 'n'"),
+        (np.array(["one"] * N), r"1 in 'n' for 200 cells\. Remedy: leave it out\."),
+        (np.array([None] * N, dtype=object), r"0 in 'n' for 200 cells\. Remedy: leave it out\."),
     ],
 )
 def test_columns_that_are_no_label_are_refused(column: Any, message: str) -> None:

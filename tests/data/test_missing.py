@@ -102,12 +102,13 @@ def test_every_question_uses_the_same_gaps(kind: str) -> None:
     assert category_detectors(sp.csc_array(codes), column).categories.tolist() == names
     assert has_kinds(column)
     assert set("; ".join(cell_type_kinds(codes, column)["types"]).split("; ")) <= {*names, ""}
-    units = usable_units(column, "stratum", 2)
+    levels = groups(column).text() if kind == "nullable floats" else column  # fractions are no units, but their text is
+    units = usable_units(levels, "stratum", 2)
     assert units.names.tolist() == names
     assert units.notes == ("20 of 40 cells without a stratum",)
     with pytest.warns(CellsLeftOut, match="20 of 40"):
         found = annotate(
-            codes, rng.random((40, 5)), list("abcde"), labels=pd.DataFrame({"kind": column}), strata=column, nulls=(), min_cells=3
+            codes, rng.random((40, 5)), list("abcde"), labels=pd.DataFrame({"kind": column}), strata=levels, nulls=(), min_cells=3
     )  # fmt: skip
     assert label_columns(column, 40)["label" if column.name is None else column.name].tolist().count("") == 20
     with pytest.raises(InputError, match="20 of 40 cells without one"):

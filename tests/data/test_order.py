@@ -107,6 +107,28 @@ def test_so_they_are_beside_adata(fitted: ad.AnnData, model: Any) -> None:
             join(given[::-1])
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"adata": CELLS, "donor": DONOR[::-1]},
+        {"labels": pd.DataFrame({"type": TYPE}), "strata": DONOR[::-1]},
+        {"truth": {"type": TYPE}, "replicate": DONOR[::-1]},
+    ],
+)
+def test_the_remedy_brings_them_into_one_order(given: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="in another order") as refused:
+        refuse_other_order(**given)
+    other = list(given)[1]
+    mended = eval(refused.value.remedy.removeprefix("bring it into that order: "), given)
+    refuse_other_order(**given | {other: mended})
+    assert mended.index.tolist() == CELLS.obs_names.tolist()
+
+
+def test_the_remedy_names_what_was_given_to_tl(fitted: ad.AnnData) -> None:
+    with pytest.raises(InputError, match=r"within\.loc\[adata\.obs_names\]"):
+        prism.tl.differential(fitted, "arm", within=HALF[::-1])
+
+
 def _feature(cells: ad.AnnData) -> int:
     return int(np.bincount(sp.csr_array(cells.obsm["X_prism"]).indices).argmax())
 

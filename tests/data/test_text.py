@@ -46,6 +46,7 @@ GPI = "!gpi-version: 1.2\nDB\tP1\tGENEβ\n"
 TABLE = "old,new\nENSG1,Tβ\nENSG2,é\n"
 NETWORK = "source,target,weight\nTF-β,G1,1\nTF-β,G2,-1\n"
 OBO = "format-version: 1.2\n\n[Term]\nid: GO:0000001\nname: β-oxidation\nnamespace: p\n"
+CELLS = "cell,d0,d1\n" + "".join(f"zβ{i},{i * 0.5},{-i * 0.25}\n" for i in range(20))
 READERS: dict[str, tuple[str, str, Callable[[Path], Any]]] = {
     "gmt": (".gmt", GMT, genesets.read_gmt),
     "gaf": (".gaf", GAF, read_annotations),
@@ -54,6 +55,8 @@ READERS: dict[str, tuple[str, str, Callable[[Path], Any]]] = {
     "network": (".csv", NETWORK, genesets.read_network),
     "ontology": (".obo", OBO, genesets.read_ontology),
     "yaml": (".yaml", "width: 8 # β\n", read_yaml),
+    "embedding": (".csv", CELLS, read_embedding),
+    "embedding by tabs": (".tsv", CELLS.replace(",", "\t"), read_embedding),
 }
 OTHERS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "cp1253")
 
@@ -88,6 +91,15 @@ def test_utf8_is_read_with_any_line_ends_and_mark(kind: str, encoding: str, end:
     assert str(getattr(plain, "table", getattr(plain, "terms", plain))) == str(
         getattr(other, "table", getattr(other, "terms", other))
     )
+
+
+@pytest.mark.parametrize("encoding", OTHERS[:-1])
+def test_a_gzipped_embedding_is_looked_into(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "e.csv.gz").write_bytes(gzip.compress(CELLS.encode(encoding)))
+    with pytest.raises(InputError, match=f"{encoding[:6].upper()} in "):
+        read_embedding(tmp_path / "e.csv.gz")
+    (tmp_path / "e.csv.gz").write_bytes(gzip.compress(CELLS.encode()))
+    assert read_embedding(tmp_path / "e.csv.gz").values.shape == (20, 2)
 
 
 def test_gzipped_files_carry_their_name(tmp_path: Path) -> None:

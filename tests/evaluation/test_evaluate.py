@@ -202,8 +202,59 @@ def test_cells_of_no_donor_or_type_are_as_if_they_were_not_there(world: dict[str
     )
     assert len(b) > 10
     np.testing.assert_allclose(a.loc[b.index], b, atol=2e-3)
-    assert any(note.startswith("80 of 800 cells have no ") for note in found.notes)
+    said = "80 of 800 cells without a replicate" if role == "replicate" else "80 of 800 cells have no type"
+    assert any(note.startswith(said) for note in found.notes)
     assert not any(t.endswith((" None", " nan", " <NA>")) for t in found.table["target"])
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_a_stray_replicate_changes_nothing_but_a_note(world: dict[str, Any], gap: bool) -> None:
+    """One cell of a third replicate would turn what is resampled from cells to replicates, and be a fold of its own."""
+    two = np.where(np.arange(800) % 2, "x", "y").astype(object)
+    asked = {"rivals": ["pca"], "preset": "cheap"}
+    stray = np.arange(800) == 7
+    found = prism.evaluate(
+        world["codes"], world["embedding"], world["truth"], replicate=np.where(stray, "z", two), **asked
+    )
+    without = prism.evaluate(
+        world["codes"], world["embedding"], world["truth"], replicate=np.where(stray, None, two), **asked
+    )
+    pd.testing.assert_frame_equal(found.table, without.table)
+    assert found.notes[0] == (
+        "1 of 800 cells of the replicate 'z', which has fewer than 20 cells: neither chosen on nor scored."
+    )
+    assert without.notes[0] == "1 of 800 cells without a replicate: neither chosen on nor scored."
+    with pytest.raises(InputError, match="one replicate; 1 of 800 cells of the replicate 'z'"):
+        prism.evaluate(world["codes"], world["embedding"], world["truth"], replicate=np.where(stray, "z", "x"), **asked)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 300, 800])
+def test_batches_may_be_one_or_as_many_as_cells(world: dict[str, Any], levels: int) -> None:
+    """They are no labels: whatever their number, they bar nothing and are warned of where features read them."""
+    batch = {"plate": pd.Series([f"p{i % levels}" for i in range(800)]).astype("category")}
+    found = prism.evaluate(world["codes"], world["embedding"], world["truth"], batch=batch, rivals=["random"])
+    read = found.table[found.table["measure"] == "batch_f1"]
+    assert len(read) == (2 if levels == 2 else 0)
+    if levels == 300:
+        many = prism.evaluate(
+            world["codes"], world["embedding"], world["truth"], replicate=batch["plate"], rivals=["random"]
+        )
+        assert many.mean()["dictionary"] == 1
+
+
+@pytest.mark.parametrize("kind", ["floats", "Float64", "table"])
+def test_cells_without_a_number_are_neither_high_nor_low(world: dict[str, Any], kind: str) -> None:
+    """Without a value they were called low: a protein that was not measured in them."""
+    member = world["truth"]["kind"] == "a"
+    level = np.where(member, 5.5, 0.5) + np.random.default_rng(0).normal(0, 0.2, 800)
+    gap = member & (np.arange(800) % 2 == 0)
+    values = pd.Series(np.where(gap, np.nan, level))
+    truth = (
+        values.astype("Float64") if kind == "Float64" else pd.DataFrame({"P": values}) if kind == "table" else values
+    )
+    found = prism.evaluate(world["codes"], world["embedding"], {"P": truth}, rivals=())
+    assert found.table.query("measure == 'probe_precision'")["value"].eq(1).all()
+    assert f"{gap.sum()} of 800 cells have no P: neither chosen on nor scored there." in found.notes
 
 
 def test_types_without_donors_are_refused(world: dict[str, Any]) -> None:

@@ -166,8 +166,8 @@ def test_the_folder_reads_as_a_benchmark(huge, tmp_path):
         ({"seed": -1}, "seed"),
         ({"counts": cells() + 0.5}, "counts"),
         ({"depth": "none"}, "kept or grown"),
-        ({"regions": ["a"]}, "label a cell"),
-        ({"regions": [None] * 400}, "400 missing"),
+        ({"regions": ["a"]}, "1 values for 400 cells"),
+        ({"regions": [None] * 400}, "no cell with one"),
         ({"recipe": {"wdth": 3}}, "wdth"),
     ],
 )
@@ -175,6 +175,21 @@ def test_bad_input_says_so(changes, words):
     arguments = {"counts": cells(), "genes": GENES, "programmes": over_grid(1), **QUICK} | changes
     with pytest.raises(InputError, match=words):
         planted(**arguments)
+
+
+@pytest.mark.parametrize("gap", [None, np.nan, ""])
+def test_cells_without_a_region_are_left_out_and_counted(gap):
+    """As if they were not there: in the counts, in the columns that a model is told, and in what is held out."""
+    X, regions = cells(500), np.array(["a", "b"], dtype=object)[np.arange(500) % 2]
+    gone = np.arange(500) % 5 == 0
+    told = pd.DataFrame({"batch": np.where(np.arange(500) % 3, "x", "y")})
+    lines = []
+    asked = {"genes": GENES, "programmes": [Programme(10, 0.2, 6.0, True)], **QUICK}
+    found = planted(X, regions=np.where(gone, gap, regions), obs=told, report=lines.append, **asked)
+    without = planted(X[~gone], regions=regions[~gone], obs=told[~gone], **asked)
+    pd.testing.assert_frame_equal(found.recovery, without.recovery)
+    assert found.about["regions"] == {"a": 200, "b": 200}
+    assert found.about["notes"] == lines[:1] == ["100 of 500 cells without a region: left out"]
 
 
 @given(

@@ -109,6 +109,23 @@ def test_the_type_that_numbers_are_kept_in_does_not_say_what_they_are(kind: str)
     (split,), _ = read_truth({"x": TYPES[kind](TWO)}, 200)
     assert [split.target(c) for c in split.asked] == ["x: high"]
     np.testing.assert_array_equal(split.members(split.asked[0])[kept], NUMBER[kept] == 0)
+    np.testing.assert_array_equal(split.known, kept)
     table = pd.DataFrame({"P0": TYPES[kind](TWO)})
-    (protein,), _ = read_truth({"proteins": table}, 200)
+    (protein,), said = read_truth({"proteins": table}, 200)
     np.testing.assert_array_equal(protein.members(protein.asked[0])[kept], NUMBER[kept] == 0)
+    np.testing.assert_array_equal(protein.known, kept)
+    assert said == ([] if kept.all() else ["10 of 200 cells have no P0: neither chosen on nor scored there."])
+
+
+def test_a_protein_that_some_cells_lack_costs_them_no_other() -> None:
+    """The centred log ratio of a cell is of the proteins that were measured in it."""
+    high = RNG.random((200, 6)) < 0.4
+    counts = RNG.poisson(np.where(high, 90, 2)).astype(float)
+    counts[GAP, 0] = np.nan
+    table = pd.DataFrame(counts, columns=[f"P{i}" for i in range(6)])
+    columns, _ = read_truth({"proteins": table}, 200)
+    assert [column.name for column in columns] == list(table)
+    for i, column in enumerate(columns):
+        known = ~GAP if i == 0 else np.ones(200, dtype=bool)
+        np.testing.assert_array_equal(column.known, known)
+        assert (column.members(column.asked[0])[known] == high[known, i]).mean() > 0.95

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cellprism.errors import InputError
+from cellprism.errors import CellsLeftOut, InputError
 from cellprism.features.differential import differential
 from cellprism.stats.donors import intraclass_correlation, weighted_moderated_t
+
+pytestmark = pytest.mark.filterwarnings("ignore::cellprism.errors.CellsLeftOut")
 
 
 def _donors(seed: int, n_donors: int, per_donor: int, n_features: int, effect: float = 0.0, paired: bool = False):
@@ -182,7 +184,9 @@ def test_cells_without_a_value_are_left_out_and_counted(kind: str) -> None:
     gaps[:30] = ""
     no_donor = np.char.add("d", donor.astype(str)).astype(object)
     no_donor[30:45] = ""
-    found = differential(codes, GAPS[kind](gaps), GAPS[kind](no_donor))
+    with pytest.warns(CellsLeftOut) as said:
+        found = differential(codes, GAPS[kind](gaps), GAPS[kind](no_donor))
+    assert [str(one.message) for one in said] == found.info["notes"]
     wanted = differential(codes[45:], condition[45:], no_donor[45:])
     pd.testing.assert_frame_equal(found.table, wanted.table)
     assert (found.info["a"], found.info["b"]) == ("None", "nan")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import cellprism as prism
 from cellprism.errors import CellsLeftOut, InputError
 from cellprism.features.annotate import Annotation, annotate
-from cellprism.stats.units import MIN_DONOR_CELLS, usable_units
+from cellprism.stats.units import MIN_DONOR_CELLS, usable_replicates, usable_units
 
 N, GENES = 240, 40
 pytestmark = pytest.mark.filterwarnings("ignore::cellprism.errors.CellsLeftOut")
@@ -131,9 +133,7 @@ def test_donors_within_strata_lose_cells_without_either() -> None:
     assert_same_tests(found, annotate(**without(data, gone), donor=donor[~gone], strata=batch[~gone]))
 
 
-@pytest.mark.parametrize(
-    "strata", [np.random.default_rng(0).normal(size=N), np.array([None] * N, dtype=object), np.full(N, "one")]
-)
+@pytest.mark.parametrize("strata", [[f"b{i}" for i in range(N)], np.array([None] * N, dtype=object), np.full(N, "one")])
 def test_strata_that_divide_nothing_are_refused(strata: np.ndarray) -> None:
     with pytest.raises(InputError, match="two levels"):
         annotate(**study(), strata=strata)
@@ -155,6 +155,45 @@ def test_the_level_under_the_null_holds_with_donors_of_unequal_size() -> None:
         assert found.info["unit"] == "donor"
         small.append((found.genes["pval"] < 0.05).mean())
     assert np.mean(small) < 0.05 + 3 * np.std(small) / np.sqrt(len(small))
+
+
+NUMBERS = {
+    "floats": np.random.default_rng(0).normal(size=N),
+    "objects": np.random.default_rng(0).normal(size=N).astype(object),
+    "nullable": pd.array(np.arange(N) / 7, dtype="Float64"),
+    "with gaps": np.where(np.arange(N) < 9, np.nan, np.arange(N) / 7),
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_numbers_with_fractions_are_no_units_in_any_role(kind: str) -> None:
+    """An age or a pseudotime would make each cell a donor of its own."""
+    values, data = NUMBERS[kind], study()
+    arms = np.where(np.arange(N) % 2, "a", "b")
+    X = np.random.default_rng(1).normal(size=(N, 6))
+    counts = np.random.default_rng(2).poisson(2, (N, 30))
+    calls: dict[str, Callable[[Any], object]] = {
+        "trata": lambda v: annotate(**data, strata=v),
+        "onors": lambda v: annotate(**data, donor=v),
+        "onors ": lambda v: prism.differential(data["codes"], arms, v),
+        "eplicates": lambda v: prism.evaluate(data["codes"], X, {"arm": arms}, replicate=v, rivals=()),
+        "egions": lambda v: prism.simulate.plant(counts, [prism.simulate.Programme(5)], regions=v),
+    }
+    for role, call in calls.items():
+        with pytest.raises(InputError, match=f"{role.strip()} are categories; met numbers with fractions"):
+            call(values)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "usable"),
+    [
+        ([250, 250, 1], 2), ([250, 250], 2), ([499, 1], 1), ([300, 100, 20], 3), ([300, 100, 12], 2), ([2] * 250, 250),
+        ([2] * 250 + [20, 20], 252), ([2] * 250 + [1], 251), ([500], 1), ([], 0),
+    ],
+)  # fmt: skip
+def test_replicates_are_as_large_as_a_donor_or_half_of_the_others(sizes: list[int], usable: int) -> None:
+    values = np.repeat([f"r{i}" for i in range(len(sizes))], sizes)
+    assert usable_replicates(values).names.size == usable
 
 
 def test_units_are_counted() -> None:

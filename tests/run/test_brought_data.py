@@ -107,6 +107,19 @@ def test_proteins_that_scvi_tools_keeps_in_obsm_are_tested(sets: Path) -> None:
     assert folder.info["label_columns"] == ["cell_type"]
 
 
+def test_proteins_in_obsm_are_tested_in_python_as_in_a_run(sets: Path) -> None:
+    cells = cite(obsm=True)
+    tl.fit(cells, "X_emb", seeds=1, epochs=1)
+    found = tl.annotate(cells, type_sets(40), nulls=(), keep="all")
+    assert found.genes["modality"].astype(str).groupby(found.genes["gene"].astype(str)).first()["P0"] == "protein"
+    assert set(found.genes["modality"].astype(str)) == {"rna", "protein"}
+    assert cells.n_vars == 40
+    cells.obsm["protein_expression"] = np.log1p(cells.obsm["protein_expression"])
+    with pytest.warns(UserWarning, match="holds no counts"):
+        found = tl.annotate(cells, type_sets(40), nulls=())
+    assert set(found.genes["modality"].astype(str)) == {"rna"}
+
+
 @pytest.mark.parametrize("told", ["obsm:protein_expression", "mod:adt"])
 def test_rivals_do_not_read_the_truth(sets: Path, told: str) -> None:
     """A protein that is asked for would find itself among the columns of expression: F1 1."""
@@ -206,20 +219,31 @@ def test_a_model_is_not_told_a_batch_that_cells_lack(sets: Path) -> None:
 def test_donors_may_be_many_and_are_kept_but_not_tested_as_labels(
     sets: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cells = study()
-    cells.obs["donor"] = [f"d{i // 4}" for i in I]
-    cells.obs["number"] = I // 4
-    cells.obs["arm"] = np.where(I // 4 % 2, "case", "control")
-    cells.obs["batch"] = np.where(I % 4 < 2, "b1", "b2")
-    for column in ("donor", "number"):
-        folder = go(cells, sets, donor=column, labels=("cell_type",))
+    """More of them than labels may have."""
+    cells, i = counts_adata(1000, 40), np.arange(1000)
+    cells.obs["donor"] = [f"d{k // 4}" for k in i]
+    cells.obs["number"] = i // 4
+    cells.obs["arm"] = np.where(i // 4 % 2, "case", "control")
+    cells.obs["batch"] = np.where(i % 4 < 2, "b1", "b2")
+    for role, column in (("donor", "donor"), ("donor", "number"), ("strata", "donor")):
+        folder = go(cells, sets, labels=("cell_type",), **{role: column})
         assert set(folder.labels["column"].astype(str)) == {"cell_type", "depth"}
         assert folder.info["annotation"]["unit"] == "cell"
-        assert "50 of them" not in " ".join(folder.info["warnings"])
-        assert folder.cells[column].nunique() == 50
-        assert set(folder.cells) >= {"arm", "batch", "donor", "number"}
+        assert folder.cells[column].nunique() == 250
+        assert set(folder.cells) >= {"arm", "batch", "donor", column}
+        assert len(folder.evaluation)
     result = call(capsys, "differential", folder.path, "--by", "arm", "--donor", "donor", "-o", sets.parent / "diff")
     assert result.code == 0, result.err
+
+
+@pytest.mark.parametrize("of_two", [0, 1, 3])
+def test_one_donor_is_no_unit_and_stops_nothing(sets: Path, of_two: int) -> None:
+    cells = study()
+    cells.obs["donor"] = np.where(of_two > I, "second", "first")
+    folder = go(cells, sets, donor="donor", labels=("cell_type",))
+    assert folder.info["annotation"]["unit"] == "cell"
+    assert folder.info["annotation"]["n_cells"] == N - (of_two == 1)
+    assert any("cells are the unit of the tests" in w for w in folder.info["warnings"])
 
 
 def test_a_feature_that_reads_the_stratum_is_marked_by_its_name(sets: Path) -> None:

@@ -4,7 +4,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellprism.errors import InputError
+from cellprism.errors import CellsLeftOut, InputError
 from cellprism.simulate import Programme, plant
 from cellprism.simulate.plant import cluster_regions
 
@@ -110,6 +110,23 @@ def test_random_confinement_leaves_regions_out_and_fits_the_cells():
         assert np.isin(regions, list(allowed)).sum() >= 0.2 * 1_000 / 0.5 - 1
 
 
+@pytest.mark.parametrize("depth", ["kept", "grown"])
+def test_nothing_is_planted_in_cells_without_a_region(depth):
+    """Nor do they count for the share of the cells that a programme is on in, or for the means that it raises."""
+    counts, regions = two_regions(600)
+    gone = np.arange(600) % 3 == 0
+    gaps = np.where(gone, None, regions.astype(object))
+    programmes = [Programme(5, 0.5, 3.0), Programme(5, 0.2, 3.0, confined=True)]
+    with pytest.warns(CellsLeftOut, match="200 of 600 cells without a region: nothing is planted there"):
+        made = plant(counts, programmes, regions=gaps, depth=depth, seed=3)
+    np.testing.assert_array_equal(made.counts.toarray()[gone], counts[gone])
+    assert not made.possible[gone].any()
+    assert made.programmes["n_on"].tolist() == [200, 80]
+    without = plant(counts[~gone], programmes, regions=regions[~gone], depth=depth, seed=3)
+    np.testing.assert_array_equal(made.activity[~gone], without.activity)
+    assert [g.tolist() for g in made.genes] == [g.tolist() for g in without.genes]
+
+
 def test_regions_are_found_where_none_are_given():
     rng = np.random.default_rng(0)
     kind = np.repeat([0, 1], 200)
@@ -168,6 +185,7 @@ NAMES = two_regions()[1]
         (lambda: plant(np.array([["a", "b"]]), [Programme()]), "numbers"),
         (lambda: plant(GOOD, []), "no programme"),
         (lambda: plant(GOOD, [Programme()], regions=NAMES[:10]), "label a cell"),
+        (lambda: plant(GOOD, [Programme()], regions=[None] * len(GOOD)), "no cell with one"),
         (lambda: plant(GOOD, [Programme()], depth="lost"), "kept or grown"),
         (lambda: plant(GOOD, [Programme()], spread=1), "spread"),
         (lambda: plant(GOOD, [Programme()], min_detected=1.5), "min_detected"),

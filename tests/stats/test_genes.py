@@ -149,6 +149,8 @@ def test_paper_contrast_takes_the_top_percentile_against_zero() -> None:
     x = rng.gamma(2.0, 1.0, (2_000, 4)).astype(np.float32)
     expression = prepare_expression(x)
     contrast = paper_contrast(check_codes(codes), expression.strata, expression.sizes)
+    few = paper_contrast(check_codes(codes), expression.strata, expression.sizes, min_cells=999)
+    assert few.reason[0] == f"{few.positive[0].sum()} cells above percentile 99 of the activation, fewer than 999"
     assert contrast.positive[:, 0].tolist() == [20, 500, 12]
     assert contrast.negative[:, 0].tolist() == [1_500, 1_500, 1_988]
     result = welch(expression, contrast)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cellprism.errors import InputError
+from cellprism.errors import CellsLeftOut, InputError
 from cellprism.steering import screen, steer
 from cellprism.steering.screen import whitening
 
@@ -16,6 +16,19 @@ def test_the_feature_of_the_label_comes_first(scene) -> None:
         assert best["pval"] < 0.01
         assert best["reach"] > 0.5
     assert len(table) == 11 * 6  # the dead feature is left out
+
+
+def test_cells_that_are_left_out_are_counted(scene) -> None:
+    labels = scene.labels.astype(object)
+    labels[:5], labels[5] = None, "stray"
+    with pytest.warns(CellsLeftOut) as said:
+        table = screen(scene.sae, scene.Z, labels)
+    n = len(labels)
+    assert [str(one.message) for one in said] == [
+        f"5 of {n} cells without a label: left out",
+        f"1 of {n} cells of the label 'stray', which has fewer than 10 cells: left out",
+    ]
+    assert set(table["source"]) == set(table["target"]) == set("abc")
 
 
 def test_reach_and_alignment_are_those_of_the_steered_cells(scene) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cellprism.cli.shared import Output, Overwrite
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cellprism.features.differential import Differential
 
 __all__ = ["register"]
 
@@ -27,17 +32,15 @@ def differential(
     overwrite: Overwrite = False,
 ) -> None:
     """Compare every feature between two conditions, over cells or over donors."""
-    from rich.table import Table
-    from rich.text import Text
-
     from cellprism.cli.choose import cells_with, column, two_names
-    from cellprism.cli.common import console, say
+    from cellprism.cli.common import say
     from cellprism.cli.voice import write_log
     from cellprism.data.missing import groups
     from cellprism.data.read import describe_keys
     from cellprism.errors import InputError
     from cellprism.features.differential import differential as compare
     from cellprism.run.folder import RunFolder, check_output, staged
+    from cellprism.run.knowledge import already_said
     from cellprism.run.write import write_json, write_tables
 
     check_output(output, overwrite=overwrite)
@@ -59,19 +62,30 @@ def differential(
     say(
         f"comparing the features of {run_dir} between {pair[0]} and {pair[1]}, over {'cells' if donor is None else 'donors'}"
     )
-    found = compare(
-        folder.codes,
-        groups_of,
-        None if donor is None else column(folder.cells, donor),
-        within=chosen,
-        conditions=pair,
-    )
+    with already_said():  # the notes are printed below
+        found = compare(
+            folder.codes,
+            groups_of,
+            None if donor is None else column(folder.cells, donor),
+            within=chosen,
+            conditions=pair,
+        )
     table = found.table.merge(folder.features[["feature", "name"]], on="feature", how="left")
     table = table.sort_values(["pval", "feature"], kind="stable", ignore_index=True)
     with staged(output, overwrite=overwrite) as target:
         write_tables(target, {"differential": table, "untestable": found.untestable})
         write_json(target / "run.json", found.info | {"by": by, "donor": donor, "within": within})
         write_log(target)
+    _show(found, table)
+
+
+def _show(found: Differential, table: pd.DataFrame) -> None:
+    """Print what was compared and the features that differ most."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from cellprism.cli.common import console
+
     out = console()
     about = found.info
     sizes = f"{about['cells_b']:,} against {about['cells_a']:,} cells"

@@ -152,7 +152,10 @@ def label_columns(obs: pd.DataFrame, wanted: Sequence[str]) -> Labels:
         kind = stated or found
         kinds[name] = kind
         other = "number" if kind == "category" else "category"
-        how = f"`labels={f'{name}:{other}'!r}` takes them as {_PLURAL[other]}" if why and stated is None else ""
+        able = kind == "category" or _enough(groups(column).names.size, len(obs))  # what would be refused is no way out
+        how = (
+            f"`labels={f'{name}:{other}'!r}` takes them as {_PLURAL[other]}" if why and stated is None and able else ""
+        )
         if kind == "number":
             table[name] = as_numbers(column, name)
             absent = int(np.isnan(table[name]).sum())
@@ -161,9 +164,9 @@ def label_columns(obs: pd.DataFrame, wanted: Sequence[str]) -> Labels:
             _check_categories(name, met, column)
             table[name] = categories(column, met)
             absent = met.n_missing
-        if how:
+        if why and stated is None:
             what = "numbers" if kind == "number" else f"{len(table[name].cat.categories)} categories"
-            notes.append(f"{name!r} holds whole numbers and is taken as {what}: {how}")
+            notes.append(f"{name!r} holds whole numbers and is taken as {what}" + (f": {how}" if how else ""))
         if absent:
             notes.append(f"{absent:,} of {len(obs):,} cells have no value in {name!r} and are left out of its tests")
     return Labels(table, kinds, tuple(notes))
@@ -191,16 +194,22 @@ _PLURAL = {"number": "numbers", "category": "categories"}
 
 def _check_categories(name: str, met: Groups, column: pd.Series) -> None:
     n, cells = met.names.size, len(column)
-    if 2 <= n <= min(MOST_CATEGORIES, max(2, cells // 2)):
+    if _enough(n, cells):
         return
     numbers = pd.to_numeric(pd.Series(met.names, dtype=object), errors="coerce").notna().all() if n else False
     raise InputError(
         f"a label column needs 2 to {MOST_CATEGORIES} categories, with two cells each on average",
-        f"{n} in {name!r} for {cells} cells" + (" (numbers, stored as text)" if numbers and n > 1 else ""),
+        f"{n} in {name!r} for {cells} cells"
+        + (" (numbers, stored as text)" if numbers and n > 1 and not pd.api.types.is_numeric_dtype(column) else ""),
         f"take it as numbers: `labels={f'{name}:number'!r}`"
         if numbers and n > 1
-        else "leave it out, or group its values",
+        else "leave it out" + (", or group its values" if n > 1 else ""),
     )
+
+
+def _enough(n: int, cells: int) -> bool:
+    """Whether so many categories can be labels of so many cells."""
+    return 2 <= n <= min(MOST_CATEGORIES, max(2, cells // 2))
 
 
 def refuse_reserved(names: Sequence[str] | Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ __all__ = ["Embedding", "align", "embedding_from_obsm", "given_embedding", "read
 _SUFFIXES = (".npy", ".npz", ".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz", ".pt")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Embedding:
     """Cells in the space that a model has learned."""
 
@@ -35,6 +35,9 @@ class Embedding:
     """Where it came from, for messages and the report."""
     rows: tuple[str, ...] | None = None
     """Numbers of rows that a table was saved with."""
+
+    def __repr__(self) -> str:
+        return f"Embedding({' x '.join(map(str, np.shape(self.values)))}, from {self.source})"
 
 
 def embedding_from_obsm(cells: ad.AnnData | mudata.MuData, key: str) -> Embedding:
@@ -101,7 +104,7 @@ def read_embedding(path: str | Path) -> Embedding:
     except InputError:
         raise
     except UnicodeDecodeError as error:
-        raise InputError("text files are UTF-8", f"{path}: {error}", "save it as UTF-8") from error
+        raise InputError("text files are UTF-8", f"{path}: {error}", "save it as plain text in UTF-8") from error
     except (*READ_ERRORS, ImportError) as error:
         reason = str(error).splitlines()[0] if str(error) else ""
         raise InputError(

@@ -28,12 +28,12 @@ def refuse_other_order(**given: Any) -> None:
     InputError
         If two of them name their rows differently.
     """
-    named = [(what, index) for what, value in given.items() for what, index in _indices(what, value)]
-    first = next(((what, index) for what, index in named if not _counts(index)), None)
+    named = [one for what, value in given.items() for one in _indices(what, value)]
+    first = next((one for one in named if not _counts(one[1])), None)
     if first is None:
         return
-    what, reference = first
-    for other, index in named:
+    what, reference, attribute = first
+    for other, index, _ in named:
         if _counts(index) and not pd.api.types.is_integer_dtype(reference):
             continue
         if not index.equals(reference) and [*map(str, index)] != [*map(str, reference)]:
@@ -41,7 +41,9 @@ def refuse_other_order(**given: Any) -> None:
             raise InputError(
                 "what is given for the cells names them in one order",
                 f"the {'same' if same else 'rows of other'} cells in `{other}`{' in another order than' if same else ' than'} in `{what}`",
-                f"bring it into that order: {other}.loc[{what}.index]" if same else "give both for the same cells",
+                f"bring it into that order: {other}.loc[{what}.{attribute}]"
+                if same
+                else "give both for the same cells",
             )
 
 
@@ -90,15 +92,16 @@ def refuse_other_genes(expression: Any, genes: Sequence[str], **columns: Any) ->
             )
 
 
-def _indices(what: str, value: Any) -> Iterator[tuple[str, pd.Index]]:
+def _indices(what: str, value: Any) -> Iterator[tuple[str, pd.Index, str]]:
+    """Each table or column by what a user calls it, its names, and the attribute that holds them."""
     if isinstance(value, (pd.Series, pd.DataFrame)):
-        yield what, value.index
+        yield what, value.index, "index"
     elif hasattr(value, "obs_names"):
-        yield what, value.obs_names
+        yield what, value.obs_names, "obs_names"
     elif isinstance(value, Mapping):
         for key, one in value.items():
             if isinstance(one, (pd.Series, pd.DataFrame)):
-                yield f"{what}[{key!r}]", one.index
+                yield f"{what}[{key!r}]", one.index, "index"
 
 
 def _counts(index: pd.Index) -> bool:

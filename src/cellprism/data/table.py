@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellprism.data.text import cut_notes
+from cellprism.data.text import cut_notes, refuse_wide_text
 from cellprism.errors import InputError
 
 __all__ = ["Named", "dimensions", "names_and_values", "read_table"]
@@ -28,6 +28,7 @@ def read_table(path: Path, suffix: str) -> pd.DataFrame:
     """
     if suffix == ".parquet":
         return pd.read_parquet(path)
+    refuse_wide_text(path, "a table of embeddings")
     table = pd.read_csv(path, sep="," if ".csv" in suffix else "\t", encoding="utf-8")
     if len(table) > 1 and cut_notes([path]):
         ends = pd.to_numeric(table.iloc[:, -1], errors="coerce").isna()

@@ -13,7 +13,7 @@ from typing import Any
 from cellprism.data.hdf5 import unfinished
 from cellprism.errors import InputError
 
-__all__ = ["cut_notes", "read_text", "read_yaml", "text_lines"]
+__all__ = ["cut_notes", "read_text", "read_yaml", "refuse_wide_text", "text_lines"]
 
 _MARKS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -21,6 +21,9 @@ _MARKS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+
+
+_START = 2**16
 
 
 def read_text(path: str | Path, what: str) -> str:
@@ -50,6 +53,30 @@ def read_text(path: str | Path, what: str) -> str:
         raise InputError(f"{what} must be readable", f"{path}: {error}", "check or fetch it again") from error
     if data.startswith(b"\x1f\x8b"):
         raise InputError(f"{what} must be UTF-8 text", f"gzipped bytes in {path}", "give it its .gz name")
+    _refuse_wide(data, path, what)
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(what, f"byte {error.start} of {path} that is not (Latin-1 or Windows-1252?)") from error
+
+
+def refuse_wide_text(path: Path, what: str) -> None:
+    """Refuse a file that starts as UTF-16 or UTF-32 do, or with bytes that are no text, before a reader of lines takes it.
+
+    Raises
+    ------
+    InputError
+        If it does, or cannot be unpacked.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            start = file.read(_START)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{what} must be readable", f"{path}: {error}", "check or fetch it again") from error
+    _refuse_wide(start, path, what)
+
+
+def _refuse_wide(data: bytes, path: Path, what: str) -> None:
     for mark, name in _MARKS.items():
         if data.startswith(mark):
             raise _not_utf8(what, f"{name} in {path}")
@@ -57,10 +84,6 @@ def read_text(path: str | Path, what: str) -> str:
         share = data.count(b"\x00") / len(data)
         wide = "UTF-32" if share > 0.6 else "UTF-16" if share > 0.2 else "bytes that are no text"
         raise _not_utf8(what, f"{wide} in {path}")
-    try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        raise _not_utf8(what, f"byte {error.start} of {path} that is not (Latin-1 or Windows-1252?)") from error
 
 
 def text_lines(text: str) -> list[str]:

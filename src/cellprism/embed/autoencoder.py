@@ -117,7 +117,7 @@ def _layers(sizes: list[int], dropout: float) -> nn.Sequential:
     return nn.Sequential(*parts)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AutoencoderModel:
     """A trained autoencoder of expression under mean squared error."""
 
@@ -132,6 +132,9 @@ class AutoencoderModel:
     modality: str = "rna"
 
     name = "autoencoder"
+
+    def __repr__(self) -> str:
+        return f"AutoencoderModel({len(self.gene_names):,} genes in {self.architecture.latent} dimensions)"
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def log_normalise(X: Any, total: float = DEFAULT_LIBRARY) -> sparse.csr_array:
     return cast("sparse.csr_array", X)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PCAModel:
     """PCA of ``log1p(counts per 10,000)``; decoding is linear in that space and then mapped back to counts.
 
@@ -64,6 +64,9 @@ class PCAModel:
     modality: str = "rna"
 
     name = "pca"
+
+    def __repr__(self) -> str:
+        return f"PCAModel({len(self.gene_names):,} genes in {len(self.components)} dimensions)"
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from cellprism.features.annotate import annotate
 from cellprism.genesets.match import check_sets
 from cellprism.numeric import numbers_checked
 from cellprism.sae.model import SAE
+from cellprism.stats.units import usable_replicates
 
 __all__ = ["CHEAP", "evaluate"]
 
@@ -191,7 +192,7 @@ def evaluate(
         data = X if RIVALS[name].of == "embedding" else sp.csr_array(expression)
         found[name] = fit_rival(name, data[rows], width, active=active, seed=seed, **training).encode(data)
     columns, notes = read_truth(truth if truth is not None else {}, n)
-    units, unknown = _units(replicate, within)
+    replicate, units, unknown = _units(replicate, within)
     folds = make_folds(n, replicate, seed)
     targets, refused = usable_targets(columns, folds)
     setting = _Setting.of(targets, folds, units)
@@ -220,19 +221,25 @@ def evaluate(
     )
 
 
-def _units(replicate: ArrayLike | None, within: ArrayLike | None) -> tuple[NDArray[np.int64] | None, list[str]]:
-    """Replicate of each cell, -1 where it is not known, and which cells are left out for want of one."""
+def _units(
+    replicate: ArrayLike | None, within: ArrayLike | None
+) -> tuple[NDArray[np.object_] | None, NDArray[np.int64] | None, list[str]]:
+    """Usable replicate of each cell, None and -1 where it has none, and which cells are left out for want of one."""
     if replicate is None:
         if within is not None:
             raise InputError("`within` says to which cells features transfer", "no replicates", "give `replicate` too")
-        return None, []
-    found = groups(replicate)
+        return None, None, []
+    found = usable_replicates(replicate)
     if found.names.size < 2:
-        raise InputError("features are chosen in some replicates and scored in others", "one replicate", "leave it out")
-    gaps = {"replicate: neither chosen on nor scored": found.n_missing}
-    if within is not None:
-        gaps["type: left out of the transfer to other types"] = groups(within).n_missing
-    return found.number, [f"{n:,} of {found.number.size:,} cells have no {what}." for what, n in gaps.items() if n]
+        raise InputError(
+            "features are chosen in some replicates and scored in others",
+            "; ".join(["one replicate" if found.names.size else "none", *found.notes]),
+            "leave the replicates out",
+        )
+    said = [f"{note}: neither chosen on nor scored." for note in found.notes]
+    if within is not None and (gaps := groups(within).n_missing):
+        said.append(f"{gaps:,} of {found.number.size:,} cells have no type: left out of the transfer to other types.")
+    return np.append(found.names, np.array([None], dtype=object))[found.number], found.number, said
 
 
 def _probe(
@@ -306,7 +313,7 @@ def _feature_table(setting: _Setting, calls: Calls | None) -> pd.DataFrame:
 
 def _warnings(
     batch: Mapping[str, Any] | pd.DataFrame | None,
-    replicate: ArrayLike | None,
+    replicate: NDArray[np.object_] | None,
     codes: sp.csr_array,
     X: NDArray[np.float32],
     out: _Rows,
@@ -315,8 +322,8 @@ def _warnings(
     """How well a feature reads what it need not: rows ``batch_…``, and a line for each that is read well."""
     given = {str(name): values for name, values in (batch.items() if batch is not None else ())}
     if replicate is not None:
-        given = {"replicate": groups(replicate).text()} | given
-    columns, _ = read_truth(given, len(X))
+        given = {"replicate": replicate} | given
+    columns, _ = read_truth(given, len(X), asked=False)
     folds = make_folds(len(X), None, seed)
     targets, _ = usable_targets(columns, folds)
     if not targets:

@@ -17,7 +17,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from cellprism.data.missing import groups
 from cellprism.errors import InputError
 from cellprism.evaluation.planted_round import DICTIONARY, LEVEL, Anew, Embed, plant_round
 from cellprism.evaluation.power import power_curve, power_table, sentences
@@ -28,6 +27,7 @@ from cellprism.recovery.methods import METHODS, Method
 from cellprism.recovery.parts import kept_table, same_settings
 from cellprism.sae import SAEConfig
 from cellprism.simulate.plant import Depth, Programme, cluster_regions, whole_counts
+from cellprism.stats.units import usable_units
 
 __all__ = ["FAST", "METHODS_BESIDE", "PlantedBenchmark", "over_grid", "planted"]
 
@@ -41,7 +41,7 @@ METHODS_BESIDE = (DICTIONARY, *STANDARD, "probe")
 """The dictionary, every rival that needs no optional package, and the ceiling."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PlantedBenchmark:
     """What was planted, and how much of it each dictionary found."""
 
@@ -55,6 +55,13 @@ class PlantedBenchmark:
     ``n_found``."""
     about: dict[str, Any] = field(default_factory=dict)
     """Settings."""
+
+    def __repr__(self) -> str:
+        dictionaries, rounds = (self.summary[name].nunique() for name in ("method", "round"))
+        return (
+            f"PlantedBenchmark of {dictionaries} dictionaries in {rounds} rounds, {len(self.recovery):,} scores\n"
+            "    .recovery, .summary, .about, .said"
+        )
 
     @property
     def said(self) -> list[str]:
@@ -166,7 +173,8 @@ def planted(
     options
         Options of the dictionary (those of :func:`cellprism.fit`) and of single methods of :data:`METHODS`.
     regions
-        A label a cell; see :func:`cellprism.simulate.plant`.
+        A label a cell; see :func:`cellprism.simulate.plant`. Cells without one are left out of the benchmark, and counted
+        in ``about["notes"]``.
     per_round
         Programmes that are in the counts at the same time.
     held_out
@@ -200,7 +208,8 @@ def planted(
     """
     X, seed = whole_counts(counts), as_seed(seed)
     names = list(map(str, genes))
-    _check(X, names, programmes, per_round, held_out, obs)
+    X, where, obs, notes = _in_regions(X, cluster_regions(X, seed=seed) if regions is None else regions, obs)
+    _check(X, names, programmes, per_round, held_out)
     wanted = _known(methods)
     how = {name: dict(of) for name, of in (options or {}).items()}
     config = recipe.to_dict() if isinstance(recipe, SAEConfig) else recipe
@@ -209,7 +218,6 @@ def planted(
     anew = Anew(
         embed, dict(embed_options or {}), thinned, obs, wanted, how, held_out, {"spread": spread, "depth": depth}
     )
-    where = groups(cluster_regions(X, seed=seed) if regions is None else regions).text()
     about = {
         "preset": "planted",
         "level": LEVEL,
@@ -223,6 +231,7 @@ def planted(
         "obs": None if obs is None else _hash(pd.util.hash_pandas_object(obs, index=False).to_numpy()),
         "cells": _hash(np.asarray(where, dtype=str)),
         "regions": {str(name): int(n) for name, n in pd.Series(where).value_counts().items()},
+        "notes": notes,
         "per_round": per_round,
         "held_out": held_out,
         "spread": spread,
@@ -234,6 +243,8 @@ def planted(
     settle = functools.partial(_settle, folder, about)
     settle(note=False)
     say = report or (lambda line: None)
+    for note in notes:
+        say(note)
     rounds = [programmes[start : start + per_round] for start in range(0, len(programmes), per_round)]
     recovery: list[pd.DataFrame] = []
     summary: list[pd.DataFrame] = []
@@ -249,13 +260,27 @@ def planted(
     return PlantedBenchmark(stacked(recovery), stacked(summary), about)
 
 
+def _in_regions(
+    X: sparse.csr_array, regions: ArrayLike, obs: pd.DataFrame | None
+) -> tuple[sparse.csr_array, NDArray[np.object_], pd.DataFrame | None, list[str]]:
+    """Counts, regions and columns of the cells that have a region, and how many have none."""
+    n = X.shape[0]
+    found = usable_units(regions, "region", 1, n)
+    if obs is not None and len(obs) != n:
+        raise InputError("obs has a row a cell", f"{len(obs)} rows for {n} cells", "align them")
+    kept = found.kept
+    if not kept.any():
+        raise InputError("programmes are planted in regions", "no cell with one", "name the regions, or leave them out")
+    notes = [f"{note}: left out" for note in found.notes]
+    return (X if kept.all() else X[kept]), found.text()[kept], (obs if obs is None else obs[kept]), notes
+
+
 def _check(
     X: sparse.csr_array,
     names: list[str],
     programmes: Sequence[Programme],
     per_round: int,
     held_out: float,
-    obs: pd.DataFrame | None,
 ) -> None:
     if len(names) != X.shape[1] or len(set(names)) < len(names):
         raise InputError(
@@ -275,8 +300,6 @@ def _check(
             f"a share of {held_out} of {X.shape[0]:,} cells",
             "give more cells, or a larger share",
         )
-    if obs is not None and len(obs) != X.shape[0]:
-        raise InputError("obs has a row a cell", f"{len(obs)} rows for {X.shape[0]} cells", "align them")
 
 
 def _known(methods: Sequence[str] | None) -> tuple[str, ...]:

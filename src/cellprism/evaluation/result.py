@@ -20,7 +20,7 @@ THIS = "dictionary"
 """Name of the dictionary in question in the column ``dictionary``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """A dictionary beside its rivals.
 
@@ -45,6 +45,13 @@ class Evaluation:
     """What was not asked for and why; features that read a batch."""
     rivals: tuple[str, ...]
     """Dictionaries beside this one."""
+
+    def __repr__(self) -> str:
+        targets = self.table.loc[self.table["target"] != "mean", "target"].nunique()
+        return (
+            f"Evaluation on {targets:,} targets beside {len(self.rivals)} rivals, {len(self.notes)} notes\n"
+            "    .table, .differences, .features, .notes, .summary()"
+        )
 
     @numbers_checked
     def mean(self, measure: str = "probe_f1", k: int = 1) -> pd.Series[Any]:

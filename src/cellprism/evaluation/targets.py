@@ -69,7 +69,7 @@ class Split:
     """A quantity split into cells that have it and cells that have not, or the reason why it cannot be."""
 
     high: NDArray[np.bool_] | None
-    """(cells,); None where there are not two groups."""
+    """(cells,) False also where there is no value; None where there are not two groups."""
     reason: str = ""
 
 
@@ -82,7 +82,7 @@ def split_in_two(values: NDArray[Any], seed: int = 0) -> Split:
     Parameters
     ----------
     values
-        (cells,), on a scale on which each group is about normal; cells without a finite value count as low.
+        (cells,), on a scale on which each group is about normal; cells without a finite value are in neither group.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
@@ -112,13 +112,13 @@ def split_in_two(values: NDArray[Any], seed: int = 0) -> Split:
     cut = between[int(np.argmax(odds))]
     high = np.zeros(len(x), dtype=bool)
     high[finite] = known.ravel() >= cut
-    share = high.mean()
+    share = high[finite].mean()
     if not _MIN_SHARE <= share <= 1 - _MIN_SHARE:
         return Split(None, f"one of its two groups has under {100 * _MIN_SHARE:.0f} % of the cells")
     return Split(high)
 
 
-def read_truth(truth: Any, n_cells: int) -> tuple[list[Column], list[str]]:
+def read_truth(truth: Any, n_cells: int, *, asked: bool = True) -> tuple[list[Column], list[str]]:
     """Columns of a truth, and what of it was refused, a line each.
 
     Parameters
@@ -129,6 +129,8 @@ def read_truth(truth: Any, n_cells: int) -> tuple[list[Column], list[str]]:
         log ratio).
     n_cells
         Cells of the embedding.
+    asked
+        False for batches and donors, which features are not asked for: they may be one, or as many as cells.
 
     Raises
     ------
@@ -154,7 +156,7 @@ def read_truth(truth: Any, n_cells: int) -> tuple[list[Column], list[str]]:
             numbers = as_numbers(values, str(name))
             _split_column(str(name), _scaled(numbers[:, None])[:, 0], columns, refused)
         else:
-            columns.append(_categories(str(name), values, n_cells))
+            columns.append(_categories(str(name), values, n_cells) if asked else Column.of(str(name), values))
     names = pd.Index([column.name for column in columns])
     if names.has_duplicates:
         raise InputError(
@@ -162,7 +164,15 @@ def read_truth(truth: Any, n_cells: int) -> tuple[list[Column], list[str]]:
             f"{names[names.duplicated()][0]!r} twice, as a column or in tables of proteins",
             "leave one out, or rename it",
         )
-    return columns, [f"Not asked for, {reason}: {', '.join(names)}." for reason, names in refused.items()]
+    without: dict[int, list[str]] = {}
+    for column in columns:
+        without.setdefault(int((~column.known).sum()), []).append(column.name)
+    gaps = [
+        f"{n:,} of {n_cells:,} cells have no {', '.join(names)}: neither chosen on nor scored there."
+        for n, names in without.items()
+        if n
+    ]
+    return columns, [*gaps, *(f"Not asked for, {reason}: {', '.join(names)}." for reason, names in refused.items())]
 
 
 def _categories(name: str, values: Any, n_cells: int) -> Column:
@@ -172,7 +182,7 @@ def _categories(name: str, values: Any, n_cells: int) -> Column:
         raise InputError(
             f"truth has 2 to {_MOST_CATEGORIES} categories, with two cells each on average",
             f"{n} in {name!r} for {n_cells} cells",
-            "leave it out, or group its values",
+            "leave it out" + (", or group its values" if n > 1 else ""),
         )
     return column
 
@@ -182,7 +192,8 @@ def _split_column(name: str, values: NDArray[np.float64], columns: list[Column],
     if found.high is None:
         refused.setdefault(found.reason, []).append(name)
     else:
-        columns.append(Column.of(name, np.where(found.high, HIGH, LOW), (HIGH,)))
+        known = np.where(np.isfinite(values), np.where(found.high, HIGH, LOW), "")
+        columns.append(Column.of(name, known, (HIGH,)))
 
 
 def _array(raw: Any) -> NDArray[Any]:
@@ -196,4 +207,8 @@ def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if not finite.size or finite.min() < 0 or np.mod(finite, 1).any():
         return values
     log = np.log1p(values)
-    return log - log.mean(axis=1, keepdims=True) if values.shape[1] >= 5 else log
+    if values.shape[1] < 5:
+        return log
+    there = np.isfinite(log)
+    mean = np.where(there, log, 0.0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+    return np.asarray(log - mean[:, None])

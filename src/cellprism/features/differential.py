@@ -13,13 +13,13 @@ from scipy import stats
 from cellprism.data.choice import mask
 from cellprism.data.missing import Groups, groups
 from cellprism.data.order import refuse_other_order
-from cellprism.errors import InputError
+from cellprism.errors import CellsLeftOut, InputError, warn
 from cellprism.numeric import numbers_checked
 from cellprism.stats.contrast import check_codes
 from cellprism.stats.donors import weighted_moderated_t
 from cellprism.stats.fdr import benjamini_hochberg, two_sided_log_p
 from cellprism.stats.moderate import skewed_tail, t_to_z
-from cellprism.stats.units import FEWEST_A_SIDE
+from cellprism.stats.units import FEWEST_A_SIDE, refuse_numbers
 
 __all__ = ["Differential", "differential"]
 
@@ -113,6 +113,11 @@ def differential(
     variance. Over donors see :mod:`cellprism.stats.donors`; the active share is compared on the scale of the arcsine of
     its root, and ``fraction_a`` and ``fraction_b`` are means on that scale, taken back.
 
+    Warns
+    -----
+    CellsLeftOut
+        For each of ``info["notes"]``.
+
     Raises
     ------
     InputError
@@ -130,6 +135,7 @@ def differential(
     chosen = side >= 0
     units = None
     if donor is not None:
+        refuse_numbers(donor, "donor")
         units = groups(donor)
         if units.number.size != chosen.size:
             raise _length("donor", units.number.size, chosen.size)
@@ -147,6 +153,8 @@ def differential(
         tests, more = _over_cells(part, second, names)
     else:
         tests, more = _over_donors(part, second, names, units.names, units.number[chosen], notes)
+    for note in notes:
+        warn(note, CellsLeftOut)
     return Differential(_table(tested, tests, _floor(part, second)), untestable, info | more | {"notes": notes})
 
 

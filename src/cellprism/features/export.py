@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cellprism.errors import InputError
+from cellprism.features.direction import direction
 from cellprism.files import check_ending, replacing
 from cellprism.genesets.gmt import write_gmt
 from cellprism.numeric import numbers_checked
@@ -43,7 +44,8 @@ def feature_network(
 
     Returns
     -------
-    Columns ``source``, ``target``, ``weight`` (log2 fold change), ``statistic`` and ``feature``; one row a pair.
+    Columns ``source``, ``target``, ``weight`` (log2 fold change), ``statistic`` and ``feature``; one row a pair, where
+    both have one sign (:func:`cellprism.features.direction.direction`).
 
     Raises
     ------
@@ -56,7 +58,7 @@ def feature_network(
     >>> network.columns.tolist()
     ['source', 'target', 'weight', 'statistic', 'feature']
     """
-    rows = genes[(genes["qval"] <= level) & (genes["log2fc"] != 0)]
+    rows = genes[(genes["qval"] <= level) & (direction(genes["statistic"], genes["log2fc"]) != 0)]
     rows = rows.assign(target=rows[column].astype(str), size=rows["statistic"].abs())
     rows = rows[rows["target"] != ""].sort_values(["feature", "size"], ascending=[True, False], kind="stable")
     rows = rows.drop_duplicates(["feature", "target"]).groupby("feature", sort=False).head(top)
@@ -93,7 +95,7 @@ def feature_sets(
     >>> all(len(members) >= 3 for members in exported.values())
     True
     """
-    up = genes[genes["statistic"] > 0]
+    up = genes[direction(genes["statistic"], genes["log2fc"]) > 0]
     network = feature_network(up, features, level=level, top=top, column=column)
     sets = {str(name): members["target"].tolist() for name, members in network.groupby("source", sort=False)}
     kept = {name: members for name, members in sets.items() if len(members) >= fewest}

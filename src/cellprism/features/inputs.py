@@ -13,7 +13,14 @@ from cellprism.data.missing import groups, missing
 from cellprism.errors import InputError
 from cellprism.stats.depth import depth_strata
 from cellprism.stats.setindex import usable_symbols
-from cellprism.stats.units import MIN_DONOR_CELLS, MIN_DONORS, MIN_STRATUM_CELLS, Units, usable_units
+from cellprism.stats.units import (
+    MIN_DONOR_CELLS,
+    MIN_DONORS,
+    MIN_STRATUM_CELLS,
+    Units,
+    refuse_numbers,
+    usable_units,
+)
 
 __all__ = ["Design", "blocks_and_donors", "gene_frame", "label_frame", "split_columns"]
 
@@ -100,6 +107,8 @@ def blocks_and_donors(
     """
     if isinstance(donor, str) and donor != "strata":
         raise InputError("donor is 'strata', an array, or None", repr(donor), "give the donor of each cell")
+    if strata is not None:  # by its own name, before it is taken for donors
+        refuse_numbers(strata, "stratum")
     unit = strata if isinstance(donor, str) else donor
     design = Design(None, None, np.ones(n_cells, dtype=bool), ())
     if unit is not None:

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from cellprism.features import naming
 from cellprism.features.beyond import reach
 from cellprism.features.core import core_deviates, lift
+from cellprism.features.direction import direction
 from cellprism.features.evidence import Evidence
 from cellprism.features.homes import Homes, label_homes, set_home_lift
 from cellprism.features.question import Question
@@ -29,17 +30,16 @@ _OFF_FROM = 0.2  # a feature is told by where it is off from this share of activ
 def top_genes(found: Evidence) -> np.ndarray:
     """(features, :data:`TOP_GENES`) genes of the largest calibrated deviates that are up, best first; -1 for none.
 
-    A gene is up where its mean is higher in the active cells too. Ranks and means may disagree (a gene that is strong in
-    few of the inactive cells): such a gene is neither up nor down.
+    What is up is told by :func:`cellprism.features.direction.direction`.
     """
     z, log2fc = found.genes.calibrated, found.genes.log2fc
     out = np.full((z.shape[0], TOP_GENES), -1, dtype=np.int64)
     few = min(3 * TOP_GENES, z.shape[1])
     for f in np.flatnonzero(found.contrast.testable).tolist():
         best = np.argpartition(-z[f], few - 1)[:few]
-        best = best[(log2fc[f, best] > 0) & (z[f, best] > 0)]
+        best = best[direction(z[f, best], log2fc[f, best]) > 0]
         if best.size < TOP_GENES:  # ranks and means disagree of many, or few are up at all
-            best = np.flatnonzero((log2fc[f] > 0) & (z[f] > 0))
+            best = np.flatnonzero(direction(z[f], log2fc[f]) > 0)
         best = best[np.argsort(-z[f, best], kind="stable")][:TOP_GENES]
         out[f, : best.size] = best
     return out
@@ -238,7 +238,7 @@ def _lowest(found: Evidence) -> np.ndarray:
     z, log2fc = found.genes.calibrated, found.genes.log2fc
     out = np.full((z.shape[0], _LOW_GENES), -1, dtype=np.int64)
     for f in np.flatnonzero(found.contrast.testable).tolist():
-        down = np.flatnonzero((log2fc[f] < 0) & (z[f] <= -found.critical))
+        down = np.flatnonzero((direction(z[f], log2fc[f]) < 0) & (z[f] <= -found.critical))
         best = down[np.argsort(z[f, down], kind="stable")][:_LOW_GENES]
         out[f, : best.size] = best
     return out

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cellprism.features.direction import direction
 from cellprism.features.naming import display_gene
 from cellprism.numeric import numbers_checked
 from cellprism.pl.maps import row_of
@@ -42,7 +43,8 @@ def volcano(
     names
         So many genes with the smallest p carry their names.
     level
-        Genes below this q value are coloured, orange where higher in active cells, blue where lower.
+        Genes below this q value are coloured, orange where higher in active cells, blue where lower, by rank and by mean;
+        where these disagree they stay grey.
 
     Examples
     --------
@@ -56,7 +58,8 @@ def volcano(
     table = source.genes[source.genes["feature"] == feature].copy()
     table["mlp"] = minus_log10_p(table) if len(table) else []
     fold, clear = table["log2fc"].to_numpy(dtype=float), (table["qval"] < level).to_numpy()
-    for mask, shade in ((~clear, GREY), (clear & (fold > 0), UP), (clear & (fold < 0), DOWN)):
+    way = np.where(clear, direction(table["statistic"], fold), 0)
+    for mask, shade in ((way == 0, GREY), (way > 0, UP), (way < 0, DOWN)):
         ax.scatter(fold[mask], table["mlp"][mask], s=9, c=shade, linewidths=0)
     shown = table.nlargest(names, "mlp")
     symbol = text(shown["symbol"])

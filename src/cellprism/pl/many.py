@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cellprism.errors import InputError
+from cellprism.features.direction import direction
 from cellprism.features.naming import display_gene
 from cellprism.numeric import numbers_checked
 from cellprism.pl.maps import cells, row_of
@@ -94,7 +95,7 @@ def heatmap(
     True
     """
     source = as_source(data, key)
-    table = source.genes[source.genes["log2fc"] > 0]
+    table = source.genes[direction(source.genes["statistic"], source.genes["log2fc"]) > 0]
     if table.empty:
         raise InputError("a heat map needs the genes of features", "none", "annotate the features first")
     lead = table.sort_values("statistic", ascending=False, kind="stable").groupby("feature", observed=True).head(genes)

@@ -142,7 +142,7 @@ def feature_map(
     called = [str(source.features["name"].iloc[i]) for i in named]
     ax = own_axes(ax, (8.4, max(5.0, key_high(called))) if called else (6, 5))
     flat = plane(source.directions, seed=seed)
-    values = source.features[colour]
+    values, legend = source.features[colour], None
     area = float(np.clip(9000 / max(len(flat), 1), 3, 40))
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         drawn = ax.scatter(
@@ -161,19 +161,14 @@ def feature_map(
         rest = ~np.isin(words, common)
         ax.scatter(flat[rest, 0], flat[rest, 1], s=area, c=GREY, linewidths=0, label="other" if rest.any() else None)
         for word, shade in zip(common, CATEGORIES, strict=False):
-            ax.scatter(flat[words == word, 0], flat[words == word, 1], s=area, c=shade, linewidths=0, label=word)
-        ax.legend(
-            frameon=False,
-            fontsize=8,
-            title=colour.replace("_", " "),
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.06),
-            ncols=4,
-        )
+            ax.scatter(
+                flat[words == word, 0], flat[words == word, 1], s=area, c=shade, linewidths=0, label=wrapped(word, 30)
+            )
+        legend = colour.replace("_", " ")
     bare(ax)
     ax.set(xlabel="features: t-SNE 1", ylabel="t-SNE 2")
     numbers = [int(source.features["feature"].iloc[i]) for i in named]
-    key_points(ax, [(flat[i, 0], flat[i, 1]) for i in named], numbers, called)
+    key_points(ax, [(flat[i, 0], flat[i, 1]) for i in named], numbers, called, legend=legend)
     return ax
 
 

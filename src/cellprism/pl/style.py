@@ -102,14 +102,26 @@ def label_points(ax: Axes, points: Sequence[tuple[float, float]], names: Sequenc
 
 
 def key_points(
-    ax: Axes, points: Sequence[tuple[float, float]], numbers: Sequence[int], names: Sequence[str], size: float = 6.5
+    ax: Axes,
+    points: Sequence[tuple[float, float]],
+    numbers: Sequence[int],
+    names: Sequence[str],
+    size: float = 6.5,
+    legend: str | None = None,
 ) -> None:
-    """Write the numbers of features beside their points, and what they are called beside the axes.
+    """Write the numbers of features beside their points, what they are called beside the axes, and a legend below.
 
     Axes that a user gives may leave no room for the names: these are then left out, and that is said.
     """
-    if not len(points):
-        return
+    if len(points):
+        _key_beside(ax, numbers, names, size)
+    if legend is not None:
+        _legend_below(ax, legend)
+    if len(points):  # last, as room for the others moves the points
+        label_points(ax, points, [str(n) for n in numbers], size)
+
+
+def _key_beside(ax: Axes, numbers: Sequence[int], names: Sequence[str], size: float) -> None:
     called = "\n".join(f"{n}   {_in_key(name)}" for n, name in zip(numbers, names, strict=True))
     key = ax.text(1.02, 1.0, called, transform=ax.transAxes, fontsize=size, va="top", ha="left", linespacing=1.25)
     figure: Any = ax.get_figure(root=True)
@@ -119,7 +131,34 @@ def key_points(
     if box.x1 > page.x1 or box.y0 < page.y0 or any(one is not None and box.overlaps(one) for one in others):
         key.remove()
         warn("beside these axes is no room for the names of the numbered features: give larger ones, or none")
-    label_points(ax, points, [str(n) for n in numbers], size)
+
+
+def _legend_below(ax: Axes, title: str) -> None:
+    """A legend under the axes, in as many columns as there is room for; in them where there is none below, or none at all."""
+    figure: Any = ax.get_figure(root=True)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "borderaxespad": 3.0}
+    places: list[dict[str, Any]] = [below | {"ncols": n} for n in (4, 3, 2, 1)] + [{"loc": "best", "fontsize": 6}]
+    for place in places:
+        legend = ax.legend(**({"frameon": False, "fontsize": 8, "title": title} | place))
+        legend.set_in_layout(False)  # a layout that cannot hold it gives up on all
+        figure.draw_without_rendering()
+        box, page, own = legend.get_window_extent(), figure.bbox, ax.get_window_extent()
+        if place is places[-1]:
+            fits = box.width <= own.width and box.height <= own.height
+        else:
+            fits = page.x0 <= box.x0 and box.x1 <= page.x1
+            high = box.height
+            if fits and figure.get_layout_engine() is not None:
+                fits = high < 0.5 * own.height
+                legend.set_in_layout(fits)
+                figure.draw_without_rendering()
+                box = legend.get_window_extent()
+            others = [one.get_tightbbox() for one in figure.axes if one is not ax]
+            fits = fits and box.y0 >= page.y0 and not any(one is not None and box.overlaps(one) for one in others)
+        if fits:
+            return
+    legend.remove()
+    warn("in and below these axes is no room for the legend of the colours: give larger ones")
 
 
 def key_high(names: Sequence[str]) -> float:

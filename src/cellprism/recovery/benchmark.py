@@ -45,7 +45,7 @@ RECOVERY_COLUMNS = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Benchmark(ScoreTables):
     """Scores of several methods on the same cells, which can be written down with figures and a page."""
 

@@ -10,7 +10,7 @@ import pandas as pd
 __all__ = ["ScoreTables"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ScoreTables:
     """Scores of several methods on the same cells."""
 
@@ -22,3 +22,7 @@ class ScoreTables:
     ``l0``, ``redundant``, ``seconds`` of the method."""
     about: dict[str, Any] = field(default_factory=dict)
     """Preset, seeds, options, versions and timings."""
+
+    def __repr__(self) -> str:
+        methods = self.summary["method"].nunique()
+        return f"Benchmark of {methods} methods, {len(self.recovery):,} scores\n    .recovery, .summary, .about"

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from scipy import sparse
 
+from cellprism.features.direction import direction
 from cellprism.report.evidence import Evidence
 from cellprism.report.pack import Quantised, smallest
 from cellprism.report.source import Source
@@ -34,7 +35,7 @@ def decile_means(source: Source, evidence: Evidence, start: int, stop: int) -> d
     leading = []
     for row in range(start, stop):
         mine = table.iloc[int(evidence.gene_ptr[row]) : int(evidence.gene_ptr[row + 1])]
-        ids = mine["id"].to_numpy()[mine["statistic"].to_numpy() > 0]
+        ids = mine["id"].to_numpy()[direction(mine["statistic"], mine["log2fc"]) > 0]
         leading.append(ids[column_of[ids] >= 0][:GENES])
     genes = np.unique(np.concatenate(leading)).astype(np.int64)
     X = source.expression[:, column_of[genes]]

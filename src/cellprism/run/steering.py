@@ -13,6 +13,7 @@ from cellprism import genesets, sae
 from cellprism.data.query import rows_where
 from cellprism.embed import EmbeddingModel
 from cellprism.errors import InputError
+from cellprism.features.direction import direction
 from cellprism.run.encode import model_of
 from cellprism.run.folder import RunFolder
 from cellprism.steering import Edit, Effect, effect
@@ -107,6 +108,8 @@ def targets_of(folder: RunFolder, feature: int, model: EmbeddingModel) -> list[s
     """The feature's strongest genes in the run that the model decodes; None where there are none."""
     table = folder.genes
     decoded = {g for names in model.genes.values() for g in names}
-    own = table[(table["feature"] == feature) & (table["qval"] < 0.05) & (table["log2fc"] > 0)]
+    own = table[
+        (table["feature"] == feature) & (table["qval"] < 0.05) & (direction(table["statistic"], table["log2fc"]) > 0)
+    ]
     own = own[own["gene"].isin(decoded)].nlargest(N_TARGETS, "statistic")
     return list(own["gene"]) or None

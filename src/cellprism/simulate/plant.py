@@ -13,8 +13,9 @@ from scipy import sparse
 
 from cellprism.data.missing import groups
 from cellprism.data.state import recognise, to_log1p, whole
-from cellprism.errors import InputError
+from cellprism.errors import CellsLeftOut, InputError, warn
 from cellprism.numeric import numbers_checked
+from cellprism.stats.units import refuse_numbers
 
 __all__ = ["Depth", "Planted", "Programme", "cluster_regions", "plant", "whole_counts"]
 
@@ -34,7 +35,7 @@ class Programme:
     n_genes: int = 30
     """Genes that it raises together."""
     share: float = 0.1
-    """Share of all cells in which it is on."""
+    """Share of all cells (that have a region) in which it is on."""
     fold: float = 2.0
     """Factor on the mean of its genes in a cell of activity 1; below 1 it lowers them, 1 plants nothing."""
     confined: bool | tuple[str, ...] = False
@@ -70,6 +71,13 @@ class Planted(NamedTuple):
     genes: tuple[NDArray[np.intp], ...]
     """Columns of each programme's genes."""
 
+    def __repr__(self) -> str:
+        cells, genes = self.counts.shape
+        return (
+            f"Planted: {len(self.programmes)} programmes in {cells:,} cells x {genes:,} genes\n"
+            "    .counts, .activity, .possible, .programmes, .genes"
+        )
+
 
 @numbers_checked
 def plant(
@@ -101,7 +109,8 @@ def plant(
         What to plant; genes are drawn for each by itself, so that two may share some, as real ones do.
     regions
         A label a cell: the regions that programmes can be confined to and whose means a fold is held against, such as
-        cell types; None: :func:`cluster_regions` of the counts.
+        cell types; None: :func:`cluster_regions` of the counts. Cells without one keep their counts: nothing is planted
+        in them.
     spread
         Activities of the cells where a programme is on lie evenly in ``1 - spread`` to ``1 + spread``; 0: on or off.
     depth
@@ -139,14 +148,19 @@ def plant(
         )
     if not programmes:
         raise InputError("something must be planted", "no programme", "give at least one")
-    label = groups(cluster_regions(X, seed=seed) if regions is None else regions)
-    if len(label.number) != X.shape[0] or label.n_missing:
+    given = cluster_regions(X, seed=seed) if regions is None else regions
+    refuse_numbers(given, "region")
+    label = groups(given)
+    if len(label.number) != X.shape[0]:
         raise InputError(
-            "regions need a label a cell",
-            f"{len(label.number)} for {X.shape[0]} cells, {label.n_missing} missing",
-            "align them with the counts, and name what is unknown",
+            "regions need a label a cell", f"{len(label.number)} for {X.shape[0]} cells", "align them with the counts"
         )
     of_cell, names = label.number, tuple(label.names)
+    within = np.flatnonzero(of_cell >= 0)
+    if not within.size:
+        raise InputError("programmes are planted in regions", "no cell with one", "name the regions, or leave them out")
+    if label.n_missing:
+        warn(f"{label.n_missing:,} of {X.shape[0]:,} cells without a region: nothing is planted there", CellsLeftOut)
     rng = np.random.default_rng(seed)
     activity = np.zeros((X.shape[0], len(programmes)))
     possible = np.zeros(activity.shape, dtype=bool)
@@ -154,10 +168,10 @@ def plant(
     found = sparse.csr_array((X > 0).astype(np.float64))
     genes, rows = [], []
     for p, programme in enumerate(programmes):
-        where = _regions_of(programme, of_cell, names, rng)
+        where = _regions_of(programme, of_cell[within], names, rng)
         possible[:, p] = np.isin(of_cell, where)
         may = np.flatnonzero(possible[:, p])
-        on = rng.choice(may, size=max(1, round(programme.share * len(of_cell))), replace=False)
+        on = rng.choice(may, size=max(1, round(programme.share * within.size)), replace=False)
         activity[on, p] = rng.uniform(1 - spread, 1 + spread, size=len(on))
         detected = np.asarray(found[may].mean(axis=0)).ravel()
         genes.append(_genes_of(programme, detected, min_detected, rng))
@@ -173,7 +187,7 @@ def plant(
                 "n_on": len(on),
             }
         )
-    member = sparse.csr_array((np.ones(len(of_cell)), (of_cell, np.arange(len(of_cell)))))
+    member = sparse.csr_array((np.ones(within.size), (of_cell[within], within)), shape=(len(names), len(of_cell)))
     sums = (member @ X.astype(np.float64)).toarray()
     profile = sums / np.maximum(sums.sum(axis=1, keepdims=True), 1)
     raised = np.unique(np.concatenate(genes))

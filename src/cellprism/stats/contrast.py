@@ -143,7 +143,8 @@ def paper_contrast(
     excluded_ptr, excluded = _sublist(codes, ~keep)
     positive = _count(ptr, cells, strata, sizes.size)
     negative = sizes[None, :] - _count(codes.indptr, codes.indices, strata, sizes.size)
-    return Contrast(ptr, cells, excluded_ptr, excluded, positive, negative, _reasons(positive, negative, min_cells))
+    reason = _reasons(positive, negative, min_cells, f"cells above percentile {percentile:g} of the activation")
+    return Contrast(ptr, cells, excluded_ptr, excluded, positive, negative, reason)
 
 
 def _sublist(codes: sp.csc_array, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -156,7 +157,7 @@ def _count(ptr: np.ndarray, cells: np.ndarray, strata: np.ndarray, n_strata: int
     return counts
 
 
-def _reasons(positive: np.ndarray, negative: np.ndarray, min_cells: int) -> np.ndarray:
+def _reasons(positive: np.ndarray, negative: np.ndarray, min_cells: int, above: str = "active cells") -> np.ndarray:
     # with one stratum the plain counts say more than that neither side has a partner
     both = (positive > 0) & (negative > 0) if positive.shape[1] > 1 else np.ones(positive.shape, dtype=bool)
     n_pos, n_neg = np.where(both, positive, 0).sum(axis=1), np.where(both, negative, 0).sum(axis=1)
@@ -165,6 +166,6 @@ def _reasons(positive: np.ndarray, negative: np.ndarray, min_cells: int) -> np.n
     for f in np.flatnonzero(n_neg < min_cells):
         reason[f] = f"{n_neg[f]} inactive cells{where}, fewer than {min_cells}"
     for f in np.flatnonzero(n_pos < min_cells):
-        reason[f] = f"{n_pos[f]} active cells{where}, fewer than {min_cells}"
+        reason[f] = f"{n_pos[f]} {above}{where}, fewer than {min_cells}"
     reason[positive.sum(axis=1) == 0] = "never active"
     return reason

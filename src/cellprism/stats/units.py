@@ -13,14 +13,19 @@ donor counts with :data:`FEWEST_A_SIDE` cells on each side: fewer are stray cell
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from cellprism.data.columns import column_kind
 from cellprism.data.missing import groups
 from cellprism.errors import InputError
 
-__all__ = ["FEWEST_A_SIDE", "MIN_DONORS", "MIN_DONOR_CELLS", "MIN_SIDE", "MIN_STRATUM_CELLS", "Units", "usable_units"]
+__all__ = [
+    "FEWEST_A_SIDE", "MIN_DONORS", "MIN_DONOR_CELLS", "MIN_SIDE", "MIN_STRATUM_CELLS", "Units", "refuse_numbers",
+    "usable_replicates", "usable_units",
+]  # fmt: skip
 
 MIN_DONORS = 3
 """Fewest donors for a test over donors of which each is on both sides."""
@@ -70,7 +75,7 @@ def usable_units(values: Any, role: str, least: int, n_cells: int | None = None)
     Raises
     ------
     InputError
-        If there is not one value a cell.
+        If there is not one value a cell, or they are numbers with fractions.
 
     Examples
     --------
@@ -78,6 +83,7 @@ def usable_units(values: Any, role: str, least: int, n_cells: int | None = None)
     >>> usable_units(["a"] * 20 + ["b"] * 3, "donor", least=10).names.tolist()
     ['a']
     """
+    refuse_numbers(values, role)
     found = groups(values)
     if n_cells is not None and found.number.size != n_cells:
         raise InputError(
@@ -98,6 +104,34 @@ def usable_units(values: Any, role: str, least: int, n_cells: int | None = None)
             f"{_cells(int(sizes[~large].sum()), found.number.size)} of {what}, which {have} fewer than {least} cells"
         )
     return Units(found.names[large], new[found.number], tuple(notes))
+
+
+def refuse_numbers(values: Any, role: str) -> None:
+    """Refuse numbers with fractions, such as an age: each would be a unit of its own."""
+    if column_kind(values) == ("number", ""):
+        raise InputError(
+            f"{_plural(role)} are categories",
+            "numbers with fractions",
+            f"give what names the {_plural(role)}, or keep these numbers as text where they do",
+        )
+
+
+def usable_replicates(values: Any) -> Units:
+    """Replicates that features are chosen in or scored in as wholes: of a donor's cells, or of half as many as the others have.
+
+    Many small ones carry an evaluation together, so what is too small is told by their mean where that is below a donor's.
+
+    Examples
+    --------
+    >>> from cellprism.stats.units import usable_replicates
+    >>> usable_replicates(["a"] * 30 + ["b"] * 30 + ["c"]).names.tolist()
+    ['a', 'b']
+    >>> usable_replicates([i // 2 for i in range(100)]).names.size
+    50
+    """
+    sizes = groups(values).sizes
+    mean = float(sizes.mean()) if sizes.size else 0.0
+    return usable_units(values, "replicate", max(1, min(MIN_DONOR_CELLS, math.ceil(mean / 2))))
 
 
 def _cells(n: int, total: int) -> str:

@@ -31,6 +31,14 @@ class Cleaned(NamedTuple):
     residual_nuisance: float
     """Share of the residual's variance that the nuisance explains within labels, before any change of it."""
 
+    def __repr__(self) -> str:
+        cells, d = self.embedding.shape
+        cleaned = int((self.features["action"] == "cleaned").sum())
+        return (
+            f"Cleaned embedding of {cells:,} cells x {d} dimensions, {cleaned} of {len(self.features)} features cleaned\n"
+            "    .embedding, .features, .residual_nuisance"
+        )
+
 
 @numbers_checked
 def clean(

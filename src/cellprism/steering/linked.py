@@ -38,6 +38,13 @@ class Linked(NamedTuple):
     effect: Effect
     """The whole effect of steering the chosen features."""
 
+    def __repr__(self) -> str:
+        chosen = int(self.features["chosen"].sum())
+        return (
+            f"Linked to a gene: {len(self.table):,} features of another modality, by {chosen} of {len(self.features)} tried\n"
+            "    .table, .features, .effect"
+        )
+
 
 @numbers_checked
 def linked(

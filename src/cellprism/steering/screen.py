@@ -11,8 +11,9 @@ from scipy import sparse
 
 from cellprism.data.missing import groups
 from cellprism.data.order import refuse_other_order
-from cellprism.errors import InputError
+from cellprism.errors import CellsLeftOut, InputError, warn
 from cellprism.numeric import numbers_checked
+from cellprism.stats.units import usable_units
 from cellprism.steering.edit import Dictionary
 from cellprism.steering.nulls import feature_directions, random_directions
 
@@ -59,6 +60,11 @@ def screen(
     The mean move of the source cells is (quantile - mean activation there) x the feature's decoder direction, so all
     scores are products of three small matrices; no cell is decoded.
 
+    Warns
+    -----
+    CellsLeftOut
+        Where cells have no label, or one of fewer than ``min_cells`` cells.
+
     Examples
     --------
     >>> prism.screen(sae, X, types, n_null=50).columns.tolist()
@@ -77,6 +83,8 @@ def screen(
             ", ".join(f"{v}: {n}" for v, n in zip(names, sizes, strict=True)),
             "merge small labels, or lower min_cells",
         )
+    for note in usable_units(labels, "label", min_cells).notes:
+        warn(f"{note}: left out", CellsLeftOut)
     codes = sae.encode(Z.astype(np.float32)) if codes is None else codes
     known = np.flatnonzero(found.number >= 0)  # cells without a label say nothing of the ways between labels
     Z, codes, index = Z[known], sparse.csr_array(codes)[known], found.number[known]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from cellprism import genesets
 from cellprism.data.expression import gene_names, measured_expression
+from cellprism.data.modalities import with_protein
 from cellprism.data.order import refuse_other_order
 from cellprism.data.sparse import as_csr
 from cellprism.data.stored import is_stored, stored_expression
@@ -50,8 +51,9 @@ def annotate(
     Parameters
     ----------
     adata
-        Gets the tables ``features``, ``genes``, ``sets``, ``labels`` and ``shares`` in ``uns[key]``. The X of a file that was
-        opened with ``backed="r"`` is read in pieces and never held.
+        Gets the tables ``features``, ``genes``, ``sets``, ``labels`` and ``shares`` in ``uns[key]``. Counts of proteins in
+        ``obsm["protein_expression"]`` are tested too, as a modality of their own. The X of a file that was opened with
+        ``backed="r"`` is read in pieces and never held, and tested alone.
     gene_sets
         A mapping from names to symbols, or what :func:`cellprism.genesets.load` takes.
     key
@@ -91,7 +93,10 @@ def annotate(
         genes, symbols = gene_names(adata, gene_symbols)
         depth, modality = values.depth(), ("rna",) * len(genes)
     else:
-        found = measured_expression(adata, layer=layer, raw=raw, gene_symbols=gene_symbols, state=expression_state)
+        cells, said = with_protein(adata)
+        if said is not None and cells is adata:
+            warn(said)
+        found = measured_expression(cells, layer=layer, raw=raw, gene_symbols=gene_symbols, state=expression_state)
         values, genes, symbols = found.values, found.genes, found.symbols
         depth, modality = found.depth, found.modality
     sets = dict(gene_sets) if isinstance(gene_sets, Mapping) else genesets.load(gene_sets, warnings.warn)

@@ -7,6 +7,7 @@ from typing import Any
 
 import anndata as ad
 
+from cellprism.data.order import refuse_other_order
 from cellprism.data.query import rows_where
 from cellprism.data.read import describe_keys, one_of_these
 from cellprism.data.sparse import as_csr
@@ -66,6 +67,7 @@ def differential(
                 f"{column!r}; there are {describe_keys(adata.obs)}",
                 one_of_these(column, adata.obs),
             )
+    refuse_other_order(adata=adata, within=within)
     mask = rows_where(adata.obs, within) if isinstance(within, str) else within
     found = _differential(
         as_csr(adata.obsm[f"X_{key}"], "the matrix of codes"), adata.obs[by], None if donor is None else adata.obs[donor],

@@ -10,7 +10,7 @@ const DRAWN = 1500; // genes drawn, the strongest first: SVG stays quick
 
 /** Volcano of the genes kept for a feature; `pick(id)` is called with a gene. */
 export function volcano(genes, names, pick) {
-  const rows = d3.range(genes.n).map((i) => ({ id: genes.id[i], fc: genes.fc[i], mlp: genes.mlp[i], mlq: genes.mlq[i] })); // prettier-ignore
+  const rows = d3.range(genes.n).map((i) => ({ id: genes.id[i], fc: genes.fc[i], z: genes.z[i], mlp: genes.mlp[i], mlq: genes.mlq[i] })); // prettier-ignore
   const shown = rows.filter((d) => Number.isFinite(d.fc) && Number.isFinite(d.mlp)).slice(0, DRAWN);
   const figure = chart("Volcano of genes: log2 fold change against minus log10 p", (w) => Math.min(360, Math.max(260, w * 0.75)), (root, w, h) => {
     const reach = d3.max(shown, (d) => Math.abs(d.fc)) || 1;
@@ -25,9 +25,10 @@ export function volcano(genes, names, pick) {
     for (const d of [...shown.filter((d) => marked && !marked.has(d.id)), ...[...front].reverse()]) {
       const faint = marked && !marked.has(d.id);
       const clear = d.mlq > 1.301;
+      const way = d.z > 0 === d.fc > 0 ? Math.sign(d.fc) : 0; // where ranks and mean disagree, neither up nor down
       const spot = svg("circle", {
         cx: x(d.fc), cy: y(d.mlp), r: faint ? 2 : clear || marked ? 3.4 : 2.4,
-        fill: !faint && (clear || marked) ? (d.fc > 0 ? UP : DOWN) : "currentColor", "fill-opacity": faint ? 0.1 : clear || marked ? 0.8 : 0.28, class: "spot",
+        fill: !faint && (clear || marked) ? (way > 0 ? UP : way < 0 ? DOWN : "currentColor") : "currentColor", "fill-opacity": faint ? 0.1 : clear || marked ? 0.8 : 0.28, class: "spot",
       }); // prettier-ignore
       spot.addEventListener("click", () => pick(d.id));
       spots.append(told(spot, `${names.shown(d.id)}: log2 fold change ${fixed(d.fc)}, p ${pvalue(d.mlp)}, q ${pvalue(d.mlq)}`));

@@ -38,7 +38,7 @@ FEWER, STEADIER = 0.05, 0.05
 another seed by which it must exceed it, to be chosen in its place."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recipe:
     """What to fit, and why.
 
@@ -62,6 +62,10 @@ class Recipe:
     """How much was tried."""
     precision: float = field(default=0.0)
     """Error variance a dimension, relative to the mean variance, down to which cells are described."""
+
+    def __repr__(self) -> str:
+        what = f"{self.config.activation} of {self.config.width:,} features"
+        return f"Recipe ({self.preset}): {what}, of {len(self.scouts)} candidates\n    .config, .reasons, .scouts"
 
     @property
     def landscape(self) -> list[dict[str, Any]]:
