@@ -67,7 +67,7 @@ def multiomics(ns: dict[str, Any]) -> None:
     shares = ns["shares"]
     assert len(shares) >= 4
     led = shares["of the 15 raised most"] > 3 * shares["of all"]
-    assert (~led).sum() == 1, "the text says that peaks of the gene's programme lead for all genes but one"
+    assert (~led).sum() <= 1, "the text says that peaks of the gene's programme lead for all genes, or all but one"
     assert shares.loc[led, "of the 15 raised most"].median() == 1
     known = ns["programmes"].dropna(subset="best_abs_r")
     assert (known["best_abs_r"] > 3 * known["null_best_abs_r"]).all()
