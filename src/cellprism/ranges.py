@@ -35,7 +35,7 @@ FROM_0 = Range(least=0)
 SHARE = Range(least=0, most=1)
 BELOW_1 = Range(least=0, below=1)
 OPEN = Range(above=0, below=1)
-POSITIVE = Range(above=0)
+POSITIVE = Range(above=0, most=1e30)  # squares of float32 are numbers up to about there
 LEVEL = Range(above=0, most=1, usual="0.05 is usual")
 SEED = Range(least=0, most=LARGEST, usual="use 0")
 WEIGHT = Range(least=0, most=1e6)
@@ -55,7 +55,7 @@ RANGES: dict[str, Range] = {
     "start_active": Range(above=0, below=1, usual="use 0.05, or None"), "aux_k": COUNT, "aux_weight": WEIGHT,
     "dead_after": COUNT, "resample_every": COUNT, "bandwidth": Range(above=0, most=1e6, usual="use 0.5, or None for the default"),
     "k_percent": Range(above=0, most=100, usual="give a percentage of the width"),
-    "epochs": Range(1, most=1_000_000), "batch_size": COUNT, "lr": Range(above=0, usual="use 3e-3 or less"),
+    "epochs": Range(1, most=1_000_000), "batch_size": COUNT, "lr": Range(above=0, most=1e30, usual="use 3e-3 or less"),
     "warmup": SHARE, "decay": SHARE, "betas": Range(0, below=1, usual="use (0.9, 0.999)"),
     "holdout": Range(0, below=1, usual="use 0.1, or 0 to train on every cell"), "patience": Range(1, usual="use 10, or None to train to the end"),
     "max_grad_norm": Range(above=0, usual="use 1, or None"), "dictionary_shards": COUNT, "checkpoint_every": COUNT,
@@ -66,7 +66,7 @@ RANGES: dict[str, Range] = {
     "d": DIMENSIONS, "trials": Range(1, most=1_000_000), "layers": Range(0, most=100), "hidden": DIMENSIONS,
     "head_layers": Range(1, most=100), "head_width": Range(1, most=1_000), "radius": POSITIVE, "hardness": POSITIVE, "sd": POSITIVE,
     "sd_sd": POSITIVE, "dirichlet": POSITIVE, "covariate_latent": DIMENSIONS, "lr_z": POSITIVE, "lr_prior": POSITIVE,
-    "n_top_genes": COUNT, "depth": Range(1, most=100), "dropout": BELOW_1, "weight_decay": FROM_0,
+    "n_top_genes": COUNT, "depth": Range(1, most=100), "dropout": BELOW_1, "weight_decay": WEIGHT,
     "validation": OPEN,
     # tests of features
     "level": LEVEL, "min_cells": COUNT, "pseudocount": Range(above=0, most=1e6), "set_size": COUNT, "min_overlap": SHARE,
