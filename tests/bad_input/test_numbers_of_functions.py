@@ -104,7 +104,7 @@ def outside(name: str, parameter: str) -> Iterator[Any]:
     if kind.above is not None:
         yield from (kind.above, -1e300)
     if kind.most is not None:
-        yield from (kind.most + 1, 1e300)
+        yield from (kind.most + 1 if whole else kind.most * (1 + 1e-9), 1e300)
     if kind.below is not None:
         yield from (kind.below, 1.5)
     if whole:

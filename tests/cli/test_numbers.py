@@ -62,7 +62,7 @@ def outside(command: str, option: str, fraction: bool) -> Iterator[str]:
         if bound is not None:
             yield f"{bound:g}"
     if kind.most is not None:
-        yield str(kind.most + 1)
+        yield f"{kind.most * 2:g}" if fraction else str(kind.most + 1)
     if fraction:
         if kind.most is not None or kind.below is not None:
             yield "1e300"
