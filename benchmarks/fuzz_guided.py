@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 TARGETS = ("gmt", "obo", "csv", "ids", "network", "config", "safetensors")
@@ -30,26 +31,20 @@ SEEDS = {
 """A small whole file of each to begin with; the two of an SAE are written below."""
 
 
-def one(target: str, executions: int, seed: int, corpus: Path) -> None:
-    """Fuzz one reader in this process, which ends with it."""
-    import atheris
+def reader(target: str, place: Path) -> tuple[bytes, Callable[[bytes], None]]:
+    """A small whole file of a kind, and what reads a file's content: without an error, or refused in one message."""
+    import numpy as np
 
-    with atheris.instrument_imports(include=list(LED_BY)):
-        import numpy as np
+    from cellprism.data.embedding import read_embedding
+    from cellprism.errors import InputError
+    from cellprism.genesets import read_gmt, read_id_table, read_network, read_ontology
+    from cellprism.sae import SAEConfig, load
+    from cellprism.sae.controls import untrained
 
-        from cellprism.data.embedding import read_embedding
-        from cellprism.errors import InputError
-        from cellprism.genesets import read_gmt, read_id_table, read_network, read_ontology
-        from cellprism.sae import SAEConfig, load
-        from cellprism.sae.controls import untrained
-
-    place = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     sae = place / "sae"
     cells = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     untrained(cells, SAEConfig(width=4, activation="topk", k=2)).save(sae)
     whole = {"config": sae / "config.json", "safetensors": sae / "sae.safetensors"}
-    corpus.mkdir()
-    (corpus / "whole").write_bytes(whole[target].read_bytes() if target in whole else SEEDS[target])
     readers = {
         "gmt": (place / "x.gmt", read_gmt),
         "obo": (place / "x.obo", read_ontology),
@@ -59,15 +54,28 @@ def one(target: str, executions: int, seed: int, corpus: Path) -> None:
         "config": (whole["config"], lambda _: load(sae).encode(cells)),
         "safetensors": (whole["safetensors"], lambda _: load(sae).encode(cells)),
     }
-    path, reader = readers[target]
+    path, function = readers[target]
+    first = whole[target].read_bytes() if target in whole else SEEDS[target]
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
         try:
-            reader(path)
+            function(path)
         except InputError:
             return
 
+    return first, read
+
+
+def one(target: str, executions: int, seed: int, corpus: Path) -> None:
+    """Fuzz one reader in this process, which ends with it."""
+    import atheris
+
+    place = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    with atheris.instrument_imports(include=list(LED_BY)):
+        first, read = reader(target, place)
+    corpus.mkdir()
+    (corpus / "whole").write_bytes(first)
     atheris.Setup(
         [sys.argv[0], str(corpus), f"-runs={executions}", f"-seed={seed}", "-max_len=4096", "-timeout=60"], read
     )

@@ -24,6 +24,13 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def held() -> dict[str, float]:
+    """What this process holds: memory, open files, threads."""
+    gc.collect()
+    files = len(list(Path("/proc/self/fd").iterdir()))
+    return {"mib": round(resident(), 1), "files": files, "threads": threading.active_count()}
+
+
 def measure(samples: int) -> list[dict[str, float]]:
     """What the process holds after each run."""
     from helpers import counts_adata, type_sets
@@ -40,9 +47,7 @@ def measure(samples: int) -> list[dict[str, float]]:
             options = {"embed": "pca", "components": 5, "width": 12, "k": 3, "seeds": 2, "epochs": 40}
             options |= {"gene_sets": (str(folder / "sets.gmt"),), "labels": ("cell_type",)}
             run(RunOptions(data=folder / f"{i}.h5ad", output=folder / f"run-{i}", **options))
-            gc.collect()
-            files = len(list(Path("/proc/self/fd").iterdir()))
-            found.append({"mib": round(resident(), 1), "files": files, "threads": threading.active_count()})
+            found.append(held())
             print(i, found[-1], flush=True)
     return found
 
@@ -52,9 +57,9 @@ if __name__ == "__main__":
     parser.add_argument("--samples", type=int, default=20)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    held = measure(arguments.samples)
-    half = len(held) // 2
-    grown = {key: held[-1][key] - held[half][key] for key in held[0]}
+    found = measure(arguments.samples)
+    half = len(found) // 2
+    grown = {key: found[-1][key] - found[half][key] for key in found[0]}
     target = Path(__file__).parent / "results" / "growth.json"
-    target.write_text(json.dumps({"after_each_run": held, "second_half_grew_by": grown}, indent=1) + "\n")
+    target.write_text(json.dumps({"after_each_run": found, "second_half_grew_by": grown}, indent=1) + "\n")
     print(f"over the second half: {grown}")

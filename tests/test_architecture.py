@@ -13,7 +13,7 @@ import cellprism
 ROOT = Path(cellprism.__file__).parent
 # A room may import the rooms of its own floor and of every floor below.
 FLOORS = [
-    {"errors", "numeric", "options", "progress", "files", "numba_cache", "workers"},
+    {"errors", "ranges", "numeric", "options", "progress", "files", "numba_cache", "workers"},
     {"data", "genesets", "datasets", "folder"},
     {"stats", "sae", "embed", "simulate"},
     {"features", "steering", "recovery", "evaluation"},

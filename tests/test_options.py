@@ -85,7 +85,7 @@ def test_the_command_line_has_the_same_options(name: str) -> None:
         ({"nulls": "none"}, "`nulls` must be of random, permuted, random_sets; met 'none'. Remedy: use one of these."),
         ({"expression_kind": "guessed"}, "`expression_kind` must be of measured, predicted; met 'guessed'"),
         ({"level": 0.0}, "`level` must be more than 0; met 0.0"),
-        ({"level": 1.5}, "`level` must be at most 1; met 1.5. Remedy: give 1 or less."),
+        ({"level": 1.5}, "`level` must be at most 1; met 1.5. Remedy: 0.05 is usual."),
         ({"level": float("nan")}, "`level` must be a number; met nan"),
         ({"level": "5%"}, "`level` must be a number; met '5%'"),
         ({"min_cells": 0}, "`min_cells` must be at least 1; met 0. Remedy: give 1 or more."),

@@ -1,7 +1,8 @@
 """Numbers that options take: from any form that says them exactly, the rest refused by name, before any work.
 
 :func:`numbers_checked` reads off a public function's annotations which of its arguments are numbers, and holds what it is
-called with against them. NaN, infinity, truth values, text and complex numbers are none.
+called with against them, and against its range (:mod:`cellprism.ranges`). NaN, infinity, truth values, text and complex
+numbers are none.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from cellprism.errors import InputError
+from cellprism.ranges import LARGEST, within
 
-__all__ = ["LARGEST_SEED", "as_declared", "as_number", "as_seed", "as_whole", "numbers_checked", "seed_after"]
+__all__ = ["as_declared", "as_number", "as_seed", "as_whole", "numbers_checked", "seed_after"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-LARGEST_SEED = 2**31 - 1
 _SEVERAL = {
     "Sequence[int]": "int", "Sequence[float]": "float", "tuple[int, ...]": "int", "tuple[float, ...]": "float",
     "tuple[int, int]": "int", "tuple[float, float]": "float",
 }  # fmt: skip
 
 
-def as_whole(name: str, value: Any) -> int:
-    """A whole number, of any numeric type.
+def as_whole(name: str, value: Any, owner: str = "") -> int:
+    """A whole number, of any numeric type, in the range of the argument ``name`` of ``owner``.
 
     Raises
     ------
@@ -35,12 +36,13 @@ def as_whole(name: str, value: Any) -> int:
         If it is none.
     """
     if _is_number(value) and value == value // 1:
+        within(name, int(value), owner)
         return int(value)
     raise InputError(f"`{name}` must be a whole number", repr(value), "give one, such as 16")
 
 
-def as_number(name: str, value: Any) -> float:
-    """A finite number, also as the text that YAML makes of ``1e-3``.
+def as_number(name: str, value: Any, owner: str = "") -> float:
+    """A finite number in the range of the argument ``name`` of ``owner``, also as the text that YAML makes of ``1e-3``.
 
     Raises
     ------
@@ -53,6 +55,7 @@ def as_number(name: str, value: Any) -> float:
         except (ValueError, OverflowError):
             number = math.nan
         if math.isfinite(number):
+            within(name, number, owner)
             return number
     raise InputError(f"`{name}` must be a number", repr(value), "give one, such as 0.1")
 
@@ -69,20 +72,15 @@ def as_seed(seed: Any) -> int:
     InputError
         If it is none.
     """
-    whole = as_whole("seed", seed)
-    if whole < 0:
-        raise InputError("`seed` must be at least 0", str(seed), "use 0")
-    if whole > LARGEST_SEED:
-        raise InputError(f"`seed` must be at most {LARGEST_SEED:,}", str(seed), "use 0")
-    return whole
+    return as_whole("seed", seed)
 
 
 def seed_after(seed: int, steps: int) -> int:
     """The seed so many steps on, of another random choice of the same job; behind the largest comes 0."""
-    return (seed + steps) % (LARGEST_SEED + 1)
+    return (seed + steps) % (LARGEST + 1)
 
 
-def as_declared(name: str, value: Any, annotation: str) -> Any:
+def as_declared(name: str, value: Any, annotation: str, owner: str = "") -> Any:
     """A value as its annotation has it, where that speaks of numbers; what else an annotation allows is left as it is.
 
     Parameters
@@ -93,11 +91,13 @@ def as_declared(name: str, value: Any, annotation: str) -> Any:
         What was given.
     annotation
         As it is written, such as ``"float | None"`` or ``"int | Sequence[int]"``.
+    owner
+        The function or class that it is an argument of.
 
     Raises
     ------
     InputError
-        If it is no such number.
+        If it is no such number, or out of its range.
     """
     parts = [part.strip() for part in annotation.split("|")]
     single = next((part for part in ("float", "int") if part in parts), "")  # a float may be whole
@@ -114,10 +114,10 @@ def as_declared(name: str, value: Any, annotation: str) -> Any:
     scalar = value is None or isinstance(value, numbers.Number | str) or getattr(value, "ndim", None) == 0
     scalar = scalar or (isinstance(value, list | tuple) and not several and not any("[" in part for part in others))
     if several and not scalar and isinstance(value, Iterable):
-        found = [_one(name, each, _SEVERAL[several]) for each in value]
+        found = [_one(name, each, _SEVERAL[several], owner, several=True) for each in value]
         return tuple(found) if several.startswith("tuple") else found
     if single and (scalar or not others):
-        return _one(name, value, single)
+        return _one(name, value, single, owner)
     if scalar or not others:
         raise InputError(
             f"`{name}` are several numbers", repr(value), f"give a list, such as [{'1' if 'int' in several else '0.1'}]"
@@ -125,14 +125,14 @@ def as_declared(name: str, value: Any, annotation: str) -> Any:
     return value
 
 
-def _one(name: str, value: Any, kind: str) -> Any:
-    if name == "seed":
-        return as_seed(value)
+def _one(name: str, value: Any, kind: str, owner: str, *, several: bool = False) -> Any:
+    if name == "seeds" and several:  # the seeds themselves; a number alone counts them
+        owner, kind = "several", "int"
     if kind == "int":
-        return as_whole(name, value)
+        return as_whole(name, value, owner)
     if isinstance(value, str):
         raise InputError(f"`{name}` must be a number", repr(value), "give one, such as 0.1")
-    return as_number(name, value)
+    return as_number(name, value, owner)
 
 
 def numbers_checked(function: F) -> F:
@@ -154,6 +154,7 @@ def numbers_checked(function: F) -> F:
         function.__init__ = numbers_checked(function.__init__)  # type: ignore[method-assign]
         return function
     signature = inspect.signature(function)
+    owner = function.__qualname__.removesuffix(".__init__")
     spoken_of = {
         name: parameter.annotation
         for name, parameter in signature.parameters.items()
@@ -168,7 +169,7 @@ def numbers_checked(function: F) -> F:
             return function(*args, **kwargs)
         for name, value in given.arguments.items():
             if name in spoken_of:
-                given.arguments[name] = as_declared(name, value, spoken_of[name])
+                given.arguments[name] = as_declared(name, value, spoken_of[name], owner)
         return function(*given.args, **given.kwargs)
 
     return checked  # type: ignore[return-value]

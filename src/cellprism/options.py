@@ -1,4 +1,4 @@
-"""Options as data: each is declared once, with its default, bounds and meaning, for Python and the command line.
+"""Options as data: each is declared once, with its default and meaning, for Python and the command line.
 
 A group of options is a frozen dataclass whose fields are made by :func:`option`. Signatures take their defaults from it
 (``level: float = EvidenceOptions.level``), docstrings their text (:func:`documented`), and the command line its parameters
@@ -29,9 +29,6 @@ def option(
     default: Any = dataclasses.MISSING,
     meaning: str = "",
     *,
-    least: float | None = None,
-    above: float | None = None,
-    most: float | None = None,
     choices: tuple[str, ...] = (),
     flags: tuple[str, ...] = (),
 ) -> Any:
@@ -43,17 +40,12 @@ def option(
         Its value where nothing else is asked for; left out, it must be given.
     meaning
         What it does, in a sentence or two.
-    least, above, most
-        Bounds of a number: at least, more than, at most.
     choices
         Words that a sequence may hold; those of a single word are told by its type.
     flags
         How the command line writes it, where that is not ``--name``.
     """
-    bounds = {"least": least, "above": above, "most": most}
-    return dataclasses.field(
-        default=default, metadata={"meaning": meaning, "flags": flags, "choices": choices, **bounds}
-    )
+    return dataclasses.field(default=default, metadata={"meaning": meaning, "flags": flags, "choices": choices})
 
 
 def meaning(group: type[Any], name: str) -> str:
@@ -84,7 +76,7 @@ def _kinds(kind: Any) -> tuple[Any, ...]:
 
 
 def check(options: Any) -> None:
-    """Refuse values that an option does not have: choices are those of its type, bounds those of its field.
+    """Refuse values that an option does not have: choices are those of its type, bounds those of its name.
 
     Parameters
     ----------
@@ -104,18 +96,8 @@ def check(options: Any) -> None:
         wrong = [one for one in given if choices and one not in choices]
         if wrong:
             raise InputError(f"{name} must be of {', '.join(choices)}", repr(wrong[0]), "use one of these")
-        least, above, most = (field.metadata.get(bound) for bound in ("least", "above", "most"))
-        value = as_declared(field.name, value, str(field.type))
+        value = as_declared(field.name, value, str(field.type), type(options).__name__)
         object.__setattr__(options, field.name, value)
-        if value is None or (least, above, most) == (None, None, None):
-            continue
-        for one in list(value) if isinstance(value, list | tuple) else [value]:
-            if least is not None and not one >= least:
-                raise InputError(f"{name} must be at least {least:g}", str(one), f"give {least:g} or more")
-            if above is not None and not one > above:
-                raise InputError(f"{name} must be more than {above:g}", str(one), "give a larger one")
-            if most is not None and not one <= most:
-                raise InputError(f"{name} must be at most {most:g}", str(one), f"give {most:g} or less")
 
 
 def _words(kind: Any) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from helpers import counts_adata
 from report.make_run import make_run
 
 from cellprism.cli import app
-from cellprism.cli.arguments import LARGEST
+from cellprism.ranges import LARGEST, range_of
 
 COMMANDS = {
     "run": ("cells.h5ad", "--embed", "pca", "-o", "{out}"),
@@ -35,8 +35,6 @@ COMMANDS = {
     "benchmark planted": ("cells.h5ad", "-o", "{out}"),
 }
 """The least that each is called with."""
-ANY = {("steer", "--add"), ("steer", "--to"), ("steer", "--scale"), ("steer", "--feature")}
-"""Of these a negative number is an edit, or a feature, that there is none of: told as that."""
 
 
 def numbers(group: Any, before: str = "") -> Iterator[tuple[str, str, bool]]:
@@ -52,10 +50,33 @@ def numbers(group: Any, before: str = "") -> Iterator[tuple[str, str, bool]]:
                 yield before + name, max(parameter.opts, key=len), "float" in kind.lower()
 
 
+def outside(command: str, option: str, fraction: bool) -> Iterator[str]:
+    """Numbers out of each bound of an option."""
+    kind = range_of(option[2:].replace("-", "_"), command.rpartition(" ")[2])
+    assert kind is not None, f"{option} of {command} has no range in cellprism.ranges"
+    if kind.least is not None or kind.above is not None:
+        yield "-7"
+    if kind.least == 1:
+        yield "0"
+    for bound in (kind.above, kind.below):
+        if bound is not None:
+            yield f"{bound:g}"
+    if kind.most is not None:
+        yield f"{kind.most * 2:g}" if fraction else str(kind.most + 1)
+    if fraction:
+        if kind.most is not None or kind.below is not None:
+            yield "1e300"
+    else:
+        yield str(LARGEST + 1)
+
+
 NUMBERS = list(numbers(typer.main.get_command(app)))
 CASES = [
-    *((command, option, "-7") for command, option, _ in NUMBERS if (command, option) not in ANY),
-    *((command, option, str(LARGEST + 1)) for command, option, fraction in NUMBERS if not fraction),
+    *(
+        (command, option, value)
+        for command, option, fraction in NUMBERS
+        for value in outside(command, option, fraction)
+    ),
     *((command, option, word) for command, option, fraction in NUMBERS if fraction for word in ("nan", "inf")),
 ]
 

@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 from cellprism.data.arrays import read_sparse
-from cellprism.data.embedding import embedding_from_obsm
+from cellprism.data.embedding import embedding_from_obsm, read_embedding
 from cellprism.data.expression import measured_expression, take_matrix
 from cellprism.data.sparse import as_csr, as_dense
 from cellprism.errors import InputError
@@ -154,3 +154,25 @@ def test_a_matrix_file_with_indices_out_of_range_is_refused(tmp_path: Path) -> N
             read_sparse(tmp_path / "x.npz", "codes")
     with pytest.raises(InputError, match="No such file"):
         read_sparse(tmp_path / "no.npz", "codes")
+
+
+@pytest.mark.parametrize("name", ["indices", "indptr"])
+def test_positions_that_are_no_whole_numbers_are_refused(name: str, tmp_path: Path) -> None:
+    """SciPy cuts 0.5 to 0, and would read another matrix."""
+    whole = sp.csr_array(DENSE)
+    parts = {
+        "data": whole.data,
+        "indices": whole.indices,
+        "indptr": whole.indptr,
+        "format": b"csr",
+        "shape": whole.shape,
+    }
+    np.savez(tmp_path / "x.npz", **parts | {name: parts[name] + 0.5})
+    with pytest.raises(InputError, match=f"whole numbers; met {name} of float64"):
+        read_sparse(tmp_path / "x.npz", "codes")
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "dia"])
+def test_an_embedding_file_of_any_sparse_format(form: str, tmp_path: Path) -> None:
+    sp.save_npz(tmp_path / "z.npz", sp.csr_array(DENSE).asformat(form))
+    np.testing.assert_array_equal(read_embedding(tmp_path / "z.npz").values, DENSE)

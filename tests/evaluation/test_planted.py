@@ -158,7 +158,7 @@ def test_the_folder_reads_as_a_benchmark(huge, tmp_path):
         ({"programmes": []}, "at least"),
         ({"per_round": 0}, "at least"),
         ({"held_out": 0.2}, "leaves 100 cells out"),
-        ({"held_out": 1.0}, "others in"),
+        ({"held_out": 1.0}, "less than 1"),
         ({"obs": pd.DataFrame(index=range(3))}, "row a cell"),
         ({"methods": ["tsne"]}, "tsne"),
         ({"embed": "umap"}, "umap"),
@@ -213,8 +213,10 @@ def test_a_grid_is_gone_through_evenly_and_half_is_confined(n, n_genes, shares, 
 
 
 def test_no_grid_no_programmes():
-    with pytest.raises(InputError, match="met 0 programmes"):
+    with pytest.raises(InputError, match="`n` must be at least 1"):
         over_grid(0)
+    with pytest.raises(InputError, match="a point"):
+        over_grid(9, shares=())
 
 
 def test_the_command_line_knows_the_presets():

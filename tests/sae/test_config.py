@@ -19,11 +19,14 @@ BAD = {
     "l0 for relu": ({"width": 8, "activation": "relu", "l0": 0.1}, "belongs to jumprelu"),
     "negative l1": ({"width": 8, "activation": "relu", "l1": -0.1}, "`l1` must be at least 0"),
     "p for topk": ({"width": 8, "activation": "topk", "k": 2, "p_end": 0.5}, "annealing shapes an L1 penalty"),
-    "p out of range": ({"width": 8, "activation": "relu", "p_end": 0.0}, "must lie in"),
+    "p out of range": ({"width": 8, "activation": "relu", "p_end": 0.0}, "`p_end` must be more than 0"),
     "prefixes fall": ({"width": 8, "k": 2, "matryoshka": (4, 2)}, "must increase"),
     "prefix over width": ({"width": 8, "k": 2, "matryoshka": (4, 16)}, "between 1 and the width"),
-    "bandwidth zero": ({"width": 8, "activation": "jumprelu", "bandwidth": 0.0}, "`bandwidth` must be positive"),
-    "all active at the start": ({"width": 8, "activation": "relu", "start_active": 1.0}, "`start_active` must lie"),
+    "bandwidth zero": ({"width": 8, "activation": "jumprelu", "bandwidth": 0.0}, "`bandwidth` must be more than 0"),
+    "all active at the start": (
+        {"width": 8, "activation": "relu", "start_active": 1.0},
+        "`start_active` must be less than 1",
+    ),
     "a reading with prefixes": (
         {"width": 8, "activation": "jumprelu", "pre_bias": "none", "init": "geometry", "matryoshka": (4,)},
         "read off without training",

@@ -136,7 +136,7 @@ BAD = {
     "half an epoch": ({"epochs": 2.5}, "`epochs` must be a whole number; met 2.5"),
     "words": ({"lr": "fast"}, "`lr` must be a number; met 'fast'"),
     "one beta": ({"betas": (0.9,)}, "`betas` are two numbers"),
-    "beta of one": ({"betas": (0.9, 1.0)}, "`betas` must lie in"),
+    "beta of one": ({"betas": (0.9, 1.0)}, "`betas` must be less than 1"),
     "negative seed": ({"seed": -1}, "`seed` must be at least 0"),
     "half a seed": ({"seeds": 1.5}, "`seeds` must be a whole number"),
     "bad device": ({"device": "abacus"}, "`device`"),

@@ -109,7 +109,7 @@ BAD = {
     "no config": ([], {}, "at least one config"),
     "too few seeds": ([VARIANTS["relu"]] * 2, {"seeds": [1]}, "`seeds` needs one value a config; met 1 for 2"),
     "too few rates": ([VARIANTS["relu"]] * 2, {"lr": [1e-3]}, "`lr` needs one value a config"),
-    "no budget": ([VARIANTS["relu"]], {"memory_budget": 0}, "`memory_budget` must be positive; met 0"),
+    "no budget": ([VARIANTS["relu"]], {"memory_budget": 0}, "`memory_budget` must be more than 0; met 0"),
     "unknown option": ([VARIANTS["relu"]], {"speed": 3}, "must be known"),
 }
 

@@ -194,7 +194,7 @@ NAMES = two_regions()[1]
         (lambda: plant(GOOD, [Programme(5, 0.6, confined=("a",))], regions=NAMES), "hold the cells"),
         (lambda: plant(GOOD, [Programme(5, 0.6, confined=True)], regions=NAMES), "absent from"),
         (lambda: plant(GOOD, [Programme(5, confined=True)], regions=np.zeros(len(GOOD))), "absent from"),
-        (lambda: Programme(0), "is a whole number"),
+        (lambda: Programme(0), "`n_genes` must be at least 1"),
         (lambda: Programme(2.5), "must be a whole number"),
         (lambda: Programme(share=0), "share"),
         (lambda: Programme(share=1.2), "share"),

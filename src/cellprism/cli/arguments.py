@@ -1,4 +1,4 @@
-"""What holds for the options of every command by their type: numbers are finite, and no larger than all that counts can take."""
+"""What holds for the numbers of every command: they are finite, and in their range (:mod:`cellprism.ranges`)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from typing import Any
 from cellprism.cli.voice import VOICE
 from cellprism.cli.words import speak_for
 from cellprism.errors import InputError
+from cellprism.ranges import within
 
-__all__ = ["LARGEST", "check_arguments", "checking"]
-
-LARGEST = 2**31 - 1
-"""Of whole numbers: seeds of some generators, and rows of compiled loops, end here."""
+__all__ = ["check_arguments", "checking"]
 
 
 def checking(command: Any) -> Any:
@@ -29,15 +27,15 @@ def checking(command: Any) -> Any:
         rest = parse(ctx, args)
         if getattr(command, "speaks", False):
             VOICE.begin(ctx)
-        check_arguments(ctx.params)
+        check_arguments(ctx.params, str(command.name))
         return rest
 
     command.parse_args, command.checks_arguments = parse_args, True
     return command
 
 
-def check_arguments(given: Mapping[str, Any]) -> None:
-    """Refuse numbers that are not finite, and whole ones that something would refuse in the middle of the work.
+def check_arguments(given: Mapping[str, Any], command: str) -> None:
+    """Refuse numbers that are not finite, or that something would refuse in the middle of the work.
 
     Raises
     ------
@@ -49,8 +47,5 @@ def check_arguments(given: Mapping[str, Any]) -> None:
         for one in value if isinstance(value, list | tuple) else [value]:
             if isinstance(one, float) and not math.isfinite(one):
                 raise InputError(f"{option} must be a finite number", str(one), "give one, such as 1.5")
-            if isinstance(one, int) and not isinstance(one, bool):
-                if (name == "seed" or name.endswith("_seed")) and one < 0:
-                    raise InputError(f"{option} must be at least 0", str(one), "use 0")
-                if abs(one) > LARGEST:
-                    raise InputError(f"{option} must be at most {LARGEST:,}", str(one), "give a smaller one")
+            if isinstance(one, int | float) and not isinstance(one, bool):
+                within(name, one, command)

@@ -36,7 +36,7 @@ def benchmark(
     n_cell_types: Annotated[int | None, typer.Option(help="Cell types (large simulation).", show_default="40")] = None,
     n_covariates: Annotated[int | None, typer.Option(help="Batches (large simulation).", show_default="3")] = None,
     latent: Annotated[
-        int | None, typer.Option(min=1, help="Dimensions of the embedding.", show_default="the preset's")
+        int | None, typer.Option(help="Dimensions of the embedding.", show_default="the preset's")
     ] = None,
     embedding: Annotated[str, typer.Option("--embed", help="autoencoder, pca or scvi.")] = "autoencoder",
     noise: Annotated[

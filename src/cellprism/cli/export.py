@@ -34,10 +34,6 @@ def export(
 
     if gmt is None and network is None:
         raise InputError("something must be written", "neither --gmt nor --network", "give one of them, or both")
-    if not 0 < level <= 1:
-        raise InputError("--level is a q value, above 0 and at most 1", str(level), "0.05 is usual")
-    if top < 1:
-        raise InputError("--top must be at least 1", str(top), "100 is usual")
     if gmt is not None:
         check_ending(gmt, *ENDINGS, what="a GMT file")
     if network is not None:

@@ -46,9 +46,6 @@ def sweep(
     names = [name.strip() for name in variants.split(",") if name.strip()]
     if not names:
         raise InputError("a sweep needs a variant", repr(variants), "such as --variants topk")
-    for option, value in (("--epochs", epochs), ("--n-cells", n_cells), *(("--latent", one) for one in latent or ())):
-        if value is not None and value < 1:
-            raise InputError(f"{option} must be at least 1", str(value), "give 1 or more")
     check_folder_name(output)
     if short and full:
         raise InputError("a sweep is either short or full", "--short and --full", "leave one out")

@@ -22,7 +22,7 @@ def planted(
         str, typer.Option(help="Embedding model to train each time: pca, scvi, drvi, dgd, autoencoder.")
     ] = "pca",
     components: Annotated[
-        int | None, typer.Option(min=1, help="Dimensions of the embedding.", show_default="the model's own")
+        int | None, typer.Option(help="Dimensions of the embedding.", show_default="the model's own")
     ] = None,
     n: Annotated[int, typer.Option("--n", help="Programmes to plant, turn by turn over the grid.")] = 90,
     per_round: Annotated[int, typer.Option(help="Programmes in the counts at the same time.")] = 15,

@@ -61,7 +61,7 @@ def large(
         float | None, typer.Option(help="Median total count of a cell.", show_default="that of the expression")
     ] = None,
     dropout: Annotated[float, typer.Option(help="Share of the entries set to zero.")] = 0.0,
-    peaks: Annotated[int, typer.Option(min=0, help="ATAC-like peaks of a second modality; writes .h5mu.")] = 0,
+    peaks: Annotated[int, typer.Option(help="ATAC-like peaks of a second modality; writes .h5mu.")] = 0,
     held_out: Annotated[
         int | None, typer.Option(help="Cells marked held_out in obs['split'].", show_default="a tenth, at most 2,000")
     ] = None,

@@ -29,7 +29,7 @@ def steer(
         Path | None,
         typer.Option(help="Folder of the embedding model, also one that scvi-tools saved; default: the run's."),
     ] = None,
-    max_cells: Annotated[int, typer.Option(min=1, help="Most cells; of more, so many are drawn at random.")] = 500,
+    max_cells: Annotated[int, typer.Option(help="Most cells; of more, so many are drawn at random.")] = 500,
     seed: Annotated[int, typer.Option(help="Fixes that draw and the random moves it is compared with.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import scipy.sparse as sp
@@ -52,10 +52,33 @@ def read_sparse(path: str | Path, rule: str = "the sparse matrix must be readabl
     """
     path = Path(path)
     with readable(path, rule), path.open("rb") as file:  # opened here: of a cut archive NumPy leaves the file open
+        _check_positions(file, path)
         matrix = check_sparse(sp.load_npz(file), str(path))
         if matrix.ndim != 2:
             raise ValueError(f"{matrix.ndim} dimensions")
         return sp.csr_array(matrix)
+
+
+def _check_positions(file: IO[bytes], path: Path) -> None:
+    """Refuse positions that are no whole numbers, which SciPy would cut to some; of the archive only headers are read."""
+    with zipfile.ZipFile(file) as archive:
+        for name in ("indices", "indptr", "row", "col", "offsets"):
+            if f"{name}.npy" in archive.namelist():
+                with archive.open(f"{name}.npy") as member:
+                    version = np.lib.format.read_magic(member)
+                    read = (
+                        np.lib.format.read_array_header_1_0
+                        if version == (1, 0)
+                        else np.lib.format.read_array_header_2_0
+                    )
+                    kind = read(member)[2]
+                if kind.kind not in "iu":
+                    raise InputError(
+                        "positions in a sparse matrix are whole numbers",
+                        f"{name} of {kind} in {path}",
+                        "write it again",
+                    )
+    file.seek(0)
 
 
 def check_sparse(matrix: Any, where: str) -> Any:

@@ -123,7 +123,7 @@ def _pick(names: list[str], path: Path) -> str:
 
 def _from_npz(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-        if "indptr" in file:
+        if "indptr" in file or {"format", "shape", "data"} <= set(file.files):
             values = read_sparse(path, "a sparse embedding must be readable").toarray()
             beside = {n: file[n] for n in file.files if n not in _SPARSE}
         else:

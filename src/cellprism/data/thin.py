@@ -8,10 +8,12 @@ import scipy.sparse as sp
 from cellprism.data.beyond_memory import Gathering, on_disk, row_blocks
 from cellprism.data.state import whole
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 
 __all__ = ["thin"]
 
 
+@numbers_checked
 def thin(counts: sp.csr_array, share: float = 0.5, *, seed: int = 0) -> tuple[sp.csr_array, sp.csr_array]:
     """Split counts at random into two parts that add up to them.
 
@@ -46,8 +48,6 @@ def thin(counts: sp.csr_array, share: float = 0.5, *, seed: int = 0) -> tuple[sp
     >>> bool((first + second != cells.X).nnz == 0)
     True
     """
-    if not 0 < share < 1:
-        raise InputError("the share of a count split must lie in (0, 1)", str(share), "use 0.5")
     if not whole(counts) or (len(counts.data) and counts.data.min() < 0):
         raise InputError(
             "only raw counts can be split",

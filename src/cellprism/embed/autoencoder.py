@@ -36,6 +36,7 @@ Transform = Literal["auto", "none", "log1p"]
 _ENCODE_ROWS = 8_192
 
 
+@numbers_checked
 @dataclass(frozen=True)
 class Architecture:
     """Layers of an autoencoder; its decoder mirrors its encoder."""
@@ -53,16 +54,8 @@ class Architecture:
     """Share of hidden activations dropped in training."""
 
     def __post_init__(self) -> None:
-        if min(self.n_genes, self.latent, self.depth) < 1:
-            raise InputError(
-                "`genes`, `latent` and `depth` must be at least 1",
-                f"{self.n_genes}, {self.latent}, {self.depth}",
-                "correct them",
-            )
         if self.shape not in ("narrow", "wide"):
             raise InputError("`shape` must be narrow or wide", repr(self.shape), "choose one of the two")
-        if not 0 <= self.dropout < 1:
-            raise InputError("`dropout` must be in [0, 1)", str(self.dropout), "0 drops nothing")
 
 
 def layer_sizes(architecture: Architecture) -> list[int]:
@@ -205,13 +198,6 @@ class AutoencoderModel:
         FloatingPointError
             If training diverges.
         """
-        if lr <= 0 or min(batch_size, epochs, patience) < 1 or not 0 < validation < 1 or weight_decay < 0:
-            raise InputError(
-                "`lr` must be positive, batch_size, epochs and patience at least 1, validation in (0, 1), weight_decay not negative",
-                f"lr={lr}, batch_size={batch_size}, epochs={epochs}, patience={patience}, validation={validation}, "
-                f"weight_decay={weight_decay}",
-                "correct these options",
-            )
         part = _part(adata, modality)
         raw = matrix(part, layer)
         if transform == "auto":

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from cellprism.embed.autoencoder import AutoencoderModel
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 
 __all__ = ["Tuned", "tune"]
 
@@ -23,6 +24,7 @@ class Tuned(NamedTuple):
     """DataFrame, a row a trial: ``validation_loss`` and the options tried."""
 
 
+@numbers_checked
 def tune(adata: Any, *, trials: int = 50, seed: int = 0, progress: bool = False, **fixed: Any) -> Tuned:
     """Search learning rate, weight decay, dropout and batch size for the lowest validation error.
 
@@ -47,7 +49,7 @@ def tune(adata: Any, *, trials: int = 50, seed: int = 0, progress: bool = False,
     Raises
     ------
     InputError
-        If Optuna is not installed or ``trials`` is not positive.
+        If Optuna is not installed.
 
     References
     ----------
@@ -55,8 +57,6 @@ def tune(adata: Any, *, trials: int = 50, seed: int = 0, progress: bool = False,
     """
     if find_spec("optuna") is None:
         raise InputError("tuning needs the package optuna", "no optuna", "pip install 'cellprism[bench]'")
-    if trials < 1:
-        raise InputError("`trials` must be at least 1", str(trials), "ask for one or more")
     import pandas as pd
 
     optuna = import_module("optuna")

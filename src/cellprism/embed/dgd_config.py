@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 
 __all__ = ["DGDConfig"]
 
 
+@numbers_checked
 @dataclass(frozen=True)
 class DGDConfig:
     """Architecture and priors.
@@ -42,15 +43,6 @@ class DGDConfig:
     """Concentration of the Dirichlet prior on the component weights; 1 = flat."""
     covariate_latent: int = 2
     """Dimension of the second representation, which holds the covariate."""
-
-    def __post_init__(self) -> None:
-        least = {"latent": 1, "n_components": 1, "layers": 0, "hidden": 1, "head_layers": 1, "head_width": 1}
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise InputError(f"the setting {name} must be at least {low}", f"{getattr(self, name)}", "raise it")
-        for name in ("radius", "hardness", "sd_sd", "dirichlet"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"the setting {name} must be positive", f"{getattr(self, name)}", "raise it")
 
     def component_sd(self, n_components: int | None = None) -> float:
         """Expected standard deviation of a component."""

@@ -16,11 +16,13 @@ from torch import Tensor
 
 from cellprism.embed.dgd_likelihood import counts_batch
 from cellprism.embed.dgd_net import DGDNet
+from cellprism.numeric import numbers_checked
 from cellprism.progress import Steps
 
 __all__ = ["Representation", "TrainOptions", "train"]
 
 
+@numbers_checked
 @dataclass(frozen=True)
 class TrainOptions:
     """How to train.

@@ -21,7 +21,7 @@ from cellprism.errors import InputError
 from cellprism.evaluation.planted_round import DICTIONARY, LEVEL, Anew, Embed, plant_round
 from cellprism.evaluation.power import power_curve, power_table, sentences
 from cellprism.evaluation.rivals import RIVALS, STANDARD, Rival
-from cellprism.numeric import LARGEST_SEED, as_seed
+from cellprism.numeric import numbers_checked, seed_after
 from cellprism.recovery.benchmark import Benchmark, stacked
 from cellprism.recovery.methods import METHODS, Method
 from cellprism.recovery.parts import kept_table, same_settings
@@ -93,6 +93,7 @@ class PlantedBenchmark:
         self.summary.to_parquet(out / "summary.parquet", index=False)
 
 
+@numbers_checked
 def over_grid(
     n: int,
     *,
@@ -116,14 +117,13 @@ def over_grid(
     [(0.1, 2.0), (0.1, 4.0)]
     """
     grid = list(itertools.product(n_genes, shares, folds))
-    if n < 1 or not grid:
-        raise InputError(
-            "`n` programmes are planted, one at least", f"{n} programmes over {len(grid)} points", "give 90, say"
-        )
+    if not grid:
+        raise InputError("a grid of programmes has a point", "one of its lists is empty", "leave it out")
     # In the next turn those are confined that were not in the last.
     return [Programme(*grid[i % len(grid)], confined=(i % len(grid) + i // len(grid)) % 2 == 1) for i in range(n)]
 
 
+@numbers_checked
 def planted(
     counts: Any,
     genes: Sequence[str],
@@ -206,10 +206,10 @@ def planted(
     >>> found = planted(cells.X, genes, over_grid(60))  # doctest: +SKIP
     >>> found.summary  # doctest: +SKIP
     """
-    X, seed = whole_counts(counts), as_seed(seed)
+    X = whole_counts(counts)
     names = list(map(str, genes))
     X, where, obs, notes = _in_regions(X, cluster_regions(X, seed=seed) if regions is None else regions, obs)
-    _check(X, names, programmes, per_round, held_out)
+    _check(X, names, programmes, held_out)
     wanted = _known(methods)
     how = {name: dict(of) for name, of in (options or {}).items()}
     config = recipe.to_dict() if isinstance(recipe, SAEConfig) else recipe
@@ -252,7 +252,7 @@ def planted(
         say(
             f"round {r + 1} of {len(rounds)}: {len(of_round)} programmes in {X.shape[0]:,} cells x {X.shape[1]:,} genes"
         )
-        own = int(np.random.SeedSequence([seed, r]).generate_state(1)[0]) % (LARGEST_SEED + 1)
+        own = seed_after(int(np.random.SeedSequence([seed, r]).generate_state(1)[0]), 0)
         made = functools.cache(functools.partial(plant_round, X, tuple(of_round), where, names, anew, own, say))
         for kept, name in ((recovery, "recovery"), (summary, "summary")):
             table, _ = kept_table(folder, f"round{r}-{name}.parquet", functools.partial(_part, made, name, settle))
@@ -279,7 +279,6 @@ def _check(
     X: sparse.csr_array,
     names: list[str],
     programmes: Sequence[Programme],
-    per_round: int,
     held_out: float,
 ) -> None:
     if len(names) != X.shape[1] or len(set(names)) < len(names):
@@ -288,13 +287,9 @@ def _check(
             f"{len(set(names))} different names for {X.shape[1]} columns",
             "give var_names, made unique",
         )
-    if per_round < 1 or not programmes:
-        raise InputError(
-            "`per_round` programmes are planted at a time, one at least",
-            f"{len(programmes)} programmes, {per_round} a round",
-            "give more",
-        )
-    if not 0 < held_out < 1 or round(held_out * X.shape[0]) < LEAST_HELD:
+    if not programmes:
+        raise InputError("programmes are planted, one at least", "none", "give more")
+    if round(held_out * X.shape[0]) < LEAST_HELD:
         raise InputError(
             f"`held_out` leaves {LEAST_HELD} cells out, and others in",
             f"a share of {held_out} of {X.shape[0]:,} cells",

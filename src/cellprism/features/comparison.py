@@ -16,7 +16,6 @@ from cellprism.features.likeness import Likeness
 from cellprism.features.looks import LEVELS, look
 from cellprism.features.options import CompareOptions
 from cellprism.features.relations import relations
-from cellprism.options import check
 from cellprism.stats.fdr import benjamini_hochberg
 
 __all__ = ["Comparison", "compare"]
@@ -83,7 +82,6 @@ def compare(first: Dictionary, second: Dictionary, options: CompareOptions | Non
         Where the two have too little in common to be compared so.
     """
     asked = options or CompareOptions()
-    check(asked)
     like, basis = look(first, second, asked.by, asked.within)
     level = asked.level or LEVELS[asked.by]
     scores = like.scores()

@@ -28,15 +28,11 @@ class EvidenceOptions:
         '"ranksum" (active against inactive cells), "welch" (the same cells), or "paper" (cells above the 99th percentile '
         "against cells at zero, Welch).",
     )
-    level: float = option(0.05, "q value at which a finding counts.", above=0, most=1)
-    min_cells: int = option(10, "Fewest cells on each side of a contrast.", least=1)
-    pseudocount: float = option(0.1, "Of the fold change, in units of the normalised expression.", above=0)
-    set_size: tuple[int, int] = option(
-        (5, 500), "Smallest and largest number of measured genes of a tested set.", least=1
-    )
-    min_overlap: float = option(
-        0.2, "Refuse gene sets of which a smaller share of symbols is measured.", least=0, most=1
-    )
+    level: float = option(0.05, "q value at which a finding counts.")
+    min_cells: int = option(10, "Fewest cells on each side of a contrast.")
+    pseudocount: float = option(0.1, "Of the fold change, in units of the normalised expression.")
+    set_size: tuple[int, int] = option((5, 500), "Smallest and largest number of measured genes of a tested set.")
+    min_overlap: float = option(0.2, "Refuse gene sets of which a smaller share of symbols is measured.")
 
     def __post_init__(self) -> None:
         settle(self)
@@ -56,7 +52,7 @@ class NullOptions:
         '"random_sets" (sets of random genes of like expression and like correlation within the set).',
         choices=("random", "permuted", "random_sets"),
     )
-    null_features: int = option(500, "Nulls are run on at most this many features, drawn at random.", least=1)
+    null_features: int = option(500, "Nulls are run on at most this many features, drawn at random.")
 
     def __post_init__(self) -> None:
         settle(self)
@@ -120,19 +116,19 @@ class CompareOptions:
     level: float | None = option(
         None,
         "Score from which on a feature counts as found; default 0.5, of sets 0.25.",
-        above=0,
-        most=1,
     )
     permutations: int = option(
-        999, "Draws of the null behind p values, of which none is smaller than 1 / (1 + draws); 0 = none.", least=0
+        999, "Draws of the null behind p values, of which none is smaller than 1 / (1 + draws); 0 = none."
     )
     within: str | None = option(
         None, "Column of labels within which cells are permuted, so that a match says more than these labels; by codes."
     )
-    seed: int = option(0, "Of the draws.", least=0)
+    seed: int = option(0, "Of the draws.")
 
     def __post_init__(self) -> None:
-        if isinstance(self.permutations, int) and 0 < self.permutations < LEAST_DRAWS:
+        settle(self)
+        check(self)
+        if 0 < self.permutations < LEAST_DRAWS:
             raise InputError(
                 f"a counterpart at q < 0.05 takes at least {LEAST_DRAWS} draws (`permutations`)",
                 str(self.permutations),

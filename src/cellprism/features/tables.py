@@ -33,7 +33,8 @@ def marked(table: pd.DataFrame, **words: str) -> pd.DataFrame:
         for name, word in words.items()
     }
     # `assign` would copy the table, and put its columns into one block on the way
-    return pd.DataFrame({**dict(table.items()), **constant}, index=table.index, copy=False)
+    columns: dict[Any, Any] = {name: table[name] for name in table.columns}
+    return pd.DataFrame(columns | constant, index=table.index, copy=False)
 
 
 def keep_pairs(

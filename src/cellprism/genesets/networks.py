@@ -173,8 +173,6 @@ def signed_sets(network: pd.DataFrame, label: str = "", top: int | None = None) 
     >>> list(prism.genesets.signed_sets(prism.genesets.read_network(table), "mine"))
     ['SPI1 induced (mine)', 'SPI1 repressed (mine)']
     """
-    if top is not None and top < 1:
-        raise InputError("`top` must be at least 1", str(top), "leave it out to keep all targets")
     ordered = network.iloc[np.argsort(-network["weight"].abs().to_numpy(), kind="stable")]
     if top is not None:
         ordered = ordered.groupby("source", sort=False).head(top)

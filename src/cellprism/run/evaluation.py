@@ -23,6 +23,7 @@ from cellprism.evaluation.evaluate import evaluate
 from cellprism.evaluation.result import THIS, Evaluation, headline, rival_words
 from cellprism.files import replacing
 from cellprism.folder.manifest import note_again
+from cellprism.numeric import numbers_checked
 from cellprism.report import build
 from cellprism.run.folder import RunFolder
 from cellprism.run.gene_sets import gene_set_table
@@ -106,6 +107,7 @@ def evaluation_record(found: Evaluation) -> dict[str, Any]:
     }
 
 
+@numbers_checked
 def evaluate_folder(
     folder: RunFolder,
     *,
@@ -144,8 +146,6 @@ def evaluate_folder(
     report
         Called with a line as each step of the spike-ins ends.
     """
-    if spike_in < 0:
-        raise InputError("--spike-in is a number of programmes", str(spike_in), "give 60, say")
     info = folder.info
     names = list(truth) or list(info.get("label_columns", []))
     columns = _Columns(folder, data)

@@ -58,19 +58,19 @@ class RunOptions(SourceOptions):
     rep: str | None = option(None, "obsm key of the embedding.")
     embedding: Path | None = option(None, "File of the embedding: .npy, .npz, .parquet, .csv, .tsv, .pt.")
     embed: str | None = option(None, "Train this embedding model here: pca, …")
-    components: int | None = option(None, "Dimensions of the embedding made with --embed.", least=1)
+    components: int | None = option(None, "Dimensions of the embedding made with --embed.")
     recipe: str = option(
         "auto", "auto, reading (read off the embedding), default, or a YAML file with the fields of SAEConfig."
     )
     guide: bool = option(
         False, "Add features guided by genes, 40 at most; for embeddings that bend, such as those of autoencoders."
     )
-    width: int | None = option(None, "Number of features.", least=1)
-    k: int | None = option(None, "Active features a cell.", least=1)
+    width: int | None = option(None, "Number of features.")
+    k: int | None = option(None, "Active features a cell.")
     activation: str | None = option(None, ONE_OF_THEM)
-    epochs: int | None = option(None, "Passes over the cells in training.", least=1)
+    epochs: int | None = option(None, "Passes over the cells in training.")
     seed: int = option(0, "Fixes every random choice.")
-    seeds: int | None = option(None, "SAEs of different seeds, for stability. Default: 3.", least=1)
+    seeds: int | None = option(None, "SAEs of different seeds, for stability. Default: 3.")
     thin: bool | None = option(
         None, "Make features from one part of the counts, test the other.", flags=("--thin/--no-thin",)
     )

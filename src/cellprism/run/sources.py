@@ -36,4 +36,4 @@ class SourceOptions:
     expression_state: str | None = option(
         None, "What the expression is: counts, normalised, log1p, log2 or fractions. Default: by evidence."
     )
-    memory_limit: float = option(2.0**30, "Bytes of expression that are held in memory; more stays on disk.", least=0)
+    memory_limit: float = option(2.0**30, "Bytes of expression that are held in memory; more stays on disk.")

@@ -148,7 +148,6 @@ class SAEConfig:
                 raise InputError(
                     f"`{name}` must be one of {', '.join(choices)}", repr(getattr(self, name)), f"choose {choices[0]!r}"
                 )
-        self._at_least("width", 1)
         self._check_sparsity()
         self._check_prefixes()
         if self.init == "geometry" and (self.activation != "jumprelu" or self.pre_bias != "none"):
@@ -169,16 +168,6 @@ class SAEConfig:
                 f"kinds={self.kinds}, guided={self.guided}, init={self.init!r}, width={self.width}",
                 "leave them at 0, or give init='geometry' and a width for programs and kinds together",
             )
-        for name in ("l1", "l0", "aux_weight", "whiten_power", "kinds", "guided"):
-            self._at_least(name, 0)
-        for name in ("aux_k", "dead_after", "resample_every"):
-            self._at_least(name, 1)
-        if self.bandwidth is not None and not self.bandwidth > 0:
-            raise InputError("`bandwidth` must be positive", str(self.bandwidth), "use 0.5, or None for the default")
-        if self.start_active is not None and not 0 < self.start_active < 1:
-            raise InputError("`start_active` must lie in (0, 1)", str(self.start_active), "use 0.05, or None")
-        if self.p_end is not None and not 0 < self.p_end <= 1:
-            raise InputError("`p_end` must lie in (0, 1]", str(self.p_end), "use 0.2, or None for a plain L1 penalty")
 
     def _check_types(self) -> None:
         for names, kind in ((_WHOLE, as_whole), (_NUMBERS, as_number)):
@@ -191,11 +180,6 @@ class SAEConfig:
         object.__setattr__(self, "matryoshka", tuple(as_whole("matryoshka", m) for m in prefixes))
         if not isinstance(self.unit_norm, bool | np.bool_):
             raise InputError("`unit_norm` must be true or false", repr(self.unit_norm), "give one of them")
-
-    def _at_least(self, name: str, least: float) -> None:
-        value = getattr(self, name)
-        if value is not None and not value >= least:
-            raise InputError(f"`{name}` must be at least {least}", repr(value), f"give {least} or more")
 
     @property
     def prefixes(self) -> tuple[int, ...]:
@@ -219,7 +203,6 @@ class SAEConfig:
                     f"k={self.k}",
                     "drop k, give l1",
                 )
-            self._at_least("k", 1)
             if self.k > self.width:
                 raise InputError(
                     "`k`, the active features a cell, cannot exceed `width`, the number of features",

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism.errors import InputError
+from cellprism.ranges import within
 
 __all__ = ["code_correlation", "code_moments"]
 
@@ -56,8 +57,7 @@ def code_correlation(codes: Any, others: Any, floor: float = 0.0) -> sp.csr_arra
             f"{a.shape[0]} and {b.shape[0]} cells",
             "encode the same cells",
         )
-    if not 0 <= floor < 1:
-        raise InputError("`floor` must lie in [0, 1)", str(floor), "use 0")
+    within("floor", floor)
     n = a.shape[0]
     (mean_a, sd_a), (mean_b, sd_b) = code_moments(a), code_moments(b)
     scale_a = np.divide(1.0, sd_a, out=np.zeros_like(sd_a), where=sd_a > 1e-12 * np.maximum(mean_a, 1e-300))

@@ -126,10 +126,6 @@ def check_call(
 ) -> tuple[NDArray[Any], int, int, TrainingOptions, torch.device]:
     """Refuse, before anything is tried, what cannot be fitted; the embedding, seeds, options and device as they are used."""
     X, seed, seeds = check_embedding(X), as_seed(seed), as_whole("seeds", seeds)
-    if seeds < 1:
-        raise InputError("`seeds` must be at least 1", str(seeds), "use 1, or 3 to learn each feature's stability")
-    if checkpoint_every < 1:
-        raise InputError("`checkpoint_every` must be at least 1", str(checkpoint_every), "use 1000")
     return X, seed, seeds, training_options(options), choose_device(device)
 
 

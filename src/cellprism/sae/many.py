@@ -104,8 +104,6 @@ def fit_many(
         training_options({name: v[i] if isinstance(v, list) else v for name, v in options.items()})
         for i in range(len(configs))
     ]
-    if not memory_budget > 0:
-        raise InputError("`memory_budget` must be positive", str(memory_budget), "give bytes, e.g. 2**33")
     client = connected()
     if client is not None and len(configs) > 1:
         common = {"device": device, "memory_budget": memory_budget}

@@ -66,34 +66,19 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience", "dictionary_shards"):
             if getattr(self, name) is not None:
-                value = as_whole(name, getattr(self, name))
-                if value < 1:
-                    remedy = "give 1 or more" + (", or None" if name != "dictionary_shards" else "")
-                    raise InputError(f"`{name}` must be at least 1", str(value), remedy)
-                object.__setattr__(self, name, value)
+                object.__setattr__(self, name, as_whole(name, getattr(self, name)))
         for name in ("lr", "warmup", "decay", "holdout", "max_grad_norm", "memory_limit"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, as_number(name, getattr(self, name)))
         if not isinstance(self.betas, Sequence) or len(self.betas) != 2:
             raise InputError("`betas` are two numbers", repr(self.betas), "use (0.9, 0.999)")
-        betas = tuple(as_number("betas", b) for b in self.betas)
-        if not all(0 <= b < 1 for b in betas):
-            raise InputError("`betas` must lie in [0, 1)", str(betas), "use (0.9, 0.999)")
-        object.__setattr__(self, "betas", betas)
+        object.__setattr__(self, "betas", tuple(as_number("betas", b) for b in self.betas))
         for name, choices in (("kernel", get_args(Kernel)), ("precision", get_args(Precision))):
             if getattr(self, name) not in choices:
                 raise InputError(
                     f"`{name}` must be one of {', '.join(choices)}", repr(getattr(self, name)), "use 'auto'"
                 )
-        if self.memory_limit is not None and not self.memory_limit >= 0:
-            raise InputError(
-                "`memory_limit` is a number of bytes", str(self.memory_limit), "use 4e9, or 0 to read always"
-            )
-        if not self.lr > 0 or not math.isfinite(self.lr):
-            raise InputError("`lr`, the learning rate, must be positive", str(self.lr), "use 3e-3 or less")
-        if not 0 <= self.holdout < 1:
-            raise InputError("`holdout` must lie in [0, 1)", str(self.holdout), "use 0.1, or 0 to train on every cell")
-        if not (0 <= self.warmup <= 1 and 0 <= self.decay <= 1 and self.warmup + self.decay <= 1):
+        if self.warmup + self.decay > 1:
             raise InputError(
                 "`warmup` and `decay` are shares of the steps with a sum of at most 1",
                 f"warmup={self.warmup}, decay={self.decay}",

@@ -156,12 +156,6 @@ def multiome(
     >>> prism.simulate.multiome(300, 50, 80, held_out=50, seed=0)["atac"].shape
     (300, 80)
     """
-    if n_peaks < 1 or not 0 <= p_program_peak <= 1 or not 0 <= closed < 1 or gain < 0:
-        raise InputError(
-            "`peaks` need n_peaks >= 1, p_program_peak in [0, 1], closed in [0, 1) and gain >= 0",
-            f"n_peaks={n_peaks}, p_program_peak={p_program_peak}, closed={closed}, gain={gain}",
-            "correct these arguments",
-        )
     rna = large(n_cells, n_genes, seed=seed, **options)
     programs = rna.uns["simulation"]["programs"]
     structure = np.random.default_rng([rna.uns["simulation"]["structure_seed"], 4])
@@ -197,8 +191,6 @@ def block_rows(n_cells: int, size: int = BLOCK) -> list[slice]:
 
 def draw_cells(model: LargeProcess, n_cells: int, seed: int) -> Cells:
     """Draw the hidden variables of all cells."""
-    if n_cells < 1:
-        raise InputError("`n_cells` must be at least 1", str(n_cells), "ask for one cell or more")
     blocks = [model.draw(r.stop - r.start, seed, block) for block, r in enumerate(block_rows(n_cells))]
     return Cells(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
@@ -207,7 +199,7 @@ def observations(model: LargeProcess, cells: Cells, held_out: int | None) -> pd.
     """Gather ``obs``: cell type, batch, split, and branch and pseudotime where differentiation is continuous."""
     n = len(cells.batch)
     held_out = min(2_000, n // 10) if held_out is None else held_out
-    if not 0 <= held_out < n:
+    if held_out >= n:
         raise InputError("`held_out` must leave a training cell", f"{held_out} of {n}", "hold out fewer cells")
     obs = pd.DataFrame(
         {

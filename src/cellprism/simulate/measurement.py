@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellprism.errors import InputError
+from cellprism.numeric import numbers_checked
 
 __all__ = ["Measurement", "peak_counts"]
 
 
+@numbers_checked
 @dataclass(frozen=True)
 class Measurement:
     """How expression Y becomes counts; the default passes it through, as in the paper."""
@@ -32,18 +33,6 @@ class Measurement:
     def __post_init__(self) -> None:
         if self.noise not in ("none", "poisson", "nb"):
             raise InputError("`noise` must be none, poisson or nb", repr(self.noise), "choose one of the three")
-        if self.library_size is not None and not 0 < self.library_size < math.inf:
-            raise InputError(
-                "`library_size` must be positive and finite", str(self.library_size), "give the median total count"
-            )
-        if not (0 <= self.library_sd < math.inf and 0 < self.theta < math.inf):
-            raise InputError(
-                "`library_sd` must not be negative and theta must be positive",
-                f"library_sd={self.library_sd}, theta={self.theta}",
-                "`library_sd=0` gives every cell the same size; a large theta gives Poisson noise",
-            )
-        if not 0 <= self.dropout < 1:
-            raise InputError("`dropout` must be in [0, 1)", str(self.dropout), "give the share of entries to lose")
 
     @property
     def exact(self) -> bool:

@@ -84,19 +84,6 @@ class LargeProcess:
     """Seed of the adjacencies, the modules and the lineage tree."""
 
     def __post_init__(self) -> None:
-        for name in ("n_genes", "n_programs", "n_cell_types", "n_covariates", "n_modules"):
-            if getattr(self, name) < 1:
-                raise InputError(f"`{name}` must be at least 1", str(getattr(self, name)), "ask for one or more")
-        for name in ("p_program_gene", "p_type_program"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise InputError(f"`{name}` must be a probability", str(value), "give a number from 0 to 1")
-        if not 0 <= self.program_correlation < 1:
-            raise InputError(
-                "`program_correlation` must be in [0, 1)", str(self.program_correlation), "0 keeps programs independent"
-            )
-        if not 0 <= self.batch_sd < float("inf"):
-            raise InputError("`batch_sd` must not be negative", str(self.batch_sd), "0 leaves the batch mean alone")
         if self.continuous and self.n_cell_types < 2:
             raise InputError(
                 "continuous differentiation runs between cell types",

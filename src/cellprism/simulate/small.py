@@ -55,14 +55,8 @@ def small(n_cells: int = 12_000, *, held_out: int = 2_000, mean_activity: float 
     >>> cells.shape, cells.obsm["T_truth"].shape
     ((500, 5), (500, 3))
     """
-    if not 0 <= held_out < n_cells:
-        if n_cells < 1:
-            raise InputError("`n_cells` must be at least 1", str(n_cells), "ask for one cell or more")
+    if held_out >= n_cells:
         raise InputError("`held_out` must leave a training cell", f"{held_out} of {n_cells}", "hold out fewer cells")
-    if not 0 < mean_activity < float("inf"):
-        raise InputError(
-            "`mean_activity` must be positive", str(mean_activity), "give the Poisson rate, 2 in the paper"
-        )
     rng = np.random.default_rng(seed)
     activity = rng.poisson(mean_activity, size=(n_cells, 1)).astype(np.float32)
     accessibility = (rng.random((n_cells, 3)) < ACCESSIBILITY).astype(np.float32)

@@ -115,8 +115,6 @@ def linked(
             f"{model.name!r} with {list(model.modalities)}",
             "train a dgd, MULTIVI or TOTALVI on a MuData",
         )
-    if n_features < 1:
-        raise InputError("`n_features` must be at least 1", str(n_features), "give 1 or more")
     refuse_other_order(Z=Z, adata=adata, cells=mask_of(cells))
     Z = np.asarray(Z, dtype=np.float32)
     rng = np.random.default_rng(seed)
