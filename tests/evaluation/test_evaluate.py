@@ -13,8 +13,9 @@ from statsmodels.stats.multitest import multipletests
 
 import cellprism as prism
 from cellprism import InputError
+from cellprism.evaluation.evaluate import evaluate
 from cellprism.evaluation.result import COLUMNS, THIS
-from cellprism.evaluation.rivals import STANDARD
+from cellprism.evaluation.rivals import RIVALS, STANDARD, fit_rival
 
 mpl.use("Agg")
 
@@ -260,3 +261,39 @@ def test_cells_without_a_number_are_neither_high_nor_low(world: dict[str, Any], 
 def test_types_without_donors_are_refused(world: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="give `replicate` too"):
         prism.evaluate(world["codes"], world["embedding"], world["truth"], within=world["donor"])
+
+
+def test_what_is_drawn_at_random_is_told_in_the_mean_of_its_draws(world: dict[str, Any]) -> None:
+    given = {name: world[name] for name in ("embedding", "truth")}
+    found = evaluate(world["codes"], **given, rivals=["random"], seed=4)
+    width, n = world["codes"].shape[1], RIVALS["random"].draws
+    single = {
+        f"draw {i}": fit_rival("random", given["embedding"], width, seed=4 + i).encode(given["embedding"])
+        for i in range(n)
+    }
+    apart = evaluate(world["codes"], **given, rivals=[], others=single, seed=4)
+    for measure in ("probe_f1", "probe_auroc"):
+        draws = [apart.mean(measure)[name] for name in single]
+        assert found.mean(measure)["random"] == pytest.approx(np.mean(draws), abs=1e-12)
+        assert np.std(draws) > 0
+    gaps, of_draws = (
+        one.differences.query("measure == 'probe_f1' and target != 'mean'").groupby("target") for one in (found, apart)
+    )
+    np.testing.assert_allclose(gaps["difference"].mean(), of_draws["difference"].mean(), atol=1e-12)
+    width = gaps["high"].max() - gaps["low"].min()
+    assert (width >= (of_draws["high"].min() - of_draws["low"].max())).all()  # the spread of the draws is in it
+    np.testing.assert_allclose(gaps["pval"].mean(), of_draws["pval"].mean(), atol=0.03)
+
+
+def test_a_random_dictionary_is_not_better_than_random_ones_more_often_than_it_may() -> None:
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 4, 240)
+    X = (rng.normal(size=(4, 6))[kind] + rng.normal(size=(240, 6))).astype(np.float32)
+    p = []
+    for seed in range(60):
+        codes = fit_rival("random", X, 12, seed=1_000 + seed).encode(X)
+        gaps = evaluate(codes, X, {"kind": kind.astype(str)}, rivals=["random"], seed=seed).differences
+        p.append(gaps.query("measure == 'probe_f1' and target != 'mean'")["pval"].to_numpy())
+    small = np.array([(one < 0.1).mean() for one in p])  # labels of one draw hang together: a mean a draw
+    assert small.mean() <= 0.1 + 2.5 * small.std() / len(small) ** 0.5
+    assert 0.3 < np.mean([one.mean() for one in p]) < 0.7

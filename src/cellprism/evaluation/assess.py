@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,10 +18,12 @@ __all__ = [
     "Judged",
     "auroc_parts",
     "difference",
+    "in_turn",
     "interval",
     "judge",
     "mean_draws",
     "no_better",
+    "pooled",
 ]
 
 MEASURES = ("f1", "precision", "recall", "auroc")
@@ -131,6 +134,18 @@ def difference(
         parts = one[1].auroc[t].parts - other[1].auroc[t].parts
         out["auroc"][1][:, t] = out["auroc"][0][t] + _spread(parts, groups, rng)
     return out
+
+
+def pooled(found: Sequence[Judged]) -> Judged:
+    """Several random dictionaries of one kind as one: means of their values, and draws of cells with one of them each."""
+    value = {m: np.mean([one.value[m] for one in found], axis=0) for m in MEASURES}
+    return Judged(value, {m: in_turn([one.draws[m] for one in found]) for m in MEASURES}, found[0].auroc)
+
+
+def in_turn(draws: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """(draws, …) one row of each array after the other, so that the spread is of the arrays as well."""
+    n = np.arange(len(draws[0]))
+    return np.asarray(np.stack(draws)[n % len(draws), n])
 
 
 def auroc_parts(scores: NDArray[np.floating], members: NDArray[np.bool_], folds: NDArray[np.intp]) -> AurocParts:

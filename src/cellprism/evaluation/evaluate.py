@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -18,17 +18,18 @@ from cellprism.data.order import mask_of, refuse_other_genes, refuse_other_order
 from cellprism.data.sparse import as_csr
 from cellprism.errors import InputError
 from cellprism.evaluation.absorption import absorption
-from cellprism.evaluation.assess import Calls, Judged, difference, interval, judge, mean_draws, no_better
+from cellprism.evaluation.assess import Calls, interval
 from cellprism.evaluation.molecules import held_out_molecules
-from cellprism.evaluation.probing import best_features, few_features, linear_probe, make_folds, usable_targets
+from cellprism.evaluation.probing import best_features, linear_probe, make_folds, usable_targets
 from cellprism.evaluation.replication import SetNames, replication
-from cellprism.evaluation.result import COLUMNS, THIS, Evaluation, empty_table
+from cellprism.evaluation.result import THIS, Evaluation
 from cellprism.evaluation.rivals import RIVALS, STANDARD, fit_rival
-from cellprism.evaluation.targets import Column, read_truth
+from cellprism.evaluation.setting import Rows, Setting, probe
+from cellprism.evaluation.targets import read_truth
 from cellprism.evaluation.transfer import transfer
 from cellprism.features.annotate import annotate
 from cellprism.genesets.match import check_sets
-from cellprism.numeric import numbers_checked
+from cellprism.numeric import numbers_checked, seed_after
 from cellprism.sae.model import SAE
 from cellprism.stats.units import usable_replicates
 
@@ -40,46 +41,6 @@ CHEAP = tuple(name for name, rival in RIVALS.items() if rival.cost == "cheap")
 """Rivals that need no training."""
 
 _KS = (1, 2, 4, 8, 16)
-
-
-@dataclass(frozen=True)
-class _Setting:
-    """What every dictionary is asked."""
-
-    targets: list[tuple[Column, int]]
-    folds: NDArray[np.intp]
-    units: NDArray[np.intp] | None
-    members: NDArray[np.bool_]
-    known: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, targets: list[tuple[Column, int]], folds: NDArray[np.intp], units: NDArray[np.intp] | None) -> _Setting:
-        shape = (len(targets), len(folds))
-        members = np.array([column.members(c) for column, c in targets], dtype=bool).reshape(shape)
-        known = np.array([column.known for column, _ in targets], dtype=bool).reshape(shape)
-        return cls(targets, folds, units, members, known)
-
-    @property
-    def names(self) -> list[str]:
-        return [column.target(category) for column, category in self.targets]
-
-    def judged(self, calls: Calls, seed: int) -> Judged:
-        return judge(calls, self.members, self.known, self.folds, self.units, np.random.default_rng(seed))
-
-
-@dataclass
-class _Rows:
-    """The tidy table as it grows."""
-
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
-
-    def add(
-        self, measure: str, target: str, dictionary: str, k: int, value: float, low: float, high: float, top: float
-    ) -> None:
-        self.rows.append((measure, target, dictionary, k, value, low, high, top))
-
-    def table(self) -> pd.DataFrame:
-        return pd.DataFrame(self.rows, columns=list(COLUMNS)) if self.rows else empty_table()
 
 
 @numbers_checked
@@ -188,16 +149,21 @@ def evaluate(
     rows = chosen_cells(fitted, n, "`fitted`")
     width, active = found[THIS].shape[1], found[THIS].nnz / max(n, 1)
     chosen_rivals = _chosen(rivals, preset, expression is not None)
-    for name in chosen_rivals:
+
+    def drawn(name: str, draw: int = 0) -> sp.csr_array:
         data = X if RIVALS[name].of == "embedding" else sp.csr_array(expression)
-        found[name] = fit_rival(name, data[rows], width, active=active, seed=seed, **training).encode(data)
+        one = fit_rival(name, data[rows], width, active=active, seed=seed_after(seed, draw), **training)
+        return one.encode(data)
+
+    found |= {name: drawn(name) for name in chosen_rivals}
+    again = {name: partial(map, partial(drawn, name), range(1, RIVALS[name].draws)) for name in chosen_rivals}
     columns, notes = read_truth(truth if truth is not None else {}, n)
     replicate, units, unknown = _units(replicate, within)
     folds = make_folds(n, replicate, seed)
     targets, refused = usable_targets(columns, folds)
-    setting = _Setting.of(targets, folds, units)
-    out = _Rows()
-    calls, differences = _probe(setting, found, X, out, _chosen_ks(ks, preset), seed)
+    setting = Setting.of(targets, folds, units)
+    out = Rows()
+    calls, differences = probe(setting, found, again, X, out, _chosen_ks(ks, preset), seed)
     features = _feature_table(setting, calls)
     warned = _warnings(batch, replicate, found[THIS], X, out, seed)
     if replicate is not None and targets:
@@ -242,66 +208,7 @@ def _units(
     return np.append(found.names, np.array([None], dtype=object))[found.number], found.number, said
 
 
-def _probe(
-    setting: _Setting,
-    found: Mapping[str, sp.csr_array],
-    X: NDArray[np.float32],
-    out: _Rows,
-    ks: Sequence[int],
-    seed: int,
-) -> tuple[Calls | None, pd.DataFrame]:
-    """Probing rows of all dictionaries; calls of single features of this one, and paired differences to the others."""
-    columns = ["measure", "target", "rival", "k", "difference", "low", "high", "pval", "targets"]
-    if not setting.targets:
-        return None, pd.DataFrame({c: [] for c in columns})
-    top = setting.judged(linear_probe(X, setting.targets, setting.folds, seed), seed)
-    records: list[tuple[Any, ...]] = []
-    mine: dict[int, tuple[Calls, Judged]] = {}
-    for name, codes in found.items():
-        read: dict[int, Calls] = {1: best_features(codes, setting.targets, setting.folds)} if 1 in ks else {}
-        read |= few_features(codes, setting.targets, setting.folds, [k for k in ks if k > 1], seed)
-        for k, calls in read.items():
-            judged = setting.judged(calls, seed)
-            _probe_rows(setting.names, name, k, judged, top, out, seed)
-            if name == THIS:
-                mine[k] = calls, judged
-            elif k in mine:
-                records += _paired(setting, mine[k], (calls, judged), name, k, seed)
-    return mine.get(1, (None,))[0], pd.DataFrame(records, columns=columns)
-
-
-def _probe_rows(
-    names: Sequence[str], dictionary: str, k: int, judged: Judged, top: Judged, out: _Rows, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    for measure, values in judged.value.items():
-        draws, best = judged.draws[measure], top.value[measure]
-        for t, name in enumerate(names):
-            out.add(f"probe_{measure}", name, dictionary, k, values[t], *interval(draws[:, t]), best[t])
-        low, high = interval(mean_draws(values, draws, rng))
-        out.add(
-            f"probe_{measure}", "mean", dictionary, k, float(np.nanmean(values)), low, high, float(np.nanmean(best))
-        )
-
-
-def _paired(
-    setting: _Setting, mine: tuple[Calls, Judged], other: tuple[Calls, Judged], name: str, k: int, seed: int
-) -> list[tuple[Any, ...]]:
-    rng = np.random.default_rng(seed)
-    rows: list[tuple[Any, ...]] = []
-    gaps = difference(mine, other, setting.members, setting.known, setting.folds, setting.units, rng)
-    for measure, (values, draws) in gaps.items():
-        for t, target in enumerate(setting.names):
-            rows.append(
-                (f"probe_{measure}", target, name, k, values[t], *interval(draws[:, t]), no_better(draws[:, t]), 1)
-            )
-        of_mean = mean_draws(values, draws, rng)
-        mean = float(np.nanmean(values))
-        rows.append((f"probe_{measure}", "mean", name, k, mean, *interval(of_mean), no_better(of_mean), len(values)))
-    return rows
-
-
-def _feature_table(setting: _Setting, calls: Calls | None) -> pd.DataFrame:
+def _feature_table(setting: Setting, calls: Calls | None) -> pd.DataFrame:
     """A row a target and fold: the feature that was chosen and its threshold."""
     if calls is None:
         return pd.DataFrame({"target": [], "fold": [], "feature": [], "threshold": []})
@@ -316,7 +223,7 @@ def _warnings(
     replicate: NDArray[np.object_] | None,
     codes: sp.csr_array,
     X: NDArray[np.float32],
-    out: _Rows,
+    out: Rows,
     seed: int,
 ) -> list[str]:
     """How well a feature reads what it need not: rows ``batch_…``, and a line for each that is read well."""
@@ -328,7 +235,7 @@ def _warnings(
     targets, _ = usable_targets(columns, folds)
     if not targets:
         return []
-    setting = _Setting.of(targets, folds, None)
+    setting = Setting.of(targets, folds, None)
     calls = best_features(codes, targets, folds)
     judged, top = setting.judged(calls, seed), setting.judged(linear_probe(X, targets, folds, seed), seed)
     said = []

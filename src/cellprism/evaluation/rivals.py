@@ -28,6 +28,7 @@ __all__ = ["RIVALS", "STANDARD", "Dictionary", "Rival", "fit_rival"]
 Encode = Callable[[Any], sp.csr_array]
 
 _GENES = 2_000
+_DRAWS = 5
 _DRVI_DIMENSIONS, _DRVI_EPOCHS = 32, 100
 
 
@@ -56,6 +57,8 @@ class Rival:
     """Well under a second on 3,000 cells, a training, or more."""
     fit: Callable[..., Encode]
     """Training rows, candidates at most, mean active features a cell, seed, and of the trained options of training."""
+    draws: int = 1
+    """Times that it is drawn, where its single features hang on the draw and cost little: they are told in the mean."""
     package: str | None = None
     """Module of the optional package that it needs: such a rival is fitted only where it is asked for by name."""
 
@@ -190,8 +193,8 @@ def _partly(part: Part) -> Callable[..., Encode]:
 
 
 RIVALS: Mapping[str, Rival] = {
-    "random": Rival("random directions", "null", "embedding", "cheap", _random_directions),
-    "untrained": Rival("untrained SAE", "null", "embedding", "cheap", _untrained),
+    "random": Rival("random directions", "null", "embedding", "cheap", _random_directions, _DRAWS),
+    "untrained": Rival("untrained SAE", "null", "embedding", "cheap", _untrained, _DRAWS),
     "shuffled": Rival("SAE of the shuffled embedding", "null", "embedding", "trained", _shuffled),
     "frozen_decoder": Rival("frozen decoder", "null", "embedding", "trained", _partly("decoder")),
     "soft_frozen_decoder": Rival("soft-frozen decoder", "null", "embedding", "trained", _partly("soft_decoder")),
