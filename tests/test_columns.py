@@ -32,7 +32,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[set[str]
         ["differential", run, "--by", "condition", "-o", folder / "differential"],
         ["steer", run, "--model", folder / "my_scvi", "--feature", 1, "--to-quantile", 0.9, "-o", folder / "steering"],
         *(
-            ["match", run, run, "--by", by, "--permutations", 9, "-o", folder / by / "match.parquet"]
+            ["match", run, run, "--by", by, "--permutations", 20, "-o", folder / by / "match.parquet"]
             for by in ("codes", "decoder", "sets")
         ),
         ["export", run, "--network", folder / "network.parquet"],

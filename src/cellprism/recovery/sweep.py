@@ -109,7 +109,7 @@ def _untrained(task: Task, truth: Truth, factor: int, seed: int) -> pd.DataFrame
     config = SAEConfig.paper("vanilla", factor * d)
     scaling = fit_scaling(task.train_embedding, config.scaling, config.whiten_power)
     sae = SAE(config, scaling, torch.Generator().manual_seed(seed))
-    about = asdict(Trial("vanilla", factor, 0.0, 0)) | {"variant": UNTRAINED}
+    about = asdict(Trial("vanilla", factor, 1.0, 1)) | {"variant": UNTRAINED, "lr": 0.0, "epochs": 0}
     return _scored(sae, task, truth, about, factor * d, seed).astype({"k_percent": float})
 
 
