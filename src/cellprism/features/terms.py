@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from cellprism.errors import InputError
+from cellprism.stats.unfolded import unfolded
 
 __all__ = ["TermMap", "probed", "term_map"]
 
@@ -54,15 +54,10 @@ class TermMap:
             flat = np.zeros((len(dense), 2))
             flat[:, : min(2, len(s))] = (u * s)[:, :2]
             return flat
-        with (
-            warnings.catch_warnings()
-        ):  # umap says on import and on fit that distances are given and a seed means one thread
-            warnings.simplefilter("ignore")
-            from umap import UMAP
-
-            few = min(15, len(self.features) - 1)
-            model = UMAP(n_neighbors=few, metric="precomputed", init="random", random_state=seed, n_jobs=1)
-            return np.asarray(model.fit_transform(_jaccard_distance(self.matrix)), dtype=np.float64)
+        distance = _jaccard_distance(self.matrix)
+        near = np.argsort(distance, axis=1, kind="stable")[:, : min(15, len(distance) - 1)]
+        there = np.take_along_axis(distance, near, axis=1)
+        return unfolded(self.matrix.toarray(), near, there, seed, init="random").astype(np.float64)
 
 
 def term_map(

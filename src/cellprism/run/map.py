@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-from warnings import catch_warnings, simplefilter
 
 import anndata as ad
 import mudata
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from cellprism.data.chunks import chunks
 from cellprism.data.embedding import align, embedding_from_obsm
 from cellprism.errors import InputError
+from cellprism.stats.unfolded import unfolded
 
 __all__ = ["drawn"]
 
@@ -54,17 +53,8 @@ def drawn(
 def _umap(embedding: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     from sklearn.neighbors import NearestNeighbors
 
-    # umap's own search takes longer: below 4,096 cells it calls Python for each pair, beyond it compiles code anew in each process
     distance, index = NearestNeighbors(n_neighbors=_AROUND, algorithm="brute").fit(embedding).kneighbors(embedding)
-    with (
-        catch_warnings()
-    ):  # umap says on import and on fit that a seed means one thread, and that new cells cannot be placed
-        simplefilter("ignore")
-        import umap
-
-        made = umap.UMAP(n_neighbors=_AROUND, min_dist=0.3, random_state=seed, precomputed_knn=(index, distance))
-        found: Any = made.fit_transform(embedding)
-    return np.asarray(found, dtype=np.float32)
+    return unfolded(embedding, index, distance, seed, min_dist=0.3)
 
 
 def _beside(
