@@ -28,7 +28,8 @@ print(cellprism.cli.app.info.name)
 """
 
 
-@pytest.mark.parametrize("case", ["no locator", pytest.param("unwritable NUMBA_CACHE_DIR", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["no locator", "unwritable NUMBA_CACHE_DIR"])
 def test_training_works_without_a_cache(tmp_path: Path, case: str) -> None:
     (tmp_path / "file").write_text("")
     place = {"NUMBA_CACHE_DIR": str(tmp_path / "file" / "inside")} if case != "no locator" else {}

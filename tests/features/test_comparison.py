@@ -155,7 +155,7 @@ def asked(by: Any) -> CompareOptions:
 def test_p_is_uniform_where_nothing_is_shared(world: Callable[..., Comparison], discrete: int) -> None:
     """Over worlds, one feature of each, as features of one world share their draws."""
     rng = np.random.default_rng(4)
-    found = [world(rng) for _ in range(250)]
+    found = [world(rng) for _ in range(150)]
     for side in ("table", "others"):
         rows = [getattr(one, side).iloc[i % 10] for i, one in enumerate(found)]
         p = np.array([row["best_pval"] for row in rows])

@@ -62,6 +62,7 @@ def test_a_stopped_sweep_does_not_take_other_trials_for_its_own(tmp_path):
         assert table["variant"].unique().tolist() == [variant, "untrained"]
 
 
+@pytest.mark.slow
 def test_a_sweep_of_embeddings_goes_on_and_refuses_other_cells(tmp_path):
     tiny = Preset(
         simulation="small",
