@@ -81,7 +81,7 @@ def test_after_a_run_that_is_refused(file: Path) -> None:
 @pytest.mark.parametrize("command", ["fit", "annotate", "encode"])
 def test_after_a_command(file: Path, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     codes, sets, new = tmp_path / "codes.npz", tmp_path / "sets.gmt", tmp_path / "new"
-    sp.save_npz(codes, sp.random(N, 3, 0.5, format="csr", dtype=np.float32, rng=0))
+    sp.save_npz(codes, sp.random(N, 3, 0.5, format="csr", dtype=np.float32, random_state=0))
     if command == "encode":
         run(options(file))
     words: dict[str, list[object]] = {

@@ -33,7 +33,7 @@ def test_over_cells_it_is_the_permutation_test_of_means_and_the_test_of_proporti
         a, b = codes[~second, f].astype(np.float32).astype(float), codes[second, f].astype(np.float32).astype(float)
         row = found.table.iloc[f]
         shuffled = stats.permutation_test(
-            (b, a), lambda x, y, axis: x.mean(axis) - y.mean(axis), vectorized=True, n_resamples=4000, rng=0
+            (b, a), lambda x, y, axis: x.mean(axis) - y.mean(axis), vectorized=True, n_resamples=4000, random_state=0
         )
         assert row["pval"] == pytest.approx(shuffled.pvalue, abs=0.025)
         # equal groups: the null is not skewed, and the statistic is the correlation with the condition

@@ -31,7 +31,7 @@ def options(**given: Any) -> RunOptions:
 
 
 def expression(modality: tuple[str, ...]) -> Expression:
-    values = sp.random(N, len(modality), 0.5, format="csr", rng=0, dtype=np.float32)
+    values = sp.random(N, len(modality), 0.5, format="csr", random_state=0, dtype=np.float32)
     names = tuple(f"G{i}" for i in range(len(modality)))
     return Expression(sp.csr_array(values), names, tuple(f"S{i}" for i in range(len(modality))), modality, None, {})
 

@@ -77,7 +77,7 @@ def modules(
         return ax
     shown = found.correlation[order][:, order].toarray()
     drawn = ax.imshow(shown, cmap="magma_r", vmin=0, vmax=1, interpolation="nearest")
-    figure: Any = ax.get_figure(root=True)
+    figure: Any = ax.figure.figure  # of a subfigure the whole; `get_figure(root=True)` came with matplotlib 3.10
     figure.colorbar(drawn, ax=ax, shrink=0.6, label="correlation of codes")
     for stop, size in zip(np.cumsum(counts := np.bincount(table["module"].to_numpy()[order])), counts, strict=True):
         edge = stop - size - 0.5

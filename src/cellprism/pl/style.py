@@ -69,7 +69,7 @@ def name_of(source: Source, feature: int) -> str:
 
 def label_points(ax: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], size: float = 7) -> None:
     """Write names beside points so that none lies on another, with a thin line where one had to move away."""
-    figure: Any = ax.get_figure(root=True)
+    figure: Any = ax.figure.figure  # of a subfigure the whole; `get_figure(root=True)` came with matplotlib 3.10
     figure.draw_without_rendering()  # so that sizes on the page are known
     renderer = figure.canvas.get_renderer()
     taken: list[Bbox] = []
@@ -124,7 +124,7 @@ def key_points(
 def _key_beside(ax: Axes, numbers: Sequence[int], names: Sequence[str], size: float) -> None:
     called = "\n".join(f"{n}   {_in_key(name)}" for n, name in zip(numbers, names, strict=True))
     key = ax.text(1.02, 1.0, called, transform=ax.transAxes, fontsize=size, va="top", ha="left", linespacing=1.25)
-    figure: Any = ax.get_figure(root=True)
+    figure: Any = ax.figure.figure  # of a subfigure the whole; `get_figure(root=True)` came with matplotlib 3.10
     figure.draw_without_rendering()  # a layout makes room for the names, where there is one
     box, page = key.get_window_extent(), figure.bbox
     others = [one.get_tightbbox() for one in figure.axes if one is not ax]
@@ -135,7 +135,7 @@ def _key_beside(ax: Axes, numbers: Sequence[int], names: Sequence[str], size: fl
 
 def _legend_below(ax: Axes, title: str) -> None:
     """A legend under the axes, in as many columns as there is room for; in them where there is none below, or none at all."""
-    figure: Any = ax.get_figure(root=True)
+    figure: Any = ax.figure.figure  # of a subfigure the whole; `get_figure(root=True)` came with matplotlib 3.10
     below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "borderaxespad": 3.0}
     places: list[dict[str, Any]] = [below | {"ncols": n} for n in (4, 3, 2, 1)] + [{"loc": "best", "fontsize": 6}]
     for place in places:
